@@ -1,0 +1,81 @@
+//! Backends: one server address and port of one listener.
+
+use crate::abi;
+use crate::net::{Be16, Mac};
+
+/// A backend's id (24 bits, index into BACKENDS and BACKEND_STATS) and the generation in which a flow chose
+/// it (8 bits). An id that is given to another backend gets the next generation, so a dead backend's flows
+/// die without a walk. Id 0 is nobody.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct BackendRef(pub u32);
+
+/// One more than the greatest backend id.
+pub const MAX_BACKENDS: u32 = 1 << 24;
+
+impl BackendRef {
+    /// Of an id below [`MAX_BACKENDS`]; higher bits are cut off.
+    #[inline(always)]
+    pub const fn new(id: u32, generation: u8) -> Self {
+        Self(id & (MAX_BACKENDS - 1) | (generation as u32) << 24)
+    }
+
+    /// The id.
+    #[inline(always)]
+    pub const fn id(self) -> u32 {
+        self.0 & (MAX_BACKENDS - 1)
+    }
+
+    /// The generation.
+    #[inline(always)]
+    pub const fn generation(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+}
+
+/// Value of BACKENDS; the key is the id.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct BackendValue {
+    /// IPv6, or IPv4 in the first four bytes.
+    pub address: [u8; 16],
+    /// The server's port.
+    pub port: Be16,
+    /// Where frames to it are addressed: its own MAC or its gateway's; unset while unknown.
+    pub mac: Mac,
+    /// The interface to transmit on; 0 hands the rewritten packet to the stack.
+    pub ifindex: u32,
+    /// The bridge that delivers to it: a packet that entered a port of the same bridge is passed and the
+    /// bridge delivers it by MAC. 0: none.
+    pub bridge: u32,
+    /// Index of its listener: LISTENER_STATS.
+    pub listener: u32,
+    /// [`MASQUERADE`], [`REPLY_AT_EGRESS`], [`ROUTED`].
+    pub flags: u32,
+    /// [`ABSENT`], [`ACTIVE`], [`DRAINING`] or [`DEAD`].
+    pub state: u8,
+    /// See [`BackendRef`].
+    pub generation: u8,
+    /// Zero.
+    pub padding: [u8; 6],
+}
+
+/// No such backend.
+pub const ABSENT: u8 = 0;
+/// Takes new flows.
+pub const ACTIVE: u8 = 1;
+/// Keeps its flows, takes no new ones.
+pub const DRAINING: u8 = 2;
+/// Its flows are over; the id waits for its next use.
+pub const DEAD: u8 = 3;
+
+/// The source of packets to it becomes the VIP, so that answers come back to this node.
+pub const MASQUERADE: u32 = 1;
+/// Its answers pass the stack or a bridge of this node and are rewritten at the egress of the client's
+/// interface; without this flag they are rewritten at ingress and transmitted to the client's next hop.
+pub const REPLY_AT_EGRESS: u32 = 1 << 1;
+/// Reached through IP forwarding: the TTL is decremented and the source MAC is that of `ifindex`.
+pub const ROUTED: u32 = 1 << 2;
+
+abi!(BackendRef, 4);
+abi!(BackendValue, 48);

@@ -1,0 +1,72 @@
+//! CONFIG: the one entry that tunes the programs at run time.
+
+use crate::abi;
+use crate::hash::Secrets;
+use crate::head::State;
+use crate::net::Protocol;
+
+/// Time in flows is counted in ticks of 2^31 ns (2.147 s): `bpf_ktime_get_coarse_ns() >> TICK_SHIFT`, of
+/// which an entry keeps 16 bits. Time-outs are below half of that range, 19 hours.
+pub const TICK_SHIFT: u32 = 31;
+
+/// The greatest time-out, in ticks.
+pub const MAX_TIMEOUT: u16 = 0x7fff;
+
+/// Value of CONFIG.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ConfigValue {
+    /// Keys the flow table's buckets; random for each set-up, kept while FLOWS lives.
+    pub flow_secrets: Secrets,
+    /// Keys the choice of a Maglev slot; the same on all nodes of a cluster.
+    pub maglev_secrets: Secrets,
+    /// Buckets of the flow table minus one; buckets are a power of two.
+    pub bucket_mask: u32,
+    /// TCP, SYN seen. Ticks, as all that follow.
+    pub tcp_opening: u16,
+    /// TCP, both directions seen.
+    pub tcp_established: u16,
+    /// TCP, both FINs or a RST seen.
+    pub tcp_closing: u16,
+    /// UDP before an answer.
+    pub udp_opening: u16,
+    /// UDP after an answer.
+    pub udp_established: u16,
+    /// Zero.
+    pub padding: u16,
+}
+
+impl ConfigValue {
+    /// The time-out of a flow's half, in ticks.
+    #[inline(always)]
+    pub const fn timeout(&self, protocol: Protocol, state: State) -> u16 {
+        match (protocol, state) {
+            (_, State::Empty | State::Busy) => 0,
+            (Protocol::Tcp, State::Opening) => self.tcp_opening,
+            (Protocol::Tcp, State::Replied | State::Established | State::Finished) => self.tcp_established,
+            (Protocol::Tcp, State::Closing) => self.tcp_closing,
+            (Protocol::Udp, State::Opening) => self.udp_opening,
+            (Protocol::Udp, _) => self.udp_established,
+        }
+    }
+}
+
+/// Whether something last seen at `last_seen` is out at `now`; ticks wrap.
+#[inline(always)]
+pub const fn expired(last_seen: u16, now: u16, timeout: u16) -> bool {
+    now.wrapping_sub(last_seen) > timeout
+}
+
+abi!(ConfigValue, 176);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_wrap() {
+        assert!(!expired(0xfffe, 3, 5));
+        assert!(expired(0xfffe, 4, 5));
+        assert!(!expired(7, 7, 0));
+    }
+}

@@ -1,0 +1,239 @@
+//! The 64-bit head word of a flow entry: the half of the key, the state and the version in one word, so
+//! that compare-and-swap claims an entry and a reader can tell that it changed under its hands.
+//!
+//! ```text
+//! 63            48 47          40 39     32 31             16 15             0
+//! |    version    |  marks       |  kind   | destination port |  source port  |
+//! ```
+//! Ports are raw (network order). Kind: bits 0-2 state, 3 protocol (0 TCP, 1 UDP), 4 direction (1 reply),
+//! 5 masquerade, 6 reply-at-egress, 7 partial-checksum sender. Marks: bit 0 on the first entry of a bucket
+//! says that flows of this bucket live in the overflow map.
+
+use crate::net::{Be16, Protocol};
+
+/// Life of one half of a flow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum State {
+    /// Nobody's.
+    Empty = 0,
+    /// Claimed; its fields are being written.
+    Busy = 1,
+    /// TCP: SYN seen. UDP: no reply yet.
+    Opening = 2,
+    /// This half has seen a packet, its twin is not known to have.
+    Replied = 3,
+    /// Both directions seen.
+    Established = 4,
+    /// TCP: a FIN went this way.
+    Finished = 5,
+    /// TCP: both FINs, or a RST.
+    Closing = 6,
+}
+
+impl State {
+    /// From the low three bits; the unused code reads as [`State::Busy`], which nobody uses.
+    #[inline(always)]
+    pub const fn from_bits(bits: u8) -> Self {
+        match bits & 7 {
+            0 => Self::Empty,
+            2 => Self::Opening,
+            3 => Self::Replied,
+            4 => Self::Established,
+            5 => Self::Finished,
+            6 => Self::Closing,
+            _ => Self::Busy,
+        }
+    }
+}
+
+/// The head word. See the module's picture.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Head(pub u64);
+
+const STATE: u64 = 7 << 32;
+const UDP: u64 = 1 << 35;
+const REPLY: u64 = 1 << 36;
+const MASQUERADE: u64 = 1 << 37;
+const AT_EGRESS: u64 = 1 << 38;
+const PARTIAL: u64 = 1 << 39;
+const OVERFLOWED: u64 = 1 << 40;
+const MARKS: u64 = 0xff << 40;
+const VERSION_SHIFT: u32 = 48;
+const MATCH: u64 = 0xffff_ffff | UDP;
+
+/// What a head says besides ports, protocol and version.
+#[expect(clippy::struct_excessive_bools, reason = "independent bits of one word")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kind {
+    /// Life of this half.
+    pub state: State,
+    /// Reply half (backend to client) rather than forward half (client to VIP).
+    pub reply: bool,
+    /// The source is rewritten to the VIP on the way to the backend.
+    pub masquerade: bool,
+    /// The reply half is applied at the egress of the client's interface, else at ingress.
+    pub at_egress: bool,
+    /// The sender of this half leaves checksums to its device (`CHECKSUM_PARTIAL`).
+    pub partial: bool,
+}
+
+impl Head {
+    /// The head of a live entry; `version` is taken from the entry that it replaces, plus one.
+    #[inline(always)]
+    pub const fn new(ports: (Be16, Be16), protocol: Protocol, kind: Kind, previous: Self) -> Self {
+        let bits = Self::wanted(ports, protocol)
+            | (kind.state as u64) << 32
+            | flag(kind.reply, REPLY)
+            | flag(kind.masquerade, MASQUERADE)
+            | flag(kind.at_egress, AT_EGRESS)
+            | flag(kind.partial, PARTIAL);
+        Self(bits | previous.0 & MARKS | (previous.version().wrapping_add(1) as u64) << VERSION_SHIFT)
+    }
+
+    /// The bits that a lookup compares: ports and protocol.
+    #[inline(always)]
+    pub const fn wanted(ports: (Be16, Be16), protocol: Protocol) -> u64 {
+        ports.0.raw() as u64
+            | (ports.1.raw() as u64) << 16
+            | match protocol {
+                Protocol::Tcp => 0,
+                Protocol::Udp => UDP,
+            }
+    }
+
+    /// Does a live entry with this head carry these ports and protocol?
+    #[inline(always)]
+    pub const fn matches(self, wanted: u64) -> bool {
+        self.0 & MATCH == wanted && self.0 & STATE > (State::Busy as u64) << 32
+    }
+
+    /// The claim on this entry: same marks and version, state busy.
+    #[inline(always)]
+    pub const fn busy(self) -> Self {
+        Self(self.0 & (MARKS | 0xffff << VERSION_SHIFT) | (State::Busy as u64) << 32)
+    }
+
+    /// An emptied entry: marks kept, next version.
+    #[inline(always)]
+    pub const fn emptied(self) -> Self {
+        Self(self.0 & MARKS | (self.version().wrapping_add(1) as u64) << VERSION_SHIFT)
+    }
+
+    /// The same entry in another state. The version stays: its other words did not change.
+    #[inline(always)]
+    pub const fn with_state(self, state: State) -> Self {
+        Self(self.0 & !STATE | (state as u64) << 32)
+    }
+
+    /// The same entry, with what is known of its sender's checksums.
+    #[inline(always)]
+    pub const fn with_partial(self, partial: bool) -> Self {
+        Self(self.0 & !PARTIAL | flag(partial, PARTIAL))
+    }
+
+    /// The same entry with the overflow mark of its bucket set or cleared.
+    #[inline(always)]
+    pub const fn with_overflowed(self, overflowed: bool) -> Self {
+        Self(self.0 & !OVERFLOWED | flag(overflowed, OVERFLOWED))
+    }
+
+    /// Do flows of this bucket live in the overflow map? Asked of a bucket's first entry.
+    #[inline(always)]
+    pub const fn overflowed(self) -> bool {
+        self.0 & OVERFLOWED != 0
+    }
+
+    /// Counts the rewrites of this entry; wraps.
+    #[inline(always)]
+    pub const fn version(self) -> u16 {
+        (self.0 >> VERSION_SHIFT) as u16
+    }
+
+    /// Source and destination port.
+    #[inline(always)]
+    pub const fn ports(self) -> (Be16, Be16) {
+        (Be16::from_raw(self.0 as u16), Be16::from_raw((self.0 >> 16) as u16))
+    }
+
+    /// The protocol of a live entry.
+    #[inline(always)]
+    pub const fn protocol(self) -> Protocol {
+        if self.0 & UDP == 0 { Protocol::Tcp } else { Protocol::Udp }
+    }
+
+    /// State and flags.
+    #[inline(always)]
+    pub const fn kind(self) -> Kind {
+        Kind {
+            state: State::from_bits((self.0 >> 32) as u8),
+            reply: self.0 & REPLY != 0,
+            masquerade: self.0 & MASQUERADE != 0,
+            at_egress: self.0 & AT_EGRESS != 0,
+            partial: self.0 & PARTIAL != 0,
+        }
+    }
+}
+
+#[inline(always)]
+const fn flag(set: bool, bit: u64) -> u64 {
+    if set { bit } else { 0 }
+}
+
+crate::abi!(Head, 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PORTS: (Be16, Be16) = (Be16::new(40_000), Be16::new(80));
+
+    fn kind() -> impl Strategy<Value = Kind> {
+        (2_u8..7, any::<[bool; 4]>()).prop_map(|(state, [reply, masquerade, at_egress, partial])| Kind {
+            state: State::from_bits(state),
+            reply,
+            masquerade,
+            at_egress,
+            partial,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_gives_back_what_it_was_made_of(a: u16, b: u16, udp: bool, kind in kind(), previous: u64) {
+            let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
+            let previous = Head(previous);
+            let head = Head::new((Be16::new(a), Be16::new(b)), protocol, kind, previous);
+            prop_assert_eq!(head.ports(), (Be16::new(a), Be16::new(b)));
+            prop_assert_eq!(head.protocol(), protocol);
+            prop_assert_eq!(head.kind(), kind);
+            prop_assert_eq!(head.version(), previous.version().wrapping_add(1));
+            prop_assert_eq!(head.overflowed(), previous.overflowed());
+            prop_assert!(head.matches(Head::wanted(head.ports(), protocol)));
+        }
+    }
+
+    #[test]
+    fn busy_and_empty_entries_match_nobody() {
+        let kind =
+            Kind { state: State::Opening, reply: false, masquerade: false, at_egress: false, partial: false };
+        let head = Head::new(PORTS, Protocol::Tcp, kind, Head::default());
+        let wanted = Head::wanted(PORTS, Protocol::Tcp);
+        assert!(head.matches(wanted));
+        assert!(!head.busy().matches(wanted));
+        assert!(!head.emptied().matches(wanted));
+        assert!(!head.matches(Head::wanted(PORTS, Protocol::Udp)));
+        assert!(!Head::default().matches(0));
+    }
+
+    #[test]
+    fn marks_survive_a_claim_and_states_keep_the_version() {
+        let head = Head::default().with_overflowed(true);
+        assert!(head.busy().overflowed() && head.emptied().overflowed());
+        assert_eq!(head.emptied().version(), 1);
+        assert_eq!(head.with_state(State::Closing).version(), head.version());
+        assert!(!head.with_overflowed(false).overflowed());
+    }
+}

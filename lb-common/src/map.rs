@@ -1,0 +1,75 @@
+//! Names, default sizes and the version of the maps.
+
+/// Changes whenever the layout of a map, or what its bytes mean, changes. Part of the pin path.
+pub const ABI_VERSION: u32 = 1;
+
+/// Hash: IPv4 address → [`VipValue`](crate::vip::VipValue). Written by the agent.
+pub const VIPS_V4: &str = "VIPS_V4";
+/// Hash: [`ListenerKey`](crate::listener::ListenerKey) → [`ListenerValue`](crate::listener::ListenerValue).
+/// Written by the agent.
+pub const LISTENERS_V4: &str = "LISTENERS_V4";
+/// Mmapable array of [`Bucket`](crate::flow::Bucket). Written by the datapath, aged by the agent.
+pub const FLOWS_V4: &str = "FLOWS_V4";
+/// LRU hash: [`OverflowKey`](crate::flow::OverflowKey) → [`FlowEntry`](crate::flow::FlowEntry).
+pub const OVERFLOW_V4: &str = "OVERFLOW_V4";
+/// Array of maps: listener index → array of [`SlotPair`](crate::maglev::SlotPair). Written by the agent.
+pub const MAGLEV: &str = "MAGLEV";
+/// Array: id → [`BackendValue`](crate::backend::BackendValue). Written by the agent.
+pub const BACKENDS: &str = "BACKENDS";
+/// Array: index → [`NextHop`](crate::next_hop::NextHop). Written by the datapath.
+pub const NEXT_HOPS: &str = "NEXT_HOPS";
+/// Array: interface index → [`PortValue`](crate::port::PortValue). Written by the agent.
+pub const PORTS: &str = "PORTS";
+/// Array of one [`ConfigValue`](crate::config::ConfigValue). Written by the agent.
+pub const CONFIG: &str = "CONFIG";
+/// Per-CPU array: listener index → [`Stats`](crate::stats::Stats).
+pub const LISTENER_STATS: &str = "LISTENER_STATS";
+/// Per-CPU array: backend id → [`Stats`](crate::stats::Stats).
+pub const BACKEND_STATS: &str = "BACKEND_STATS";
+/// Per-CPU array: [`Reason`](crate::reason::Reason) → u64.
+pub const REASONS: &str = "REASONS";
+
+/// The maps that are pinned, all of them.
+pub const ALL: [&str; 12] = [
+    VIPS_V4,
+    LISTENERS_V4,
+    FLOWS_V4,
+    OVERFLOW_V4,
+    MAGLEV,
+    BACKENDS,
+    NEXT_HOPS,
+    PORTS,
+    CONFIG,
+    LISTENER_STATS,
+    BACKEND_STATS,
+    REASONS,
+];
+
+/// VIPs.
+pub const MAX_VIPS: u32 = 4096;
+/// Listeners; each may have a Maglev table.
+pub const MAX_LISTENERS: u32 = 4096;
+/// Backends of all listeners, dead ones that wait for reuse included.
+pub const MAX_BACKENDS: u32 = 16_384;
+/// Buckets of the flow table: 256k entries, 8 MiB.
+pub const FLOW_BUCKETS: u32 = 65_536;
+/// Flows in the overflow map.
+pub const MAX_OVERFLOW: u32 = 16_384;
+/// Next hops.
+pub const MAX_NEXT_HOPS: u32 = 65_536;
+/// Interface indices that can be served.
+pub const MAX_PORTS: u32 = 65_536;
+/// Slots of a Maglev table unless configured.
+pub const MAGLEV_SLOTS: u32 = 16_381;
+
+/// Programs, by name.
+pub mod program {
+    /// XDP at the ingress of uplinks.
+    pub const XDP: &str = "lb_xdp";
+    /// tcx or clsact ingress.
+    pub const TC_INGRESS: &str = "lb_tc_ingress";
+    /// tcx or clsact egress.
+    pub const TC_EGRESS: &str = "lb_tc_egress";
+    /// XDP that passes everything: native `XDP_TX` into a veth needs a program on its peer.
+    pub const PASS: &str = "lb_pass";
+}

@@ -1,0 +1,50 @@
+//! Next hops: where a client's packets came from, learned by the datapath and used for the answers.
+
+use crate::abi;
+use crate::net::Mac;
+
+/// Value of NEXT_HOPS; the key is the index in a flow, 0 is nobody.
+///
+/// Written by the datapath: a slot is claimed once by compare-and-swap of `identity` from 0 and never changes
+/// hands while the map lives, so a reader needs no check.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct NextHop {
+    /// MAC in the low 48 bits (first byte lowest), the low 16 bits of the interface index above.
+    pub identity: u64,
+    /// Interface index: 0 until the claimer has written it.
+    pub ifindex: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+impl NextHop {
+    /// The identity of a neighbour behind an interface.
+    #[inline(always)]
+    pub const fn identity(mac: Mac, ifindex: u32) -> u64 {
+        let [a, b, c, d, e, f] = mac.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) | ((ifindex & 0xffff) as u64) << 48
+    }
+
+    /// The neighbour's MAC.
+    #[inline(always)]
+    pub const fn mac(&self) -> Mac {
+        let [a, b, c, d, e, f, _, _] = self.identity.to_le_bytes();
+        Mac([a, b, c, d, e, f])
+    }
+}
+
+abi!(NextHop, 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_keeps_the_mac() {
+        let mac = Mac([2, 0, 0, 0, 1, 0xfe]);
+        let hop = NextHop { identity: NextHop::identity(mac, 0x1_0007), ifindex: 0x1_0007, padding: 0 };
+        assert_eq!(hop.mac(), mac);
+        assert_ne!(hop.identity, NextHop::identity(mac, 8));
+    }
+}

@@ -1,0 +1,30 @@
+//! Ports: the interfaces that the programs are attached to.
+
+use crate::abi;
+use crate::net::Mac;
+
+/// Value of PORTS; the key is the interface index.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct PortValue {
+    /// [`ATTACHED`], [`UPLINK`], [`PARTIAL_CHECKSUMS`], [`GENERIC`].
+    pub flags: u32,
+    /// The bridge that it is a port of; 0 none.
+    pub bridge: u32,
+    /// The MAC with which VIPs are answered for on this interface, and the source of packets routed out of
+    /// it: that of the bridge, if it is in one, else its own.
+    pub mac: Mac,
+    /// Zero.
+    pub padding: u16,
+}
+
+/// The programs work on this interface; without it they pass everything.
+pub const ATTACHED: u32 = 1;
+/// Faces the network: only frames addressed to `mac` are balanced. VM ports balance whatever names a VIP.
+pub const UPLINK: u32 = 1 << 1;
+/// A veth, tap or virtio-net: XDP may see checksums that the sender left to its device.
+pub const PARTIAL_CHECKSUMS: u32 = 1 << 2;
+/// XDP runs in generic mode here: a partial checksum stays partial whatever the verdict.
+pub const GENERIC: u32 = 1 << 3;
+
+abi!(PortValue, 16);

@@ -1,0 +1,5 @@
+//! What to do: desired state from facts, a plan from desired and observed state.
+//!
+//! Architecture invariant: everything here but `task.rs` decides without clock, I/O or async.
+
+pub mod model;

@@ -1,0 +1,28 @@
+//! Do it: the state of the packet programs, and the commands that change it.
+//!
+//! Input: [`model::Command`]. Output: [`model::Observed`]. Two implementations of [`Datapath`]: the kernel's
+//! maps and a model of them in memory, for plans and tests.
+//!
+//! Architecture invariant: only `kernel/` names aya; packets never wait for this code.
+
+pub mod model;
+
+use model::{Command, Observed};
+
+/// The door to the packet programs' state.
+pub trait Datapath {
+    /// What went wrong with one command.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Reads everything back.
+    ///
+    /// # Errors
+    /// When the state can't be read.
+    fn observe(&self) -> Result<Observed, Self::Error>;
+
+    /// Executes one command. Doing so again changes nothing.
+    ///
+    /// # Errors
+    /// When the command could not be carried out; the state is then as before.
+    fn execute(&mut self, command: &Command) -> Result<(), Self::Error>;
+}

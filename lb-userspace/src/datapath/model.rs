@@ -1,0 +1,121 @@
+//! The packet programs' state as the agent sees it, and the commands on it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+pub use lb_common::net::{Mac, Protocol};
+
+/// VIP, port and protocol.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ListenerAddress {
+    /// The address that clients dial.
+    pub vip: IpAddr,
+    /// The port that clients dial.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+}
+
+/// Index into BACKENDS and BACKEND_STATS; 0 is nobody.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BackendId(pub u32);
+
+/// Index into LISTENER_STATS and MAGLEV.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ListenerIndex(pub u32);
+
+/// How a VIP behaves beside its listeners.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct VipPolicy {
+    /// Drop what no listener takes, instead of answering with RST or ICMP port unreachable.
+    pub drop_unserved: bool,
+}
+
+/// One entry of LISTENERS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListenerEntry {
+    /// Its index.
+    pub index: ListenerIndex,
+    /// Slots of its table; 0 while no backend is ready.
+    pub slots: u32,
+    /// Drop what no backend can take, instead of answering.
+    pub drop_unserved: bool,
+}
+
+/// How packets reach a backend and how its answers come back. See `lb_common::backend`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Placement {
+    /// Its own MAC or its gateway's; `None` while unresolved.
+    pub mac: Option<Mac>,
+    /// The interface to transmit on; 0 leaves it to the stack.
+    pub ifindex: u32,
+    /// The bridge that delivers to it; 0 none.
+    pub bridge: u32,
+    /// The source of its packets becomes the VIP.
+    pub masquerade: bool,
+    /// Its answers are rewritten at the egress of the client's interface.
+    pub reply_at_egress: bool,
+    /// Reached through IP forwarding.
+    pub routed: bool,
+}
+
+/// Life of a backend.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum BackendState {
+    /// Takes new flows.
+    Active,
+    /// Keeps its flows, takes no new ones.
+    Draining,
+    /// Its flows are over; the id waits for its next use.
+    Dead,
+}
+
+/// One entry of BACKENDS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BackendEntry {
+    /// The listener that it serves.
+    pub listener: ListenerIndex,
+    /// Server address and port.
+    pub address: SocketAddr,
+    /// How it is reached.
+    pub placement: Placement,
+    /// Its life.
+    pub state: BackendState,
+    /// Counts the uses of this id.
+    pub generation: u8,
+}
+
+/// All that the maps hold for the agent, read back.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Observed {
+    /// VIPS.
+    pub vips: BTreeMap<IpAddr, VipPolicy>,
+    /// LISTENERS.
+    pub listeners: BTreeMap<ListenerAddress, ListenerEntry>,
+    /// MAGLEV: the backend of each slot.
+    pub tables: BTreeMap<ListenerIndex, Vec<BackendId>>,
+    /// BACKENDS, absent ones left out.
+    pub backends: BTreeMap<BackendId, BackendEntry>,
+}
+
+/// One step. A plan is ordered so that traffic is never worse in between: backends, then tables, then
+/// listeners, then VIPs when something is added, and the other way round when it goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Answer for a VIP.
+    PutVip(IpAddr, VipPolicy),
+    /// Stop answering for a VIP.
+    RemoveVip(IpAddr),
+    /// Create or change a backend.
+    PutBackend(BackendId, BackendEntry),
+    /// Free a backend's id.
+    RemoveBackend(BackendId),
+    /// Replace a listener's table whole.
+    PutTable(ListenerIndex, Vec<BackendId>),
+    /// Drop a listener's table.
+    RemoveTable(ListenerIndex),
+    /// Create or change a listener.
+    PutListener(ListenerAddress, ListenerEntry),
+    /// Remove a listener.
+    RemoveListener(ListenerAddress),
+}

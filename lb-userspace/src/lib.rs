@@ -1,0 +1,8 @@
+//! The agent and its command line.
+//!
+//! Facts (inventory, ipam, health) flow into `control`, which compares what should be with what is and
+//! issues commands (datapath). Features never import one another; only `control` sees both sides.
+#![deny(unsafe_code)]
+
+pub mod control;
+pub mod datapath;
