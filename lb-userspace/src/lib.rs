@@ -4,5 +4,9 @@
 //! issues commands (datapath). Features never import one another; only `control` sees both sides.
 #![deny(unsafe_code)]
 
+pub mod config;
 pub mod control;
 pub mod datapath;
+pub mod store;
+pub mod supervise;
+pub mod telemetry;

@@ -1,0 +1,66 @@
+//! The file as it is written: fields, nothing checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct File {
+    pub(super) node: Option<String>,
+    pub(super) state_directory: Option<PathBuf>,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) pin_directory: Option<PathBuf>,
+    pub(super) interfaces: Interfaces,
+    pub(super) inventory: Inventory,
+    pub(super) datapath: Datapath,
+    pub(super) maglev_slots: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Interfaces {
+    pub(super) uplinks: Option<Vec<String>>,
+    pub(super) routed: Vec<String>,
+    pub(super) vm_ports: Vec<String>,
+    pub(super) hook: Option<String>,
+    pub(super) hooks: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Inventory {
+    pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Datapath {
+    pub(super) flow_entries: Option<i64>,
+    pub(super) max_listeners: Option<i64>,
+    pub(super) max_backends: Option<i64>,
+    pub(super) timeouts: Timeouts,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Timeouts {
+    pub(super) tcp_opening: Option<String>,
+    pub(super) tcp_established: Option<String>,
+    pub(super) tcp_closing: Option<String>,
+    pub(super) udp_opening: Option<String>,
+    pub(super) udp_established: Option<String>,
+}
+
+/// The parser's message on one line, with the place.
+pub(super) fn explain(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let first = text.lines().next().unwrap_or_default().to_owned();
+    match error.location() {
+        Some(place) if !first.contains("line ") => {
+            format!("line {}, column {}: {first}", place.line(), place.column())
+        }
+        Some(_) | None => first,
+    }
+}
