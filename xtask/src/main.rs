@@ -1,2 +1,51 @@
-//! Developer verbs.
-fn main() {}
+//! What developers and CI run: `cargo xtask VERB`. One file per verb.
+
+mod arch;
+mod build;
+mod process;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Developer verbs of lb", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what builds and tests need; quick when nothing is missing
+    Setup,
+    /// Build the packet programs and the `lb` binary
+    Build(build::Options),
+    /// Check the house rules: who may import what, names and lengths of files
+    Arch,
+    /// Lint and test everything; rings 2 and 3 need root
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: &Verb) -> Result<()> {
+    match verb {
+        Verb::Setup => setup::everything().map(drop),
+        Verb::Build(options) => build::run(*options).map(drop),
+        Verb::Arch => arch::run(),
+        Verb::Test(options) => test::run(options),
+    }
+}
