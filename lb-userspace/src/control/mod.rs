@@ -2,4 +2,6 @@
 //!
 //! Architecture invariant: everything here but `task.rs` decides without clock, I/O or async.
 
+pub mod maglev;
 pub mod model;
+pub mod plan;

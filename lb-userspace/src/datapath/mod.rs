@@ -5,6 +5,7 @@
 //!
 //! Architecture invariant: only `kernel/` names aya; packets never wait for this code.
 
+pub mod memory;
 pub mod model;
 
 use model::{Command, Observed};

@@ -106,10 +106,8 @@ pub enum Command {
     PutVip(IpAddr, VipPolicy),
     /// Stop answering for a VIP.
     RemoveVip(IpAddr),
-    /// Create or change a backend.
+    /// Create or change a backend. None is ever removed: a dead one keeps the generation for the next use.
     PutBackend(BackendId, BackendEntry),
-    /// Free a backend's id.
-    RemoveBackend(BackendId),
     /// Replace a listener's table whole.
     PutTable(ListenerIndex, Vec<BackendId>),
     /// Drop a listener's table.

@@ -1,0 +1,164 @@
+//! Collects commands by stage, so that their order is right whatever the order in which they are found.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::control::maglev::Member;
+use crate::control::model::{Desired, DesiredBackend, DesiredListener};
+use crate::datapath::model::{
+    BackendEntry, BackendId, BackendState, Command, ListenerAddress, ListenerEntry, ListenerIndex, Observed,
+    VipPolicy,
+};
+
+use super::ids::{BackendIds, ListenerIndices};
+use super::tables::Tables;
+
+/// What differs, by the stage in which it changes.
+#[derive(Debug)]
+pub(super) struct Commands<'a> {
+    observed: &'a Observed,
+    admit: Vec<Command>,
+    point: Vec<Command>,
+    listen: Vec<Command>,
+    /// Tables that get smaller: only when their listener reads no further.
+    shrink: Vec<Command>,
+    own: Vec<Command>,
+    disown: Vec<Command>,
+    close: Vec<Command>,
+    unpoint: Vec<Command>,
+    evict: Vec<Command>,
+}
+
+impl<'a> Commands<'a> {
+    pub(super) fn new(observed: &'a Observed) -> Self {
+        Self {
+            observed,
+            admit: Vec::new(),
+            point: Vec::new(),
+            listen: Vec::new(),
+            shrink: Vec::new(),
+            own: Vec::new(),
+            disown: Vec::new(),
+            close: Vec::new(),
+            unpoint: Vec::new(),
+            evict: Vec::new(),
+        }
+    }
+
+    /// A listener with its backends and table. Returns the backends that found no id.
+    pub(super) fn listener(
+        &mut self,
+        address: ListenerAddress,
+        index: ListenerIndex,
+        listener: &DesiredListener,
+        ids: &mut BackendIds<'_>,
+        tables: &mut Tables,
+    ) -> Vec<SocketAddr> {
+        let mut left_out = Vec::new();
+        let mut members = Vec::new();
+        let mut member_ids = Vec::new();
+        for (&server, backend) in &listener.backends {
+            let kept = ids.keep(index, server);
+            match kept.or_else(|| if backend.admitted { ids.assign() } else { None }) {
+                Some((id, generation)) => {
+                    self.backend(id, entry(index, server, backend, generation));
+                    if backend.admitted {
+                        members.push(Member { address: server, weight: backend.weight });
+                        member_ids.push(id);
+                    }
+                }
+                None if backend.admitted => left_out.push(server),
+                None => {}
+            }
+        }
+        let positions = tables.fill(address, members, listener.slots);
+        let table = positions.iter().filter_map(|&at| member_ids.get(at as usize).copied()).collect();
+        self.table(address, index, listener.drop_unserved, table);
+        left_out
+    }
+
+    fn backend(&mut self, id: BackendId, entry: BackendEntry) {
+        if self.observed.backends.get(&id) == Some(&entry) {
+            return;
+        }
+        match entry.state {
+            BackendState::Active => self.admit.push(Command::PutBackend(id, entry)),
+            BackendState::Draining | BackendState::Dead => self.evict.push(Command::PutBackend(id, entry)),
+        }
+    }
+
+    fn table(
+        &mut self,
+        address: ListenerAddress,
+        index: ListenerIndex,
+        drop_unserved: bool,
+        table: Vec<BackendId>,
+    ) {
+        let slots = u32::try_from(table.len()).unwrap_or(u32::MAX);
+        let entry = ListenerEntry { index, slots, drop_unserved };
+        if self.observed.listeners.get(&address) != Some(&entry) {
+            self.listen.push(Command::PutListener(address, entry));
+        }
+        match self.observed.tables.get(&index) {
+            None if table.is_empty() => {}
+            Some(_) if table.is_empty() => self.unpoint.push(Command::RemoveTable(index)),
+            Some(old) if *old == table => {}
+            Some(old) if old.len() > table.len() => self.shrink.push(Command::PutTable(index, table)),
+            Some(_) | None => self.point.push(Command::PutTable(index, table)),
+        }
+    }
+
+    /// A VIP and its policy.
+    pub(super) fn vip(&mut self, vip: IpAddr, policy: VipPolicy) {
+        if self.observed.vips.get(&vip) != Some(&policy) {
+            self.own.push(Command::PutVip(vip, policy));
+        }
+    }
+
+    /// All that is there and not desired.
+    pub(super) fn remove_rest(&mut self, desired: &Desired, indices: &ListenerIndices, ids: &BackendIds<'_>) {
+        let observed = self.observed;
+        let vips = observed.vips.keys().filter(|vip| !desired.vips.contains_key(vip));
+        self.disown.extend(vips.map(|vip| Command::RemoveVip(*vip)));
+
+        let listeners = observed.listeners.keys().filter(|address| !desired.listeners.contains_key(address));
+        self.close.extend(listeners.map(|address| Command::RemoveListener(*address)));
+
+        let wanted: BTreeSet<_> =
+            desired.listeners.keys().filter_map(|address| indices.existing(*address)).collect();
+        let tables = observed.tables.keys().filter(|index| !wanted.contains(index));
+        self.unpoint.extend(tables.map(|index| Command::RemoveTable(*index)));
+
+        for (id, entry) in ids.abandoned() {
+            let dead = BackendEntry { state: BackendState::Dead, ..*entry };
+            self.evict.push(Command::PutBackend(id, dead));
+        }
+    }
+
+    /// Admit before point, drain before evict.
+    pub(super) fn in_order(self) -> Vec<Command> {
+        let stages = [
+            self.admit,
+            self.point,
+            self.listen,
+            self.shrink,
+            self.own,
+            self.disown,
+            self.close,
+            self.unpoint,
+            self.evict,
+        ];
+        stages.into_iter().flatten().collect()
+    }
+}
+
+fn entry(
+    listener: ListenerIndex,
+    address: SocketAddr,
+    backend: &DesiredBackend,
+    generation: u8,
+) -> BackendEntry {
+    // A backend that fails its health check finishes its flows; only one that is gone ends them.
+    let state = if backend.admitted { BackendState::Active } else { BackendState::Draining };
+    BackendEntry { listener, address, placement: backend.placement, state, generation }
+}

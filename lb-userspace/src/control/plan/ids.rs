@@ -1,0 +1,123 @@
+//! Which listener index and which backend id an entry has or gets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::datapath::model::{
+    BackendEntry, BackendId, BackendState, ListenerAddress, ListenerIndex, Observed,
+};
+
+use super::REUSE_AFTER;
+
+/// Since when each dead backend has been dead. After a restart, all of them since now.
+#[derive(Default, Debug)]
+pub(super) struct Retired {
+    since: BTreeMap<BackendId, Instant>,
+}
+
+impl Retired {
+    /// Takes note of who is dead.
+    pub(super) fn refresh(&mut self, backends: &BTreeMap<BackendId, BackendEntry>, now: Instant) {
+        let is_dead = |id: &BackendId| backends.get(id).is_some_and(|b| b.state == BackendState::Dead);
+        self.since.retain(|id, _| is_dead(id));
+        for &id in backends.keys().filter(|id| is_dead(id)) {
+            self.since.entry(id).or_insert(now);
+        }
+    }
+
+    /// Ids that may serve again, those that have rested longest last.
+    pub(super) fn reusable(&self, now: Instant) -> Vec<BackendId> {
+        let rested = |&(_, since): &(&BackendId, &Instant)| now.duration_since(*since) >= REUSE_AFTER;
+        let mut ids: Vec<_> = self.since.iter().filter(rested).map(|(id, since)| (*since, *id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().rev().map(|(_, id)| id).collect()
+    }
+}
+
+/// Listener indices: kept where there is one, else the lowest free one.
+#[derive(Debug)]
+pub(super) struct ListenerIndices {
+    kept: BTreeMap<ListenerAddress, ListenerIndex>,
+    used: BTreeSet<ListenerIndex>,
+    capacity: u32,
+}
+
+impl ListenerIndices {
+    pub(super) fn new(observed: &Observed, capacity: u32) -> Self {
+        let mut used = BTreeSet::new();
+        let own = observed.listeners.iter().filter(|(_, entry)| used.insert(entry.index));
+        let kept: BTreeMap<_, _> = own.map(|(address, entry)| (*address, entry.index)).collect();
+        // A table without listener is going; its index rests until it has gone.
+        used.extend(observed.tables.keys());
+        Self { kept, used, capacity }
+    }
+
+    /// The index of a listener; `None` when there is no room.
+    pub(super) fn of(&mut self, address: ListenerAddress) -> Option<ListenerIndex> {
+        if let Some(index) = self.kept.get(&address) {
+            return Some(*index);
+        }
+        let index = (0..self.capacity).map(ListenerIndex).find(|index| !self.used.contains(index))?;
+        self.used.insert(index);
+        self.kept.insert(address, index);
+        Some(index)
+    }
+
+    /// The index that a listener has, if it has one.
+    pub(super) fn existing(&self, address: ListenerAddress) -> Option<ListenerIndex> {
+        self.kept.get(&address).copied()
+    }
+}
+
+/// Backend ids: kept while the backend lives, else a rested one with its next generation, else a fresh one.
+#[derive(Debug)]
+pub(super) struct BackendIds<'a> {
+    observed: &'a BTreeMap<BackendId, BackendEntry>,
+    living: BTreeMap<(ListenerIndex, SocketAddr), BackendId>,
+    kept: BTreeSet<BackendId>,
+    reusable: Vec<BackendId>,
+    fresh: u32,
+    capacity: u32,
+}
+
+impl<'a> BackendIds<'a> {
+    pub(super) fn new(
+        observed: &'a BTreeMap<BackendId, BackendEntry>,
+        reusable: Vec<BackendId>,
+        capacity: u32,
+    ) -> Self {
+        let mut living = BTreeMap::new();
+        for (&id, entry) in observed.iter().filter(|(_, entry)| entry.state != BackendState::Dead) {
+            living.entry((entry.listener, entry.address)).or_insert(id);
+        }
+        Self { observed, living, kept: BTreeSet::new(), reusable, fresh: 1, capacity }
+    }
+
+    /// The id and generation of a backend that lives; it stays its own.
+    pub(super) fn keep(&mut self, listener: ListenerIndex, address: SocketAddr) -> Option<(BackendId, u8)> {
+        let id = *self.living.get(&(listener, address))?;
+        self.kept.insert(id);
+        Some((id, self.observed.get(&id)?.generation))
+    }
+
+    /// An id and generation for a new backend; `None` when there is no room.
+    pub(super) fn assign(&mut self) -> Option<(BackendId, u8)> {
+        if let Some(id) = self.reusable.pop() {
+            self.kept.insert(id);
+            return Some((id, self.observed.get(&id)?.generation.wrapping_add(1)));
+        }
+        let free = |id: &u32| !self.observed.contains_key(&BackendId(*id));
+        let id = (self.fresh..self.capacity).find(free)?;
+        self.fresh = id + 1;
+        Some((BackendId(id), 0))
+    }
+
+    /// Living backends that nobody asked for.
+    pub(super) fn abandoned(&self) -> impl Iterator<Item = (BackendId, &'a BackendEntry)> {
+        let abandoned = |(id, entry): &(&BackendId, &BackendEntry)| {
+            entry.state != BackendState::Dead && !self.kept.contains(*id)
+        };
+        self.observed.iter().filter(abandoned).map(|(id, entry)| (*id, entry))
+    }
+}

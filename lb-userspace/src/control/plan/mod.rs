@@ -1,0 +1,88 @@
+//! What to do next: the commands that lead from the observed state to the desired one.
+//!
+//! Input: [`Desired`], [`Observed`] and the time. Output: [`Plan`]. Nothing is remembered that a restart would
+//! need: indices, ids and generations are read back from the datapath, so a restart changes no entry that did
+//! not have to change.
+//!
+//! Architecture invariant: at every prefix of a plan, no table points to a backend that takes no packets, and
+//! no listener that has a ready backend before and after is without one in between.
+
+mod commands;
+mod ids;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::datapath::model::{Command, ListenerAddress, Observed};
+
+use super::model::Desired;
+use commands::Commands;
+use ids::{BackendIds, ListenerIndices, Retired};
+use tables::Tables;
+
+/// How long the id of a dead backend rests before another backend gets it. Packets that are under way, and
+/// flows that are 256 generations old, have gone by then.
+pub const REUSE_AFTER: Duration = Duration::from_mins(1);
+
+/// How many entries the datapath has room for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Listeners.
+    pub listeners: u32,
+    /// Backends of all listeners, dead ones included; id 0 is never used.
+    pub backends: u32,
+}
+
+/// The commands, and what they leave out.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Plan {
+    /// In the order in which they must be executed; the first failure ends the plan.
+    pub commands: Vec<Command>,
+    /// Listeners that found no free index.
+    pub unplaced_listeners: Vec<ListenerAddress>,
+    /// Backends that found no free id.
+    pub unplaced_backends: Vec<(ListenerAddress, SocketAddr)>,
+}
+
+/// Plans, and remembers between plans what only time can tell.
+#[derive(Debug)]
+pub struct Planner {
+    capacity: Capacity,
+    retired: Retired,
+    tables: Tables,
+}
+
+impl Planner {
+    /// `seed` decides about the Maglev tables and is the same on all nodes and in every run.
+    pub fn new(capacity: Capacity, seed: u64) -> Self {
+        Self { capacity, retired: Retired::default(), tables: Tables::new(seed) }
+    }
+
+    /// The commands that lead to `desired`. None, if `observed` is already like it.
+    pub fn plan(&mut self, desired: &Desired, observed: &Observed, now: Instant) -> Plan {
+        self.retired.refresh(&observed.backends, now);
+        self.tables.retain(&desired.listeners);
+        let mut indices = ListenerIndices::new(observed, self.capacity.listeners);
+        let mut ids = BackendIds::new(&observed.backends, self.retired.reusable(now), self.capacity.backends);
+        let mut commands = Commands::new(observed);
+        let mut plan = Plan::default();
+
+        for (&address, listener) in &desired.listeners {
+            let Some(index) = indices.of(address) else {
+                plan.unplaced_listeners.push(address);
+                continue;
+            };
+            let left_out = commands.listener(address, index, listener, &mut ids, &mut self.tables);
+            plan.unplaced_backends.extend(left_out.into_iter().map(|backend| (address, backend)));
+        }
+        for (&vip, &policy) in &desired.vips {
+            commands.vip(vip, policy);
+        }
+        commands.remove_rest(desired, &indices, &ids);
+        plan.commands = commands.in_order();
+        plan
+    }
+}
