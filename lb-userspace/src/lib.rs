@@ -7,6 +7,7 @@
 pub mod config;
 pub mod control;
 pub mod datapath;
+pub mod inventory;
 pub mod store;
 pub mod supervise;
 pub mod telemetry;

@@ -4,4 +4,8 @@
 
 pub mod maglev;
 pub mod model;
+pub mod placement;
 pub mod plan;
+pub mod ports;
+#[cfg(test)]
+mod sample;

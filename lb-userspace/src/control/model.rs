@@ -35,3 +35,15 @@ pub struct DesiredBackend {
     /// How packets reach it.
     pub placement: Placement,
 }
+
+/// How the client's address reaches a listener's backends.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ForwardingMode {
+    /// Kept for backends whose answers surely pass this node, replaced for the others.
+    #[default]
+    Auto,
+    /// Kept: answers must come back through this node.
+    Preserve,
+    /// Replaced by the VIP.
+    Masquerade,
+}

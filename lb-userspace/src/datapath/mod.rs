@@ -7,6 +7,7 @@
 
 pub mod memory;
 pub mod model;
+pub mod port;
 
 use model::{Command, Observed};
 

@@ -1,0 +1,291 @@
+//! How packets reach a backend and how its answers come back.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::datapath::model::{Mac, Placement};
+use crate::datapath::port::{AttachedPort, Role};
+use crate::inventory::links::{LinkKind, Path, Topology};
+
+use super::model::ForwardingMode;
+
+/// A placement and the reason that people see.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed {
+    /// For the datapath.
+    pub placement: Placement,
+    /// Where the backend is: `local behind vnet3`.
+    pub reason: String,
+}
+
+/// Places a backend.
+///
+/// `stated` is the MAC that the VM's facts name: it wins over neighbours. `ports` are the interfaces that the
+/// programs work on, by interface index.
+pub fn place(
+    address: IpAddr,
+    stated: Option<Mac>,
+    mode: ForwardingMode,
+    topology: &Topology,
+    ports: &BTreeMap<u32, AttachedPort>,
+) -> Placed {
+    let view = View { address, mode, topology, ports, path: topology.paths.get(&address).copied() };
+    let on_link = view.path.is_none_or(|path| path.gateway.is_none());
+    let mac = stated.filter(|_| on_link).or_else(|| topology.next_hop(address));
+    mac.and_then(|mac| view.in_bridge(mac).or_else(|| view.by_path(mac))).unwrap_or_else(|| view.unresolved())
+}
+
+struct View<'a> {
+    address: IpAddr,
+    mode: ForwardingMode,
+    topology: &'a Topology,
+    ports: &'a BTreeMap<u32, AttachedPort>,
+    path: Option<Path>,
+}
+
+impl View<'_> {
+    /// Behind a port of a bridge that knows the MAC.
+    fn in_bridge(&self, mac: Mac) -> Option<Placed> {
+        let (bridge, port) = self.topology.station(mac, self.path.map(|path| path.ifindex))?;
+        let port = self.ports.get(&port)?;
+        match port.role {
+            Role::VmPort => Some(self.local(mac, bridge, port)),
+            Role::Uplink | Role::Routed => Some(self.across(mac, bridge, port)),
+        }
+    }
+
+    /// Behind the interface that the route names.
+    fn by_path(&self, mac: Mac) -> Option<Placed> {
+        let path = self.path?;
+        if let Some(bridge) = self.topology.links.get(&path.ifindex)
+            && bridge.kind == LinkKind::Bridge
+        {
+            return Some(self.somewhere_in(mac, bridge.ifindex, &bridge.name));
+        }
+        let port = self.ports.get(&path.ifindex)?;
+        Some(match port.role {
+            Role::Uplink => self.across(mac, 0, port),
+            Role::Routed => self.routed(mac, port),
+            Role::VmPort => self.behind_routed_vm_port(mac, port),
+        })
+    }
+
+    fn masquerades_always(&self) -> bool {
+        self.mode == ForwardingMode::Masquerade
+    }
+
+    fn masquerades_unless_preserve(&self) -> bool {
+        self.mode != ForwardingMode::Preserve
+    }
+
+    fn has_gateway(&self) -> bool {
+        self.path.is_some_and(|path| path.gateway.is_some())
+    }
+
+    fn local(&self, mac: Mac, bridge: u32, port: &AttachedPort) -> Placed {
+        let masquerade = self.masquerades_always();
+        let placement = Placement {
+            mac: Some(mac),
+            ifindex: port.ifindex,
+            bridge,
+            masquerade,
+            reply_at_egress: !masquerade,
+            routed: self.has_gateway(),
+        };
+        Placed { placement, reason: format!("local behind {}", port.name) }
+    }
+
+    fn across(&self, mac: Mac, bridge: u32, port: &AttachedPort) -> Placed {
+        let masquerade = self.masquerades_unless_preserve();
+        let placement = Placement {
+            mac: Some(mac),
+            ifindex: port.ifindex,
+            bridge,
+            masquerade,
+            reply_at_egress: false,
+            routed: self.has_gateway(),
+        };
+        let place = if self.has_gateway() { "behind a router" } else { "on the same network" };
+        let condition = if masquerade { "" } else { "; its answers must come back through this node" };
+        Placed { placement, reason: format!("{place} through {}{condition}", port.name) }
+    }
+
+    fn routed(&self, mac: Mac, port: &AttachedPort) -> Placed {
+        let masquerade = self.masquerades_always();
+        let by_xdp = port.hook.is_xdp();
+        let placement = Placement {
+            mac: Some(mac),
+            // tc leaves the way to the stack, which forwards and lowers the TTL itself.
+            ifindex: if by_xdp { port.ifindex } else { 0 },
+            bridge: 0,
+            masquerade,
+            reply_at_egress: !by_xdp && !masquerade,
+            routed: by_xdp,
+        };
+        Placed { placement, reason: format!("routed through {}", port.name) }
+    }
+
+    /// A VM port outside any bridge: the node routes to it, and tc leaves the way to the stack.
+    fn behind_routed_vm_port(&self, mac: Mac, port: &AttachedPort) -> Placed {
+        let masquerade = self.masquerades_always();
+        let placement =
+            Placement { mac: Some(mac), masquerade, reply_at_egress: !masquerade, ..Placement::default() };
+        Placed { placement, reason: format!("local behind {}, routed by the node", port.name) }
+    }
+
+    /// In a bridge that has not heard the MAC lately. Masquerading is right wherever it turns up.
+    fn somewhere_in(&self, mac: Mac, bridge: u32, name: &str) -> Placed {
+        let masquerade = self.masquerades_unless_preserve();
+        let placement = Placement {
+            mac: Some(mac),
+            bridge,
+            masquerade,
+            reply_at_egress: !masquerade,
+            routed: self.has_gateway(),
+            ..Placement::default()
+        };
+        Placed { placement, reason: format!("in {name}, which does not know its port yet") }
+    }
+
+    fn unresolved(&self) -> Placed {
+        let placement = Placement { masquerade: self.masquerades_unless_preserve(), ..Placement::default() };
+        let reason = match self.path {
+            None => format!("unresolved: no route to {}", self.address),
+            Some(path) => {
+                let name = self.topology.links.get(&path.ifindex).map_or("an unknown interface", |l| &l.name);
+                format!("unresolved: no answer through {name}, or the programs don't work there")
+            }
+        };
+        Placed { placement, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::sample::{self, BRIDGE, ETH0, IN0, VNET1, behind, reach, station};
+    use crate::datapath::port::Hook;
+    use ForwardingMode::{Auto, Masquerade, Preserve};
+
+    const BACKEND: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 11));
+    const GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn ports(hook: Hook) -> BTreeMap<u32, AttachedPort> {
+        let port = |ifindex, name: &str, role, hook| {
+            (ifindex, AttachedPort { ifindex, name: name.to_owned(), role, hook, reason: String::new() })
+        };
+        BTreeMap::from([
+            port(ETH0, "eth0", Role::Uplink, hook),
+            port(VNET1, "vnet1", Role::VmPort, Hook::Tc),
+            port(IN0, "in0", Role::Routed, hook),
+        ])
+    }
+
+    fn placed(topology: &Topology, mode: ForwardingMode) -> Placed {
+        place(BACKEND, None, mode, topology, &ports(Hook::Xdp))
+    }
+
+    #[test]
+    fn a_vm_behind_a_port_of_the_bridge_is_local() {
+        let mut topology = sample::vm_host();
+        reach(&mut topology, BACKEND, BRIDGE, None, station(11));
+        behind(&mut topology, station(11), VNET1);
+        let local = Placement {
+            mac: Some(station(11)),
+            ifindex: VNET1,
+            bridge: BRIDGE,
+            reply_at_egress: true,
+            ..Placement::default()
+        };
+        for mode in [Auto, Preserve] {
+            assert_eq!(placed(&topology, mode).placement, local);
+        }
+        assert_eq!(placed(&topology, Auto).reason, "local behind vnet1");
+        let masqueraded = Placement { masquerade: true, reply_at_egress: false, ..local };
+        assert_eq!(placed(&topology, Masquerade).placement, masqueraded);
+    }
+
+    #[test]
+    fn the_stated_mac_wins_and_needs_no_route() {
+        let mut topology = sample::vm_host();
+        behind(&mut topology, station(11), VNET1);
+        reach(&mut topology, BACKEND, BRIDGE, None, station(99));
+        let place = |topology: &Topology| {
+            place(BACKEND, Some(station(11)), Auto, topology, &ports(Hook::Xdp)).placement.ifindex
+        };
+        assert_eq!(place(&topology), VNET1);
+        topology.paths.clear();
+        assert_eq!(place(&topology), VNET1);
+    }
+
+    #[test]
+    fn a_server_across_the_uplink_is_masqueraded_unless_forbidden() {
+        let mut bridged = sample::vm_host();
+        reach(&mut bridged, BACKEND, BRIDGE, None, station(11));
+        behind(&mut bridged, station(11), ETH0);
+        let mut plain = sample::vm_host();
+        reach(&mut plain, BACKEND, ETH0, None, station(11));
+        for (topology, bridge) in [(bridged, BRIDGE), (plain, 0)] {
+            let expected = Placement {
+                mac: Some(station(11)),
+                ifindex: ETH0,
+                bridge,
+                masquerade: true,
+                ..Placement::default()
+            };
+            let auto = placed(&topology, Auto);
+            assert_eq!(
+                (auto.placement, auto.reason.as_str()),
+                (expected, "on the same network through eth0")
+            );
+            let preserve = placed(&topology, Preserve);
+            assert!(!preserve.placement.masquerade);
+            assert!(preserve.reason.contains("must come back through this node"), "{}", preserve.reason);
+        }
+    }
+
+    #[test]
+    fn a_gateway_across_the_uplink_is_the_next_hop() {
+        let mut topology = sample::vm_host();
+        reach(&mut topology, BACKEND, BRIDGE, Some(GATEWAY), station(1));
+        behind(&mut topology, station(1), ETH0);
+        let placed = place(BACKEND, Some(station(11)), Auto, &topology, &ports(Hook::Xdp));
+        assert_eq!((placed.placement.mac, placed.placement.routed), (Some(station(1)), true));
+        assert_eq!(placed.reason, "behind a router through eth0");
+    }
+
+    #[test]
+    fn behind_a_routed_interface_xdp_redirects_and_tc_leaves_it_to_the_stack() {
+        let mut topology = sample::vm_host();
+        reach(&mut topology, BACKEND, IN0, None, station(11));
+        let by_xdp = Placement { mac: Some(station(11)), ifindex: IN0, routed: true, ..Placement::default() };
+        let by_tc = Placement { mac: Some(station(11)), reply_at_egress: true, ..Placement::default() };
+        for (hook, expected) in [(Hook::Xdp, by_xdp), (Hook::XdpGeneric, by_xdp), (Hook::Tc, by_tc)] {
+            let placed = place(BACKEND, None, Auto, &topology, &ports(hook));
+            assert_eq!((placed.placement, placed.reason.as_str()), (expected, "routed through in0"));
+        }
+        let masqueraded = place(BACKEND, None, Masquerade, &topology, &ports(Hook::Tc)).placement;
+        assert!(masqueraded.masquerade && !masqueraded.reply_at_egress);
+    }
+
+    #[test]
+    fn a_backend_that_nobody_knows_is_left_to_the_stack() {
+        let mut topology = sample::vm_host();
+        let unresolved = Placement { masquerade: true, ..Placement::default() };
+        let placed_nowhere = placed(&topology, Auto);
+        assert_eq!(placed_nowhere.placement, unresolved);
+        assert_eq!(placed_nowhere.reason, "unresolved: no route to 192.0.2.11");
+        reach(&mut topology, BACKEND, BRIDGE, None, station(11));
+        topology.neighbours.clear();
+        assert_eq!(placed(&topology, Auto).placement, unresolved);
+    }
+
+    #[test]
+    fn a_station_that_the_bridge_forgot_is_delivered_by_mac() {
+        let mut topology = sample::vm_host();
+        reach(&mut topology, BACKEND, BRIDGE, None, station(11));
+        let placed = placed(&topology, Auto);
+        assert_eq!((placed.placement.bridge, placed.placement.ifindex), (BRIDGE, 0));
+        assert!(placed.placement.masquerade);
+    }
+}
