@@ -98,6 +98,8 @@ fn counted(command: &mut Command, ring: Ring) -> Result<Counts> {
     fs::write(&skips, "").with_context(|| format!("empty {}", skips.display()))?;
     let mut child = command
         .env(SKIPS, &skips)
+        // A panic's backtrace says where; an error's inside it only buries the message.
+        .env("RUST_LIB_BACKTRACE", "0")
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("start {}", process::shown(command)))?;

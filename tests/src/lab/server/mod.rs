@@ -1,0 +1,6 @@
+//! Servers in VMs: real ones as processes, and one of ours that echoes.
+
+pub mod dns;
+pub mod echo;
+pub mod http;
+pub mod iperf;
