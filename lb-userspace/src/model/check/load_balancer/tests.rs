@@ -1,0 +1,205 @@
+//! The cases A4 of the reference, with the outcome of our decisions.
+
+use std::time::Duration;
+
+use super::*;
+use crate::model::load_balancer::{Forwarding, HealthCheck, Listener};
+
+/// Listeners, and the problems that they have.
+type Case<'a> = (&'a [Listener], &'a [(&'a str, &'a str)]);
+
+fn listener(name: &str, port: i64, backend_port: i64, protocol: &str) -> Listener {
+    Listener { name: name.into(), port, protocol: protocol.into(), backend_port }
+}
+
+fn lb(listeners: &[Listener]) -> LoadBalancer {
+    let mut lb = LoadBalancer::new("shop", "front");
+    lb.spec.listeners = listeners.to_vec();
+    lb
+}
+
+/// Each problem's path and the beginning of what is wrong.
+fn problems(lb: &LoadBalancer) -> Vec<(String, String)> {
+    lb.check().err().unwrap_or_default().into_iter().map(|error| (error.path, error.problem)).collect()
+}
+
+#[track_caller]
+fn assert_problems(lb: &LoadBalancer, expected: &[(&str, &str)]) {
+    let found = problems(lb);
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for ((path, problem), (expected_path, beginning)) in found.iter().zip(expected) {
+        assert_eq!(path, expected_path);
+        assert!(problem.starts_with(beginning), "{path}: {problem}");
+    }
+}
+
+#[test]
+fn listeners_are_accepted_or_refused_by_the_rules() {
+    let cases: [Case<'_>; 11] = [
+        (&[], &[("spec.listeners", "no listener")]),
+        (
+            &[listener("a", 80, 80, "TCP"), listener("a", 81, 81, "TCP")],
+            &[("spec.listeners[1].name", "duplicate name")],
+        ),
+        (
+            &[listener("a", 80, 80, "TCP"), listener("b", 80, 81, "tcp")],
+            &[("spec.listeners[1].port", "duplicate port")],
+        ),
+        (&[listener("a", -1, 80, "TCP")], &[("spec.listeners[0].port", "not a port")]),
+        (&[listener("a", 70_000, 80, "TCP")], &[("spec.listeners[0].port", "not a port")]),
+        (&[listener("a", 80, 0, "TCP")], &[("spec.listeners[0].backendPort", "not a port")]),
+        (&[listener("a", 80, 80, "TCP"), listener("b", 81, 81, "TCP")], &[]),
+        // D6: two front ports may share a backend port.
+        (&[listener("a", 80, 80, "TCP"), listener("b", 81, 80, "TCP")], &[]),
+        // D5: unnamed listeners get different names.
+        (&[listener("", 80, 80, "TCP"), listener("", 81, 81, "TCP")], &[]),
+        (&[listener("a", 53, 53, "TCP"), listener("b", 53, 53, "UDP")], &[]),
+        (&[listener("a", 80, 80, "SCTP")], &[("spec.listeners[0].protocol", "unknown protocol")]),
+    ];
+    for (listeners, expected) in cases {
+        assert_problems(&lb(listeners), expected);
+    }
+}
+
+#[test]
+fn an_unnamed_listener_is_named_by_protocol_and_port() {
+    let lb = lb(&[listener("", 80, 8080, "tcp")]).with_defaults();
+    assert_eq!(lb.spec.listeners, [listener("tcp-80", 80, 8080, "TCP")]);
+    let checked = lb.check().unwrap();
+    assert_eq!(checked.listeners[0].name, "tcp-80");
+    assert_eq!(checked.listeners[0].protocol, lb_common::net::Protocol::Tcp);
+}
+
+fn checked_health(health_check: HealthCheck) -> LoadBalancer {
+    let mut lb = lb(&[listener("a", 80, 80, "TCP"), listener("b", 32, 32, "UDP")]);
+    lb.spec.health_check = Some(health_check);
+    lb
+}
+
+#[test]
+fn a_health_check_probes_a_tcp_backend_port() {
+    let at = |port| checked_health(HealthCheck { port, ..HealthCheck::default() });
+    assert_problems(&at(99), &[("spec.healthCheck.port", "not the backend port of a listener")]);
+    assert_problems(&at(32), &[("spec.healthCheck.port", "the backend port of a UDP listener")]);
+    assert_problems(&at(-1), &[("spec.healthCheck.port", "not the backend port of a listener")]);
+    assert_eq!(at(0).check().unwrap().health_check, None);
+}
+
+#[test]
+fn health_check_defaults_are_one_three_five_and_three() {
+    let lb = checked_health(HealthCheck { port: 80, ..HealthCheck::default() });
+    let checked = lb.check().unwrap().health_check.unwrap();
+    assert_eq!((checked.success_threshold.get(), checked.failure_threshold.get()), (1, 3));
+    assert_eq!((checked.period, checked.timeout), (Duration::from_secs(5), Duration::from_secs(3)));
+    let stored = lb.with_defaults();
+    let expected = HealthCheck {
+        port: 80,
+        success_threshold: 1,
+        failure_threshold: 3,
+        period_seconds: 5,
+        timeout_seconds: 3,
+    };
+    assert_eq!(stored.spec.health_check, Some(expected));
+}
+
+#[test]
+fn a_period_below_the_default_timeout_shortens_it() {
+    let lb = checked_health(HealthCheck { port: 80, period_seconds: 1, ..HealthCheck::default() });
+    let checked = lb.check().unwrap().health_check.unwrap();
+    assert_eq!((checked.period, checked.timeout), (Duration::from_secs(1), Duration::from_secs(1)));
+}
+
+#[test]
+fn health_check_numbers_are_bounded() {
+    let lb = checked_health(HealthCheck {
+        port: 80,
+        success_threshold: -1,
+        failure_threshold: 1_001,
+        period_seconds: 2,
+        timeout_seconds: 3,
+    });
+    assert_problems(
+        &lb,
+        &[
+            ("spec.healthCheck.successThreshold", "out of range"),
+            ("spec.healthCheck.failureThreshold", "out of range"),
+            ("spec.healthCheck.timeoutSeconds", "longer than the period"),
+        ],
+    );
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let mut lb = lb(&[listener("A", 0, 80, "tcp"), listener("", 80, 70_000, "x")]);
+    lb.metadata.name = "1front".into();
+    lb.spec.workload_type = "vms".into();
+    lb.spec.ip_pool = "Lab".into();
+    lb.spec.address = "224.0.0.1".into();
+    lb.spec.backend_server_selector =
+        [("app".to_owned(), vec![" web".to_owned()]), ("x y".into(), vec![])].into();
+    lb.spec.health_check = Some(HealthCheck { port: 80, ..HealthCheck::default() });
+    lb.spec.forwarding = Some(Forwarding { mode: "auto".into() });
+    lb.spec.unserved = "Refuse".into();
+    assert_problems(
+        &lb,
+        &[
+            ("metadata.name", "not a load balancer's name"),
+            ("spec.workloadType", "unknown value"),
+            ("spec.ipPool", "not a pool's name"),
+            ("spec.address", "not an address that a host can have"),
+            ("spec.listeners[0].port", "not a port"),
+            ("spec.listeners[0].name", "not a listener name"),
+            ("spec.listeners[1].protocol", "unknown protocol"),
+            ("spec.listeners[1].backendPort", "not a port"),
+            ("spec.backendServerSelector[\"app\"][0]", "not a label value"),
+            ("spec.backendServerSelector[\"x y\"]", "not a label key"),
+            ("spec.backendServerSelector[\"x y\"]", "no value"),
+            ("spec.forwarding.mode", "unknown value"),
+            ("spec.unserved", "unknown value"),
+        ],
+    );
+}
+
+#[test]
+fn a_guest_cluster_needs_no_listener() {
+    let mut lb = lb(&[]);
+    lb.spec.workload_type = "cluster".into();
+    lb.spec.ipam = "pool".into();
+    assert_eq!(lb.check().unwrap().workload, Workload::Cluster);
+}
+
+#[test]
+fn ipam_and_workload_type_stay_in_their_class() {
+    for (old, new, accepted) in [
+        ("", "dhcp", false),
+        ("pool", "dhcp", false),
+        ("dhcp", "pool", false),
+        ("dhcp", "", false),
+        ("dhcp", "dhcp", true),
+        ("pool", "pool", true),
+        ("", "", true),
+        ("pool", "", true),
+        ("", "pool", true),
+    ] {
+        let [mut before, mut after] = [lb(&[]), lb(&[])];
+        (before.spec.ipam, after.spec.ipam) = (old.into(), new.into());
+        assert_eq!(after.check_update(&before).is_ok(), accepted, "ipam {old:?} to {new:?}");
+        after.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".into());
+        assert_eq!(after.check_update(&before), Ok(()), "on the way to deletion");
+    }
+    for (old, new, accepted) in [
+        ("", "cluster", false),
+        ("vm", "cluster", false),
+        ("cluster", "vm", false),
+        ("cluster", "", false),
+        ("cluster", "cluster", true),
+        ("vm", "vm", true),
+        ("", "", true),
+        ("vm", "", true),
+        ("", "vm", true),
+    ] {
+        let [mut before, mut after] = [lb(&[]), lb(&[])];
+        (before.spec.workload_type, after.spec.workload_type) = (old.into(), new.into());
+        assert_eq!(after.check_update(&before).is_ok(), accepted, "workloadType {old:?} to {new:?}");
+    }
+}

@@ -1,0 +1,185 @@
+//! LoadBalancer as it is written and stored: Harvester's v1beta1 schema, with optional additions.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::meta::{API_VERSION, Condition, ObjectMeta, is_zero, or_default};
+
+/// The kind, as manifests name it.
+pub const KIND: &str = "LoadBalancer";
+
+/// A namespaced load balancer: one VIP, its listeners, and the VMs that serve them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoadBalancer {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// [`KIND`].
+    pub kind: String,
+    /// Name, namespace, labels, annotations.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// What the user wants.
+    #[serde(default)]
+    pub spec: LoadBalancerSpec,
+    /// What has become of it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub status: LoadBalancerStatus,
+}
+
+impl LoadBalancer {
+    /// Of a namespace and a name, otherwise empty.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        let metadata = ObjectMeta { namespace: namespace.into(), name: name.into(), ..ObjectMeta::default() };
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
+            metadata,
+            spec: LoadBalancerSpec::default(),
+            status: LoadBalancerStatus::default(),
+        }
+    }
+}
+
+/// What the user wants. An empty text means the default; numbers are as wide as JSON's, so that a check can
+/// refuse them by name.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LoadBalancerSpec {
+    /// Free text.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// `vm` (default) or `cluster`.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub workload_type: String,
+    /// `pool` (default) or `dhcp`.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub ipam: String,
+    /// The pool that gives the address; empty selects one automatically.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub ip_pool: String,
+    /// Addition: the wanted address; empty takes any.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub address: String,
+    /// Ports that clients dial.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<Listener>,
+    /// Label to accepted values; all labels must match.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub backend_server_selector: BTreeMap<String, Vec<String>>,
+    /// How backends are probed; absent, or port 0, is not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// Addition: how packets reach the backends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forwarding: Option<Forwarding>,
+    /// Addition: what a client gets that no listener or no ready backend serves: `Reject` (default) or `Drop`.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub unserved: String,
+}
+
+/// One port that clients dial.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Listener {
+    /// Unique in the load balancer; empty becomes `<protocol>-<port>`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub name: String,
+    /// Dialled by clients.
+    pub port: i64,
+    /// `TCP` or `UDP`.
+    pub protocol: String,
+    /// The VM's port.
+    pub backend_port: i64,
+}
+
+/// A TCP check of every backend. 0 takes the default.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HealthCheck {
+    /// The probed port; 0 is no check.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub port: i64,
+    /// Successes in a row that make a backend ready.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub success_threshold: i64,
+    /// Failures in a row that make it not ready.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub failure_threshold: i64,
+    /// Seconds from probe to probe.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub period_seconds: i64,
+    /// Seconds after which a probe has failed.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub timeout_seconds: i64,
+}
+
+/// How packets reach the backends.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Forwarding {
+    /// `Auto` (default), `Preserve` or `Masquerade`.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub mode: String,
+}
+
+/// What has become of a load balancer. Written by others too, so unknown fields are tolerated.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoadBalancerStatus {
+    /// Addresses of all matching VMs, ready or not.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub backend_servers: Vec<String>,
+    /// Where the address came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocated_address: Option<AllocatedAddress>,
+    /// The VIP.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub address: String,
+    /// Only `Ready` is used.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Addition: the state of each matching VM.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<BackendStatus>,
+}
+
+/// An address of a pool.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AllocatedAddress {
+    /// The pool's name.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub ip_pool: String,
+    /// The address.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub ip: String,
+    /// `255.255.255.0`.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub mask: String,
+    /// The range's gateway; empty if it has none.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub gateway: String,
+}
+
+/// The state of one matching VM.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BackendStatus {
+    /// The VM's name.
+    #[serde(deserialize_with = "or_default")]
+    pub vm: String,
+    /// Its address; empty while it has none.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub address: String,
+    /// `Ready` or `NotReady`.
+    #[serde(deserialize_with = "or_default")]
+    pub state: String,
+    /// One word that says why.
+    #[serde(deserialize_with = "or_default")]
+    pub reason: String,
+    /// RFC 3339: when `state` changed last.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub last_transition_time: String,
+}

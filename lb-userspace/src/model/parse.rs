@@ -1,0 +1,233 @@
+//! Manifests in YAML and JSON. Every error tells where: field path, line and column.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::ip_pool::{self, IpPool};
+use super::load_balancer::{self, LoadBalancer};
+use super::meta::API_VERSION;
+
+/// One object of a manifest file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Manifest {
+    /// A load balancer.
+    LoadBalancer(Box<LoadBalancer>),
+    /// A pool.
+    IpPool(Box<IpPool>),
+}
+
+/// A text that is not what it should be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct ParseError {
+    /// `spec.listeners[1].port`; empty if the text as a whole is wrong.
+    pub path: String,
+    /// From 1; 0 if unknown.
+    pub line: u64,
+    /// From 1; 0 if unknown.
+    pub column: u64,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}, column {}: ", self.line, self.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Reads the manifests of a YAML text (JSON is YAML, too), which may hold several documents. Empty documents
+/// are passed over.
+///
+/// # Errors
+/// The first document that is not a manifest, with its place in the whole text.
+pub fn manifests(text: &str) -> Result<Vec<Manifest>, ParseError> {
+    documents(text).into_iter().filter_map(|document| manifest(&document).transpose()).collect()
+}
+
+/// Reads one YAML document.
+///
+/// # Errors
+/// The place at which the text is not what it should be.
+pub fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
+    let mut path = String::new();
+    let result = serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            path = shown(error.path());
+            error.into_inner()
+        })
+    });
+    result.map_err(|error| {
+        let location = error.location();
+        ParseError {
+            path,
+            line: location.map_or(0, |location| location.line()),
+            column: location.map_or(0, |location| location.column()),
+            message: without_location(&error.without_snippet().to_string()),
+        }
+    })
+}
+
+/// Reads one JSON value.
+///
+/// # Errors
+/// The place at which the text is not what it should be.
+pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, ParseError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| json_error(shown(error.path()), error.inner()))?;
+    deserializer.end().map_err(|error| json_error(String::new(), &error))?;
+    Ok(value)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Header {
+    api_version: String,
+    kind: String,
+}
+
+fn manifest(document: &str) -> Result<Option<Manifest>, ParseError> {
+    let Some(header) = yaml::<Option<Header>>(document)? else { return Ok(None) };
+    let unknown = |path: &str, found: &str, remedy: String| {
+        let message = format!("`{found}` is not known: use {remedy}");
+        Err(ParseError { path: path.to_owned(), line: first_line(document), column: 1, message })
+    };
+    if header.api_version != API_VERSION {
+        return unknown("apiVersion", &header.api_version, format!("`{API_VERSION}`"));
+    }
+    match header.kind.as_str() {
+        load_balancer::KIND => yaml(document).map(|object| Some(Manifest::LoadBalancer(Box::new(object)))),
+        ip_pool::KIND => yaml(document).map(|object| Some(Manifest::IpPool(Box::new(object)))),
+        other => unknown("kind", other, format!("`{}` or `{}`", load_balancer::KIND, ip_pool::KIND)),
+    }
+}
+
+/// Splits at the lines that YAML reserves for this, and keeps each document at its line of the whole.
+fn documents(text: &str) -> Vec<String> {
+    let mut documents = vec![String::new()];
+    for (line, content) in text.lines().enumerate() {
+        let is_marker = content == "---" || content.starts_with("--- ");
+        if is_marker {
+            documents.push("\n".repeat(line));
+        }
+        if let Some(document) = documents.last_mut() {
+            document.push_str(if is_marker { content.get(3..).unwrap_or_default() } else { content });
+            document.push('\n');
+        }
+    }
+    documents
+}
+
+fn first_line(document: &str) -> u64 {
+    let blank = document.lines().take_while(|line| line.trim().is_empty()).count();
+    u64::try_from(blank).map_or(0, |blank| blank + 1)
+}
+
+fn shown(path: &serde_path_to_error::Path) -> String {
+    let path = path.to_string();
+    if path == "." { String::new() } else { path }
+}
+
+fn json_error(path: String, error: &serde_json::Error) -> ParseError {
+    let number = |place: usize| u64::try_from(place).unwrap_or(0);
+    let (line, column) = (number(error.line()), number(error.column()));
+    ParseError { path, line, column, message: without_location(&error.to_string()) }
+}
+
+/// The parsers repeat the place in their messages, each in its own words.
+fn without_location(message: &str) -> String {
+    let end = message.find(" at line ").unwrap_or(message.len());
+    let message = message.get(..end).unwrap_or(message);
+    match message.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")) {
+        Some((_, message)) => message.to_owned(),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LB: &str = "apiVersion: loadbalancer.harvesterhci.io/v1beta1
+kind: LoadBalancer
+metadata: {namespace: shop, name: front}
+spec:
+  workloadType: vm
+  ipam: pool
+  ipPool: \"\"
+  listeners:
+    - {name: web, protocol: TCP, port: 80, backendPort: 8080}
+    - {name: dns, protocol: UDP, port: 53, backendPort: 5353}
+  backendServerSelector: {tier: [front, edge], zone: [a]}
+  healthCheck: {port: 8080, successThreshold: 1, failureThreshold: 3, periodSeconds: 5, timeoutSeconds: 3}
+";
+    const POOL: &str = "apiVersion: loadbalancer.harvesterhci.io/v1beta1
+kind: IPPool
+metadata: {name: lab}
+spec:
+  description: lab pool
+  ranges: [{subnet: 10.7.0.0/24, rangeStart: 10.7.0.10, rangeEnd: 10.7.0.20, gateway: 10.7.0.1}]
+  selector: {priority: 10, network: default/vlan7, scope: [{project: \"*\", namespace: shop, guestCluster: \"*\"}]}
+";
+
+    #[test]
+    fn manifests_of_several_documents_are_read_and_survive_a_round_trip() {
+        let text = format!("# a comment\n---\n{LB}---\n# nothing here\n--- # a pool\n{POOL}");
+        let objects = manifests(&text).unwrap();
+        let [Manifest::LoadBalancer(lb), Manifest::IpPool(pool)] = objects.as_slice() else {
+            panic!("{objects:?}")
+        };
+        assert_eq!(lb.spec.listeners[1].backend_port, 5353);
+        assert_eq!(pool.spec.selector.scope[0].namespace, "shop");
+        let written = serde_saphyr::to_string(lb.as_ref()).unwrap()
+            + "---\n"
+            + &serde_saphyr::to_string(pool.as_ref()).unwrap();
+        assert_eq!(manifests(&written).unwrap(), objects);
+        let json = serde_json::to_vec(lb).unwrap();
+        assert_eq!(super::json::<LoadBalancer>(&json).as_ref(), Ok(lb.as_ref()));
+    }
+
+    #[test]
+    fn an_error_names_field_line_and_column() {
+        for (text, expected) in [
+            (
+                format!("{POOL}---\n{}", LB.replace("ipPool:", "ippool:")),
+                "line 15, column 3: spec.ippool: unknown field `ippool`",
+            ),
+            (LB.replace("port: 53,", "port: dns,"), "line 10, column 40: spec.listeners[1].port: invalid"),
+            (
+                LB.replace("kind: LoadBalancer", "kind: Service"),
+                "line 1, column 1: kind: `Service` is not known",
+            ),
+            (
+                LB.replace("v1beta1", "v1"),
+                "line 1, column 1: apiVersion: `loadbalancer.harvesterhci.io/v1` is",
+            ),
+            (LB.replace("kind: LoadBalancer\n", ""), "line 3, column 1: missing field `kind`"),
+            (LB.replace("port: 80,", ""), "line 9, column 35: spec.listeners[0]: missing field `port`"),
+            ("a: [".to_owned(), "line 1, column 4: a: unclosed bracket"),
+        ] {
+            let error = manifests(&text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_json_error_names_field_line_and_column() {
+        let text = br#"{"apiVersion": "v", "kind": "LoadBalancer", "spec": {"listeners": [{"port": "80"}]}}"#;
+        let error = json::<LoadBalancer>(text).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 1, column 80: spec.listeners[0].port: invalid type: string \"80\", expected i64"
+        );
+        assert!(json::<LoadBalancer>(b"{} x").is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! VirtualMachine facts, as the inventory file writes them and every provider yields them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use lb_common::net::Mac;
+use serde::{Deserialize, Serialize};
+
+use super::meta::{NamespacedName, or_default};
+
+/// One VM, as far as balancing needs to know it.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VirtualMachine {
+    /// Only load balancers of the same namespace choose it.
+    pub namespace: String,
+    /// Unique in its namespace.
+    pub name: String,
+    /// What selectors match.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Runs, and is not about to be deleted.
+    #[serde(default = "running")]
+    pub running: bool,
+    /// In the order of the VM's status.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<Interface>,
+}
+
+/// One interface of a VM.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Interface {
+    /// As the VM's definition names it.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    /// Its Ethernet address.
+    #[serde(with = "mac", skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// Its main address; empty while unknown.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub ip_address: String,
+    /// All its addresses.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub ip_addresses: Vec<String>,
+}
+
+impl VirtualMachine {
+    /// `namespace/name`.
+    pub fn key(&self) -> NamespacedName {
+        NamespacedName::new(&self.namespace, &self.name)
+    }
+
+    /// The address that is balanced to: the first `ipAddress` that is an IPv4 address. Whatever else stands
+    /// there (IPv6, a prefix length, a fragment of text) is passed over.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.interfaces
+            .iter()
+            .find_map(|interface| interface.ip_address.parse::<Ipv4Addr>().ok())
+            .map(IpAddr::V4)
+    }
+}
+
+const fn running() -> bool {
+    true
+}
+
+mod mac {
+    use super::Mac;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    #[expect(
+        clippy::ref_option,
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands it over like this"
+    )]
+    pub(super) fn serialize<S: Serializer>(mac: &Option<Mac>, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(Mac([a, b, c, d, e, f])) = mac else { return serializer.serialize_none() };
+        serializer.collect_str(&format_args!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mac>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        match parse(&text) {
+            Some(mac) => Ok(Some(mac)),
+            None if text.is_empty() => Ok(None),
+            None => Err(de::Error::invalid_value(
+                de::Unexpected::Str(&text),
+                &"an Ethernet address such as 02:00:00:00:01:0b",
+            )),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Mac> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut bytes {
+            let part =
+                parts.next().filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))?;
+            *byte = u8::from_str_radix(part, 16).ok()?;
+        }
+        parts.next().is_none().then_some(Mac(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_addresses(addresses: &[&str]) -> VirtualMachine {
+        let interfaces = addresses
+            .iter()
+            .map(|address| Interface { ip_address: (*address).into(), ..Interface::default() })
+            .collect();
+        VirtualMachine { interfaces, ..VirtualMachine::default() }
+    }
+
+    #[test]
+    fn the_first_ipv4_address_is_balanced_to() {
+        let cases: [(&[&str], Option<&str>); 5] = [
+            (&["192.0.2.10"], Some("192.0.2.10")),
+            (&[""], None),
+            (&["2001:db8::1", "192.0.2.10/24", "text", "192.0.2.11", "10.42.0.1"], Some("192.0.2.11")),
+            (&["192.0.2.10", "192.0.2.11"], Some("192.0.2.10")),
+            (&[], None),
+        ];
+        for (addresses, expected) in cases {
+            assert_eq!(
+                with_addresses(addresses).address(),
+                expected.map(|a| a.parse().unwrap()),
+                "{addresses:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mac_is_read_and_written_and_a_wrong_one_is_refused() {
+        let interface: Interface = serde_json::from_str(r#"{"mac": "02:00:00:00:01:0b"}"#).unwrap();
+        assert_eq!(interface.mac, Some(Mac([2, 0, 0, 0, 1, 0x0b])));
+        assert_eq!(serde_json::to_string(&interface).unwrap(), r#"{"name":"","mac":"02:00:00:00:01:0b"}"#);
+        for text in ["02:00", "02:00:00:00:01:0b:0c", "02:00:00:00:01:zz", "2:0:0:0:1:b", "+2:00:00:00:01:0b"]
+        {
+            let json = serde_json::json!({ "mac": text });
+            assert!(serde_json::from_value::<Interface>(json).is_err(), "{text}");
+        }
+    }
+}
