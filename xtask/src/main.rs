@@ -2,6 +2,8 @@
 
 mod arch;
 mod build;
+mod lab;
+mod load;
 mod process;
 mod setup;
 mod test;
@@ -25,6 +27,14 @@ enum Verb {
     Setup,
     /// Build the packet programs and the `lb` binary
     Build(build::Options),
+    /// Build, and run the agent on this node for one uplink until ctrl-C
+    Load(load::Options),
+    /// Labs of network namespaces: up, down, status
+    #[command(disable_help_flag = true)]
+    Lab(lab::Options),
+    /// A lab with a script: shows balancing, a failing server and a killed agent, and removes itself
+    #[command(disable_help_flag = true)]
+    Demo(lab::Options),
     /// Check the house rules: who may import what, names and lengths of files
     Arch,
     /// Lint and test everything; rings 2 and 3 need root
@@ -45,6 +55,9 @@ fn run(verb: &Verb) -> Result<()> {
     match verb {
         Verb::Setup => setup::everything().map(drop),
         Verb::Build(options) => build::run(*options).map(drop),
+        Verb::Load(options) => load::run(options),
+        Verb::Lab(options) => lab::run("lab", options),
+        Verb::Demo(options) => lab::run("demo", options),
         Verb::Arch => arch::run(),
         Verb::Test(options) => test::run(options),
     }

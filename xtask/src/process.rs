@@ -26,6 +26,31 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
+/// Refuses to go on without root.
+///
+/// # Errors
+/// When this process is not root; the text says what to run.
+pub(crate) fn require_root(reason: &str) -> Result<()> {
+    if !is_root() {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        bail!(
+            "{reason}: this needs root; run `sudo -E env PATH=\"$PATH\" cargo xtask {}`",
+            arguments.join(" ")
+        );
+    }
+    Ok(())
+}
+
+/// Runs a command in place of this process; returns only if it can't be started.
+///
+/// # Errors
+/// Always, if it returns.
+pub(crate) fn replace(command: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let error = command.exec();
+    Err(error).with_context(|| format!("start {}", shown(command)))
+}
+
 /// Runs a command in the foreground.
 ///
 /// # Errors

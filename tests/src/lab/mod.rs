@@ -27,6 +27,7 @@ use agent::{Agent, Installation};
 use facts::Fact;
 use namespace::Namespace;
 use registry::LabId;
+use serde_json::Value;
 use topology::{Hook, Topology, Wiring, vm_mac};
 
 /// The namespace of the VMs' and load balancers' objects.
@@ -194,6 +195,19 @@ impl Lab {
         let address = created.pointer("/status/address").and_then(|address| address.as_str());
         let address = address.with_context(|| format!("no address in {created}"))?;
         address.parse().with_context(|| format!("parse {address}"))
+    }
+
+    /// What the agent says of a VM's backend, at the load balancer's first listener.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub fn backend_state(&self, namespace: &str, name: &str, vm: &str) -> Result<String> {
+        let report = self.installation.json(&["backend", "list", name, "--namespace", namespace])?;
+        let backends = report.pointer("/loadBalancers/0/listeners/0/backends").and_then(Value::as_array);
+        let mut backends = backends.with_context(|| format!("no backends in {report}"))?.iter();
+        let backend = backends.find(|backend| backend["vm"] == vm);
+        let backend = backend.with_context(|| format!("no backend {vm} in {report}"))?;
+        Ok(backend["state"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Leaves the lab and what runs in it to `lab down`.
