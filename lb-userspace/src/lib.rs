@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod datapath;
 pub mod inventory;
+pub mod ipam;
 pub mod model;
 pub mod store;
 pub mod supervise;

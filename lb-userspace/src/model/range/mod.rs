@@ -82,6 +82,13 @@ impl Span {
         (bits(self.last) - bits(self.first)).saturating_add(1)
     }
 
+    /// What follows an address of it, and what goes up to this address.
+    pub fn split_after(self, address: IpAddr) -> (Option<Self>, Self) {
+        let next = bits(address).checked_add(1).filter(|next| *next <= bits(self.last));
+        let rest = next.map(|next| Self { first: from_bits(address, next), last: self.last });
+        (rest, Self { first: self.first, last: address })
+    }
+
     /// Its addresses from the first on.
     pub fn iter(self) -> impl Iterator<Item = IpAddr> + use<> {
         (bits(self.first)..=bits(self.last)).map(move |number| from_bits(self.first, number))
