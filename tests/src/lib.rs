@@ -1,4 +1,7 @@
 //! The test kit.
 
+pub mod counters;
 pub mod lab;
+pub mod packet;
+pub mod program;
 pub mod skip;

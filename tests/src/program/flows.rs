@@ -1,0 +1,105 @@
+//! The flow table as a test sees it: read, filled, aged and mutilated.
+
+use lb_common::config::{ConfigValue, TICK_SHIFT};
+use lb_common::flow::{Bucket, Flow, FlowEntry, FlowKey, OverflowKey};
+use lb_common::hash;
+use lb_common::head::{Head, State};
+use lb_common::map;
+use lb_common::net::Ipv4;
+use nix::time::{ClockId, clock_gettime};
+
+use super::Rig;
+
+impl Rig {
+    /// The time in ticks, as the programs count it.
+    ///
+    /// # Panics
+    /// When there is no such clock.
+    pub fn now(&self) -> u16 {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).expect("the coarse clock");
+        let nanoseconds = now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64;
+        (nanoseconds >> TICK_SHIFT) as u16
+    }
+
+    /// All flows in the table, without those of the overflow map.
+    ///
+    /// # Panics
+    /// When the table can't be read, as all that follows.
+    pub fn flows(&mut self) -> Vec<Flow<Ipv4>> {
+        let table = self.array::<Bucket<Ipv4>>(map::FLOWS_V4);
+        let buckets: Vec<_> = table.iter().map(|bucket| bucket.expect("read FLOWS_V4")).collect();
+        let entries = buckets.iter().flat_map(|bucket| bucket.entries);
+        entries.filter(is_live).map(|entry| entry.flow()).collect()
+    }
+
+    /// All flows in the overflow map.
+    pub fn overflowed(&mut self) -> Vec<Flow<Ipv4>> {
+        let map = self.hash::<OverflowKey<Ipv4>, FlowEntry<Ipv4>>(map::OVERFLOW_V4);
+        let entries: Vec<_> = map.iter().map(|entry| entry.expect("read OVERFLOW_V4").1).collect();
+        entries.into_iter().filter(is_live).map(|entry| entry.flow()).collect()
+    }
+
+    /// The half with this tuple, wherever it is.
+    pub fn flow(&mut self, key: &FlowKey<Ipv4>) -> Option<Flow<Ipv4>> {
+        let everywhere = [self.flows(), self.overflowed()].concat();
+        everywhere.into_iter().find(|flow| flow.key == *key)
+    }
+
+    /// The forward halves.
+    pub fn forward_flows(&mut self) -> Vec<Flow<Ipv4>> {
+        self.flows().into_iter().filter(|flow| !flow.kind.reply).collect()
+    }
+
+    /// Enters half a flow where the programs look for it.
+    pub fn put_flow(&mut self, flow: &Flow<Ipv4>) {
+        self.edit(&flow.key, |bucket| {
+            let free = bucket.entries.iter_mut().find(|entry| !is_live(entry)).expect("room in the bucket");
+            *free = FlowEntry::new(flow, free.head);
+        });
+    }
+
+    /// Removes half a flow from the table.
+    pub fn remove_flow(&mut self, key: &FlowKey<Ipv4>) {
+        self.edit_entry(key, |entry| entry.head = entry.head.emptied());
+    }
+
+    /// Makes half a flow last seen `ticks` ago.
+    pub fn age_flow(&mut self, key: &FlowKey<Ipv4>, ticks: u16) {
+        let then = self.now().wrapping_sub(ticks);
+        self.edit_entry(key, |entry| entry.last_seen = then);
+    }
+
+    /// Puts half a flow into another state.
+    pub fn enter_state(&mut self, key: &FlowKey<Ipv4>, state: State) {
+        self.edit_entry(key, |entry| entry.head = entry.head.with_state(state));
+    }
+
+    /// Whether the bucket of this tuple says that flows of it live in the overflow map.
+    pub fn is_marked(&mut self, key: &FlowKey<Ipv4>) -> bool {
+        let mut marked = false;
+        self.edit(key, |bucket| marked = bucket.entries[0].head.overflowed());
+        marked
+    }
+
+    fn edit_entry(&mut self, key: &FlowKey<Ipv4>, change: impl FnOnce(&mut FlowEntry<Ipv4>)) {
+        self.edit(key, |bucket| {
+            let found = bucket.entries.iter_mut().find(|entry| is_live(entry) && entry.flow().key == *key);
+            change(found.unwrap_or_else(|| panic!("no flow {key:?}")));
+        });
+    }
+
+    fn edit(&mut self, key: &FlowKey<Ipv4>, change: impl FnOnce(&mut Bucket<Ipv4>)) {
+        let config = self.array::<ConfigValue>(map::CONFIG).get(&0, 0).expect("read CONFIG");
+        let ports = (key.source_port, key.destination_port);
+        let hash = hash::tuple(&config.flow_secrets, key.source, key.destination, ports, key.protocol);
+        let index = hash & config.bucket_mask;
+        let mut table = self.array::<Bucket<Ipv4>>(map::FLOWS_V4);
+        let mut bucket = table.get(&index, 0).expect("read FLOWS_V4");
+        change(&mut bucket);
+        table.set(index, bucket, 0).expect("write FLOWS_V4");
+    }
+}
+
+fn is_live(entry: &FlowEntry<Ipv4>) -> bool {
+    Head::kind(entry.head).state > State::Busy
+}

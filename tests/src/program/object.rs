@@ -1,0 +1,131 @@
+//! The programs as they were built, loaded with maps of their own.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use aya::maps::{Array, MapError};
+use aya::programs::{Program, SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use lb_common::map;
+
+use super::Hook;
+
+/// The variable that names another object file.
+const OBJECT: &str = "LB_EBPF_OBJECT";
+
+/// Sizes of the maps that tests make small, to be quick and to see them full.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of the flow table.
+    pub buckets: u32,
+    /// Entries of the overflow map.
+    pub overflow: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { buckets: 64, overflow: 64 }
+    }
+}
+
+/// The loaded object. A program is handed to the kernel when it is first asked for.
+pub struct Programs {
+    pub(super) ebpf: Ebpf,
+}
+
+impl Programs {
+    /// Creates the maps.
+    ///
+    /// # Errors
+    /// Says why tests can't have BPF here.
+    ///
+    /// # Panics
+    /// When they can, but the object is missing or broken.
+    pub fn load(sizes: Sizes) -> Result<Self, String> {
+        Self::permitted()?;
+        let mut loader = EbpfLoader::new();
+        loader
+            .map_max_entries(map::FLOWS_V4, sizes.buckets)
+            .map_max_entries(map::OVERFLOW_V4, sizes.overflow)
+            .map_max_entries(map::MAGLEV, 8)
+            .map_max_entries(map::VIPS_V4, 16)
+            .map_max_entries(map::LISTENERS_V4, 16)
+            .map_max_entries(map::LISTENER_STATS, 8)
+            .map_max_entries(map::BACKEND_STATS, 64)
+            .map_max_entries(map::BACKENDS, 64);
+        Ok(Self { ebpf: loader.load(&bytes()).expect("load the object's maps") })
+    }
+
+    /// Creates the maps in the sizes that the agent takes by default.
+    ///
+    /// # Errors
+    /// Says why tests can't have BPF here.
+    ///
+    /// # Panics
+    /// When they can, but the object is missing or broken.
+    pub fn in_default_sizes() -> Result<Self, String> {
+        Self::permitted()?;
+        Ok(Self { ebpf: EbpfLoader::new().load(&bytes()).expect("load the object's maps") })
+    }
+
+    /// Tries whether the kernel lets this process have a map.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn permitted() -> Result<(), String> {
+        match Array::<_, u32>::create(1, 0) {
+            Ok(_) => Ok(()),
+            Err(MapError::CreateError { io_error, .. }) => {
+                Err(format!("no BPF map can be created: {io_error}"))
+            }
+            Err(error) => Err(format!("no BPF map can be created: {error}")),
+        }
+    }
+
+    /// The program of a hook, loaded.
+    ///
+    /// # Panics
+    /// When the verifier refuses it.
+    pub fn program(&mut self, hook: Hook) -> &mut Program {
+        let program = self.ebpf.program_mut(hook.program()).unwrap_or_else(|| panic!("no program {hook}"));
+        if program.fd().is_err() {
+            let loaded = match program {
+                Program::Xdp(xdp) => xdp.load(),
+                Program::SchedClassifier(tc) => tc.load(),
+                _ => panic!("{hook} is neither an XDP nor a tc program"),
+            };
+            loaded.unwrap_or_else(|error| panic!("load {hook}: {error:#?}"));
+        }
+        program
+    }
+
+    /// The maps by name.
+    pub fn maps(&self) -> impl Iterator<Item = (&str, &aya::maps::Map)> {
+        self.ebpf.maps()
+    }
+}
+
+/// A loaded program, by kind.
+pub(super) enum Loaded<'a> {
+    Xdp(&'a mut Xdp),
+    Tc(&'a mut SchedClassifier),
+}
+
+impl<'a> From<&'a mut Program> for Loaded<'a> {
+    fn from(program: &'a mut Program) -> Self {
+        match program {
+            Program::Xdp(xdp) => Self::Xdp(xdp),
+            Program::SchedClassifier(tc) => Self::Tc(tc),
+            _ => panic!("neither an XDP nor a tc program"),
+        }
+    }
+}
+
+fn bytes() -> Vec<u8> {
+    let path = env::var_os(OBJECT).map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/bpfel-unknown-none/release/lb"),
+        PathBuf::from,
+    );
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask build`", path.display()))
+}

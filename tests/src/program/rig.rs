@@ -1,0 +1,232 @@
+//! Packets in, verdicts and packets out.
+
+use aya::maps::{Array, ArrayOfMaps, HashMap, MapData};
+use aya::programs::{TestRun as _, TestRunOptions};
+use lb_common::backend::BackendValue;
+use lb_common::config::ConfigValue;
+use lb_common::listener::{ListenerKey, ListenerValue};
+use lb_common::maglev::{SlotPair, pairs};
+use lb_common::map;
+use lb_common::net::{Ipv4, Mac};
+use lb_common::next_hop::NextHop;
+use lb_common::port::PortValue;
+use lb_common::vip::VipValue;
+
+use super::object::{Loaded, Programs};
+use super::{Backend, Given, Hook, INTERFACE, Listener, Port, Verdict};
+use crate::counters::{Counts, Delta};
+use crate::packet::{Frame, difference};
+
+/// Programs over filled maps.
+pub struct Rig {
+    pub(super) programs: Programs,
+    hook: Hook,
+    counted: Counts,
+}
+
+/// The longest frame that a test run gives back.
+const LONGEST: usize = 16 * 1024;
+
+impl Rig {
+    pub(super) fn new(given: &Given, programs: Programs, hook: Hook) -> Self {
+        let mut rig = Self { programs, hook, counted: Counts::default() };
+        rig.configure(given.config);
+        for (&interface, &port) in &given.ports {
+            rig.set_port(interface, Port(port));
+        }
+        for (&id, &backend) in &given.backends {
+            rig.set_backend(id, backend);
+        }
+        for (vip, value) in &given.vips {
+            rig.hash::<Ipv4, VipValue>(map::VIPS_V4).insert(vip, value, 0).expect("write VIPS_V4");
+        }
+        for listener in &given.listeners {
+            rig.set_listener(listener);
+        }
+        rig
+    }
+
+    /// The hook that packets meet.
+    pub fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// Runs a packet through the program of the rig's hook.
+    ///
+    /// # Panics
+    /// When the kernel refuses the run.
+    pub fn when(&mut self, frame: &impl Frame) -> Outcome {
+        self.at(self.hook, frame)
+    }
+
+    /// Runs a packet out of the interface.
+    ///
+    /// # Panics
+    /// When the kernel refuses the run.
+    pub fn at_egress(&mut self, frame: &impl Frame) -> Outcome {
+        self.at(Hook::TcEgress, frame)
+    }
+
+    /// Runs a packet through the program of any hook.
+    ///
+    /// # Panics
+    /// When the kernel refuses the run.
+    pub fn at(&mut self, hook: Hook, frame: &impl Frame) -> Outcome {
+        let sent = frame.bytes();
+        let mut frame = vec![0; LONGEST];
+        let options =
+            TestRunOptions { data_in: Some(&sent), data_out: Some(&mut frame), ..TestRunOptions::new() };
+        let ran = match Loaded::from(self.programs.program(hook)) {
+            Loaded::Xdp(xdp) => xdp.test_run(options),
+            Loaded::Tc(tc) => tc.test_run(options),
+        };
+        let ran = ran.unwrap_or_else(|error| panic!("run {hook} with {} bytes: {error:#?}", sent.len()));
+        frame.truncate(usize::try_from(ran.data_size_out).expect("a length"));
+        Outcome { hook, code: ran.return_value.cast_signed(), sent, frame }
+    }
+
+    /// What the counters have gained since they were last asked for.
+    ///
+    /// # Panics
+    /// When they can't be read.
+    pub fn delta(&mut self) -> Delta {
+        let now = Counts::read(self.programs.maps());
+        let delta = now.since(&self.counted);
+        self.counted = now;
+        delta
+    }
+
+    /// Writes CONFIG.
+    ///
+    /// # Panics
+    /// When the kernel refuses, as everything that writes maps here.
+    pub fn configure(&mut self, config: ConfigValue) {
+        self.array::<ConfigValue>(map::CONFIG).set(0, config, 0).expect("write CONFIG");
+    }
+
+    /// Writes an interface into PORTS.
+    pub fn set_port(&mut self, interface: u32, port: Port) {
+        self.array::<PortValue>(map::PORTS).set(interface, port.0, 0).expect("write PORTS");
+    }
+
+    /// Writes a backend.
+    pub fn set_backend(&mut self, id: u32, backend: Backend) {
+        self.array::<BackendValue>(map::BACKENDS).set(id, backend.0, 0).expect("write BACKENDS");
+    }
+
+    /// Writes a listener and, where it has backends, its table.
+    pub fn set_listener(&mut self, listener: &Listener) {
+        if !listener.backends.is_empty() {
+            let mut inner = Array::<MapData, SlotPair>::create(pairs(map::MAGLEV_SLOTS), 0)
+                .expect("create a Maglev table");
+            let mut ids = listener.backends.iter().copied().cycle();
+            for pair in 0..pairs(listener.value.slots) {
+                let slots = SlotPair([ids.next().unwrap_or(0), ids.next().unwrap_or(0)]);
+                inner.set(pair, slots, 0).expect("write a Maglev table");
+            }
+            let mut tables: ArrayOfMaps<_, Array<MapData, SlotPair>> =
+                self.map(map::MAGLEV).try_into().expect("MAGLEV is an array of maps");
+            tables.set(listener.value.index, &inner, 0).expect("write MAGLEV");
+        }
+        self.hash::<ListenerKey<Ipv4>, ListenerValue>(map::LISTENERS_V4)
+            .insert(listener.key, listener.value, 0)
+            .expect("write LISTENERS_V4");
+    }
+
+    /// Removes a VIP.
+    pub fn remove_vip(&mut self, vip: Ipv4) {
+        self.hash::<Ipv4, VipValue>(map::VIPS_V4).remove(&vip).expect("remove from VIPS_V4");
+    }
+
+    /// Enters a next hop as if its packets had been seen, and gives its index.
+    pub fn learned(&mut self, mac: Mac, interface: u32) -> u16 {
+        const INDEX: u16 = 77;
+        let hop = NextHop { identity: NextHop::identity(mac, interface), ifindex: interface, padding: 0 };
+        self.array::<NextHop>(map::NEXT_HOPS).set(u32::from(INDEX), hop, 0).expect("write NEXT_HOPS");
+        INDEX
+    }
+
+    /// The next hop with this index.
+    pub fn next_hop(&mut self, index: u16) -> (Mac, u32) {
+        let hop = self.array::<NextHop>(map::NEXT_HOPS).get(&u32::from(index), 0).expect("read NEXT_HOPS");
+        (hop.mac(), hop.ifindex)
+    }
+
+    /// The index of a client's next hop on [`INTERFACE`], if it was learned.
+    pub fn next_hop_of(&mut self, mac: Mac) -> Option<u16> {
+        let identity = NextHop::identity(mac, INTERFACE);
+        let hops = self.array::<NextHop>(map::NEXT_HOPS);
+        let found = hops.iter().position(|hop| hop.expect("read NEXT_HOPS").identity == identity)?;
+        Some(u16::try_from(found).expect("an index of 16 bits"))
+    }
+
+    fn map(&mut self, name: &str) -> &mut aya::maps::Map {
+        self.programs.ebpf.map_mut(name).unwrap_or_else(|| panic!("no map {name}"))
+    }
+
+    pub(super) fn array<V: aya::Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
+        self.map(name).try_into().unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub(super) fn hash<K: aya::Pod, V: aya::Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        self.map(name).try_into().unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Outcome {
+    hook: Hook,
+    code: i32,
+    sent: Vec<u8>,
+    /// The frame as the program left it.
+    pub frame: Vec<u8>,
+}
+
+impl Outcome {
+    /// Has to be this verdict and this frame, every byte of it.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn then(&self, verdict: Verdict, expected: &impl Frame) {
+        if let Some(difference) = difference(&expected.bytes(), &self.frame) {
+            panic!("{}: return value {}; {difference}", self.hook, self.code);
+        }
+        self.then_is(verdict);
+    }
+
+    /// Has to be this verdict, whatever the frame.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn then_is(&self, verdict: Verdict) {
+        let expected = self.hook.code(verdict);
+        assert_eq!(self.code, expected, "{}: return value, {verdict:?} expected", self.hook);
+    }
+
+    /// Has to be passed as it came.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn then_untouched(&self) {
+        self.then(Verdict::Pass, &self.sent);
+    }
+
+    /// Has to be dropped as it came.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn then_dropped(&self) {
+        self.then(Verdict::Drop, &self.sent);
+    }
+
+    /// Whether it is this verdict.
+    pub fn is(&self, verdict: Verdict) -> bool {
+        self.code == self.hook.code(verdict)
+    }
+}

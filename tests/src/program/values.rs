@@ -1,0 +1,187 @@
+//! What stands in the maps, in words.
+
+use lb_common::backend::{self, BackendValue};
+use lb_common::listener::{ListenerKey, ListenerValue};
+use lb_common::net::{Be16, Ipv4, Mac, Protocol};
+use lb_common::port::{self, PortValue};
+use lb_common::vip::DROP_UNSERVED;
+
+use crate::packet::Endpoint;
+
+/// A value of PORTS.
+#[derive(Clone, Copy, Debug)]
+pub struct Port(pub(super) PortValue);
+
+/// A port that faces the network.
+pub fn uplink(mac: Mac) -> Port {
+    Port(PortValue { flags: port::ATTACHED | port::UPLINK, mac, ..PortValue::default() })
+}
+
+/// A port of a VM.
+pub fn vm_port(mac: Mac) -> Port {
+    Port(PortValue { flags: port::ATTACHED, mac, ..PortValue::default() })
+}
+
+impl Port {
+    /// In this bridge.
+    #[must_use]
+    pub fn in_bridge(mut self, bridge: u32) -> Self {
+        self.0.bridge = bridge;
+        self
+    }
+
+    /// XDP may see checksums that the sender left to its device.
+    #[must_use]
+    pub fn partial_checksums(mut self) -> Self {
+        self.0.flags |= port::PARTIAL_CHECKSUMS;
+        self
+    }
+
+    /// XDP runs in generic mode.
+    #[must_use]
+    pub fn generic(mut self) -> Self {
+        self.0.flags |= port::GENERIC;
+        self
+    }
+
+    /// Known, but none of ours to work on.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.0.flags &= !port::ATTACHED;
+        self
+    }
+}
+
+/// A value of BACKENDS, its address being IPv4.
+#[derive(Clone, Copy, Debug)]
+pub struct Backend(pub(super) BackendValue);
+
+/// An active backend of listener 0 in generation 1, whose MAC is known, reached through the stack.
+pub fn backend(server: Endpoint, mac: Mac) -> Backend {
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&server.0.0);
+    Backend(BackendValue {
+        address,
+        port: Be16::new(server.1),
+        mac,
+        state: backend::ACTIVE,
+        generation: 1,
+        ..BackendValue::default()
+    })
+}
+
+impl Backend {
+    /// Transmitted to on this interface.
+    #[must_use]
+    pub fn on(mut self, interface: u32) -> Self {
+        self.0.ifindex = interface;
+        self
+    }
+
+    /// Delivered to by this bridge.
+    #[must_use]
+    pub fn in_bridge(mut self, bridge: u32) -> Self {
+        self.0.bridge = bridge;
+        self
+    }
+
+    /// Its answers are rewritten at the egress of the client's interface.
+    #[must_use]
+    pub fn reply_at_egress(mut self) -> Self {
+        self.0.flags |= backend::REPLY_AT_EGRESS;
+        self
+    }
+
+    /// It sees the VIP as the source.
+    #[must_use]
+    pub fn masquerade(mut self) -> Self {
+        self.0.flags |= backend::MASQUERADE;
+        self
+    }
+
+    /// Reached through IP forwarding.
+    #[must_use]
+    pub fn routed(mut self) -> Self {
+        self.0.flags |= backend::ROUTED;
+        self
+    }
+
+    /// Its MAC is not known yet.
+    #[must_use]
+    pub fn without_mac(mut self) -> Self {
+        self.0.mac = Mac::default();
+        self
+    }
+
+    /// Keeps its flows, takes no new ones.
+    #[must_use]
+    pub fn draining(mut self) -> Self {
+        self.0.state = backend::DRAINING;
+        self
+    }
+
+    /// Its flows are over.
+    #[must_use]
+    pub fn dead(mut self) -> Self {
+        self.0.state = backend::DEAD;
+        self
+    }
+
+    /// The id has been given to somebody else since.
+    #[must_use]
+    pub fn generation(mut self, generation: u8) -> Self {
+        self.0.generation = generation;
+        self
+    }
+
+    /// It serves this listener.
+    #[must_use]
+    pub fn of_listener(mut self, index: u32) -> Self {
+        self.0.listener = index;
+        self
+    }
+}
+
+/// An entry of LISTENERS_V4 with its Maglev table.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub(super) key: ListenerKey<Ipv4>,
+    pub(super) value: ListenerValue,
+    pub(super) backends: Vec<u32>,
+}
+
+/// Slots of the tables that tests use: the smallest size that may be chosen.
+const SLOTS: u32 = 251;
+
+/// Listener 0, served by nobody yet.
+pub fn listener(vip: Endpoint, protocol: Protocol) -> Listener {
+    Listener {
+        key: ListenerKey::new(vip.0, Be16::new(vip.1), protocol),
+        value: ListenerValue::default(),
+        backends: Vec::new(),
+    }
+}
+
+impl Listener {
+    /// Another index.
+    #[must_use]
+    pub fn index(mut self, index: u32) -> Self {
+        self.value.index = index;
+        self
+    }
+
+    /// The backends with these ids take its slots in turn.
+    #[must_use]
+    pub fn served_by(mut self, backends: &[u32]) -> Self {
+        self.value.slots = if backends.is_empty() { 0 } else { SLOTS };
+        self.backends = backends.to_vec();
+        self
+    }
+
+    /// What can't be served is dropped.
+    #[must_use]
+    pub fn drop_unserved(mut self) -> Self {
+        self.value.flags |= DROP_UNSERVED;
+        self
+    }
+}
