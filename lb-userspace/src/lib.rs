@@ -7,6 +7,7 @@
 pub mod config;
 pub mod control;
 pub mod datapath;
+pub mod health;
 pub mod inventory;
 pub mod ipam;
 pub mod model;

@@ -1,0 +1,131 @@
+//! The cases B7 of the reference (edges only), and what switching a check does.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::*;
+use crate::health::model::Wanted;
+use crate::model::check::Port;
+use crate::model::meta::NamespacedName;
+
+fn backend() -> Backend {
+    Backend { lb: NamespacedName::new("shop", "front"), address: [192, 0, 2, 11].into() }
+}
+
+fn check(success: u32, failure: u32) -> CheckedHealthCheck {
+    CheckedHealthCheck {
+        port: Port::new(80).unwrap(),
+        success_threshold: NonZeroU32::new(success).unwrap(),
+        failure_threshold: NonZeroU32::new(failure).unwrap(),
+        period: Duration::from_secs(5),
+        timeout: Duration::from_secs(3),
+    }
+}
+
+fn wanted(check: Option<CheckedHealthCheck>, was_ready: bool) -> WantedBackends {
+    [(backend(), Wanted { check, was_ready })].into()
+}
+
+fn id_of(commands: &[Command]) -> ProbeId {
+    commands
+        .iter()
+        .find_map(|command| match command {
+            Command::Start { id, .. } => Some(*id),
+            Command::Stop(_) => None,
+        })
+        .unwrap()
+}
+
+fn is_ready(checks: &Checks) -> bool {
+    checks.snapshot()[&backend()].ready
+}
+
+/// Feeds results written `S` and `F`, and tells the edges: `up@3`.
+fn edges(checks: &mut Checks, id: ProbeId, results: &str) -> Vec<String> {
+    let mut edges = Vec::new();
+    for (index, result) in results.chars().enumerate() {
+        let before = is_ready(checks);
+        let result = if result == 'S' { Ok(()) } else { Err(ProbeFailed::Refused) };
+        checks.handle_result(&backend(), id, result);
+        match (before, is_ready(checks)) {
+            (false, true) => edges.push(format!("up@{}", index + 1)),
+            (true, false) => edges.push(format!("down@{}", index + 1)),
+            _ => {}
+        }
+    }
+    edges
+}
+
+#[test]
+fn thresholds_count_equal_results_in_a_row() {
+    let cases: [(&str, u32, u32, &[&str]); 7] = [
+        ("SSSS", 1, 3, &["up@1"]),
+        ("FFFFFF", 1, 3, &[]),
+        ("FFSFFSFFF", 1, 3, &["up@3", "down@9"]),
+        ("FFFSSF", 2, 2, &["up@5"]),
+        ("SFSFSF", 2, 2, &[]),
+        ("SSFSFF", 2, 2, &["up@2", "down@6"]),
+        ("SF", 1, 1, &["up@1", "down@2"]),
+    ];
+    for (results, success, failure, expected) in cases {
+        let mut checks = Checks::default();
+        let id = id_of(&checks.handle_wanted(&wanted(Some(check(success, failure)), false)));
+        assert_eq!(edges(&mut checks, id, results), expected, "{results} {success}/{failure}");
+    }
+}
+
+#[test]
+fn a_backend_without_a_check_is_ready_at_once() {
+    let mut checks = Checks::default();
+    assert_eq!(checks.handle_wanted(&wanted(None, false)), []);
+    assert_eq!(checks.snapshot()[&backend()], Health { ready: true, reason: Reason::NotChecked });
+}
+
+#[test]
+fn a_check_that_is_switched_on_keeps_a_backend_ready_until_it_has_failed() {
+    let mut checks = Checks::default();
+    checks.handle_wanted(&wanted(None, false));
+    let id = id_of(&checks.handle_wanted(&wanted(Some(check(1, 3)), false)));
+    assert!(is_ready(&checks));
+    assert_eq!(edges(&mut checks, id, "FFF"), ["down@3"]);
+}
+
+#[test]
+fn a_check_that_is_switched_off_makes_a_backend_ready() {
+    let mut checks = Checks::default();
+    let id = id_of(&checks.handle_wanted(&wanted(Some(check(1, 3)), false)));
+    assert!(!is_ready(&checks));
+    assert_eq!(checks.handle_wanted(&wanted(None, false)), [Command::Stop(id)]);
+    assert!(is_ready(&checks));
+}
+
+#[test]
+fn a_changed_option_counts_anew_and_keeps_the_state() {
+    let mut checks = Checks::default();
+    let first = id_of(&checks.handle_wanted(&wanted(Some(check(1, 3)), false)));
+    assert_eq!(edges(&mut checks, first, "SFF"), ["up@1"]);
+    let commands = checks.handle_wanted(&wanted(Some(check(2, 2)), false));
+    let second = id_of(&commands);
+    assert_eq!(commands[0], Command::Stop(first));
+    assert!(is_ready(&checks));
+    assert_eq!(edges(&mut checks, first, "FFFF"), [] as [&str; 0], "a stopped probe counts for nothing");
+    assert_eq!(edges(&mut checks, second, "FF"), ["down@2"]);
+    assert_eq!(checks.handle_wanted(&wanted(Some(check(2, 2)), true)), [], "nothing has changed");
+}
+
+#[test]
+fn a_backend_that_was_ready_before_a_restart_stays_so_until_it_has_failed() {
+    let mut checks = Checks::default();
+    let id = id_of(&checks.handle_wanted(&wanted(Some(check(1, 3)), true)));
+    assert_eq!(checks.snapshot()[&backend()], Health { ready: true, reason: Reason::NotProbed });
+    assert_eq!(edges(&mut checks, id, "FFF"), ["down@3"]);
+}
+
+#[test]
+fn a_backend_that_goes_is_forgotten() {
+    let mut checks = Checks::default();
+    let id = id_of(&checks.handle_wanted(&wanted(Some(check(1, 3)), false)));
+    assert_eq!(checks.handle_wanted(&WantedBackends::new()), [Command::Stop(id)]);
+    assert!(checks.snapshot().is_empty());
+    assert!(!checks.handle_result(&backend(), id, Ok(())));
+}

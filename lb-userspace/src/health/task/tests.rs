@@ -1,0 +1,123 @@
+//! Timing on a paused clock, connections to real listeners.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::health::model::{Reason, Wanted};
+use crate::model::check::Port;
+use crate::model::meta::NamespacedName;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+fn check(port: u16, period: Duration) -> CheckedHealthCheck {
+    CheckedHealthCheck {
+        port: Port::new(i64::from(port)).unwrap(),
+        success_threshold: NonZeroU32::new(1).unwrap(),
+        failure_threshold: NonZeroU32::new(3).unwrap(),
+        period,
+        timeout: period,
+    }
+}
+
+fn backend(address: [u8; 4]) -> Backend {
+    Backend { lb: NamespacedName::new("shop", "front"), address: address.into() }
+}
+
+fn wanted(backends: &[(Backend, CheckedHealthCheck)]) -> WantedBackends {
+    let one = |(backend, check): &(Backend, CheckedHealthCheck)| {
+        (backend.clone(), Wanted { check: Some(check.clone()), was_ready: false })
+    };
+    backends.iter().map(one).collect()
+}
+
+async fn until(states: &mut watch::Receiver<Snapshot>, condition: impl FnMut(&Snapshot) -> bool) {
+    timeout(DEADLINE, states.wait_for(condition)).await.expect("in time").expect("prober runs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_probe_is_sent_at_once_and_the_next_after_a_period() {
+    let (_keep, targets) =
+        watch::channel(wanted(&[(backend([192, 0, 2, 1]), check(80, Duration::from_secs(5)))]));
+    let (states, _) = watch::channel(Snapshot::new());
+    let (times, mut probes) = mpsc::unbounded_channel();
+    let start = Instant::now();
+    let probe = move |_, _| {
+        times.send(start.elapsed()).unwrap();
+        async { Ok(()) }
+    };
+    let task = tokio::spawn(run_with(targets, states, probe));
+    let first = probes.recv().await.unwrap();
+    assert!(first <= MAX_JITTER, "{first:?}");
+    let second = probes.recv().await.unwrap();
+    assert_eq!(second.checked_sub(first).unwrap().as_secs(), 5);
+    task.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_does_not_answer_delays_no_other() {
+    let (silent, quick) = (backend([192, 0, 2, 1]), backend([192, 0, 2, 2]));
+    let check = check(80, Duration::from_secs(5));
+    let (_keep, targets) = watch::channel(wanted(&[(silent.clone(), check.clone()), (quick.clone(), check)]));
+    let (states, mut seen) = watch::channel(Snapshot::new());
+    let start = Instant::now();
+    let probe = |address: SocketAddr, within| async move {
+        if address.ip() == IpAddr::from([192, 0, 2, 1]) {
+            tokio::time::sleep(within).await;
+            return Err(ProbeFailed::TimedOut);
+        }
+        Ok(())
+    };
+    let task = tokio::spawn(run_with(targets, states, probe));
+    until(&mut seen, |states| states.get(&quick).is_some_and(|health| health.ready)).await;
+    assert!(start.elapsed() <= MAX_JITTER);
+    until(&mut seen, |states| states[&silent].reason == Reason::Failed(ProbeFailed::TimedOut)).await;
+    assert!(!seen.borrow()[&silent].ready);
+    task.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_stops_and_starts_is_noticed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let target = backend([127, 0, 0, 1]);
+    let check = check(address.port(), Duration::from_millis(20));
+    let (keep, targets) = watch::channel(wanted(&[(target.clone(), check)]));
+    let (states, mut seen) = watch::channel(Snapshot::new());
+    let task = tokio::spawn(run(targets, states));
+    until(&mut seen, |states| states.get(&target).is_some_and(|health| health.ready)).await;
+    drop(listener);
+    until(&mut seen, |states| !states[&target].ready).await;
+    assert_eq!(seen.borrow()[&target].reason, Reason::Failed(ProbeFailed::Refused));
+    let _listener = TcpListener::bind(address).await.unwrap();
+    until(&mut seen, |states| states[&target].ready).await;
+    drop(keep);
+    timeout(DEADLINE, task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_probe_ends_with_a_reset() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let probed = connect(listener.local_addr().unwrap(), DEADLINE);
+    let (result, accepted) = tokio::join!(probed, listener.accept());
+    assert_eq!(result, Ok(()));
+    let (stream, _) = accepted.unwrap();
+    let ended = async {
+        stream.readable().await?;
+        stream.try_read(&mut [0; 1])
+    };
+    let error = timeout(DEADLINE, ended).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn jitter_is_spread_and_bounded() {
+    let period = Duration::from_secs(5);
+    let waits: Vec<Duration> = (0..100).map(|host| jitter(&backend([192, 0, 2, host]), period)).collect();
+    assert!(waits.iter().all(|wait| *wait <= MAX_JITTER));
+    let early = waits.iter().filter(|wait| **wait < MAX_JITTER / 2).count();
+    assert!((20..=80).contains(&early), "{early} of 100 in the first half");
+    assert!(jitter(&backend([192, 0, 2, 1]), Duration::from_millis(10)) <= Duration::from_millis(1));
+}
