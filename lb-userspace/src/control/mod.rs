@@ -2,6 +2,8 @@
 //!
 //! Architecture invariant: everything here but `task.rs` decides without clock, I/O or async.
 
+pub mod desired;
+pub mod hold;
 pub mod maglev;
 pub mod model;
 pub mod placement;
@@ -9,3 +11,5 @@ pub mod plan;
 pub mod ports;
 #[cfg(test)]
 mod sample;
+pub mod select;
+pub mod status;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::datapath::model::{ListenerAddress, Placement, VipPolicy};
+pub use crate::model::check::ForwardingMode;
 
 /// Everything that the datapath should serve.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -34,16 +35,4 @@ pub struct DesiredBackend {
     pub admitted: bool,
     /// How packets reach it.
     pub placement: Placement,
-}
-
-/// How the client's address reaches a listener's backends.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum ForwardingMode {
-    /// Kept for backends whose answers surely pass this node, replaced for the others.
-    #[default]
-    Auto,
-    /// Kept: answers must come back through this node.
-    Preserve,
-    /// Replaced by the VIP.
-    Masquerade,
 }

@@ -27,6 +27,9 @@ pub struct VirtualMachine {
     pub interfaces: Vec<Interface>,
 }
 
+/// All VMs that exist, running or not.
+pub type VirtualMachines = BTreeMap<NamespacedName, VirtualMachine>;
+
 /// One interface of a VM.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -51,14 +54,23 @@ impl VirtualMachine {
         NamespacedName::new(&self.namespace, &self.name)
     }
 
-    /// The address that is balanced to: the first `ipAddress` that is an IPv4 address. Whatever else stands
-    /// there (IPv6, a prefix length, a fragment of text) is passed over.
-    pub fn address(&self) -> Option<IpAddr> {
-        self.interfaces
-            .iter()
-            .find_map(|interface| interface.ip_address.parse::<Ipv4Addr>().ok())
-            .map(IpAddr::V4)
+    /// The station that is balanced to: the first `ipAddress` that is an IPv4 address, and the MAC of its
+    /// interface. Whatever else stands there (IPv6, a prefix length, a fragment of text) is passed over.
+    pub fn station(&self) -> Option<Station> {
+        self.interfaces.iter().find_map(|interface| {
+            let address = interface.ip_address.parse::<Ipv4Addr>().ok()?;
+            Some(Station { address: IpAddr::V4(address), mac: interface.mac })
+        })
     }
+}
+
+/// Where a VM is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Station {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its Ethernet address, if the facts tell it.
+    pub mac: Option<Mac>,
 }
 
 const fn running() -> bool {
@@ -125,11 +137,8 @@ mod tests {
             (&[], None),
         ];
         for (addresses, expected) in cases {
-            assert_eq!(
-                with_addresses(addresses).address(),
-                expected.map(|a| a.parse().unwrap()),
-                "{addresses:?}"
-            );
+            let station = with_addresses(addresses).station();
+            assert_eq!(station.map(|s| s.address.to_string()).as_deref(), expected, "{addresses:?}");
         }
     }
 

@@ -1,0 +1,181 @@
+//! Facts → what the datapath should do, and whom to probe.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::model::{Desired, DesiredBackend, DesiredListener, ForwardingMode};
+use super::select::Member;
+use crate::datapath::model::{ListenerAddress, Mac, Placement, VipPolicy};
+use crate::health::model::{Backend, Snapshot, Wanted, WantedBackends};
+use crate::model::check::{CheckedListener, CheckedLoadBalancer, Unserved, Workload};
+
+/// The share of every backend: VMs have no weights.
+const WEIGHT: u32 = 1;
+
+/// A load balancer that has its address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// What it is.
+    pub lb: CheckedLoadBalancer,
+    /// Its address.
+    pub vip: IpAddr,
+    /// Who serves it.
+    pub members: Vec<Member>,
+}
+
+/// What the datapath should do. A backend that is not known to be ready takes no new flows, but stays, so that
+/// its flows can go on. `slots` is the size of every Maglev table; `place` tells how an address (with its MAC,
+/// if the facts name it) is reached.
+pub fn desired(
+    served: &[Served],
+    health: &Snapshot,
+    slots: u32,
+    place: impl Fn(ForwardingMode, IpAddr, Option<Mac>) -> Placement,
+) -> Desired {
+    let mut desired = Desired::default();
+    // The VIP of a guest cluster is the cluster's to answer for.
+    for service in served.iter().filter(|service| service.lb.workload == Workload::Vm) {
+        let (lb, vip) = (&service.lb, service.vip);
+        let drop_unserved = lb.unserved == Unserved::Drop;
+        desired.vips.insert(vip, VipPolicy { drop_unserved });
+        for listener in &lb.listeners {
+            let address = ListenerAddress { vip, port: listener.port.get(), protocol: listener.protocol };
+            let backends = backends(service, listener, health, &place);
+            desired.listeners.insert(address, DesiredListener { drop_unserved, slots, backends });
+        }
+    }
+    desired
+}
+
+/// Whom to probe. `was_ready` tells of a backend that is new to the prober whether it was found ready before,
+/// by the stored status: an agent that restarts changes nothing that didn't change.
+pub fn probes(served: &[Served], was_ready: impl Fn(&Backend) -> bool) -> WantedBackends {
+    let mut wanted = WantedBackends::new();
+    for Served { lb, members, .. } in served {
+        for address in members.iter().filter_map(Member::address) {
+            let backend = Backend { lb: lb.key.clone(), address };
+            let was_ready = was_ready(&backend);
+            wanted.insert(backend, Wanted { check: lb.health_check.clone(), was_ready });
+        }
+    }
+    wanted
+}
+
+fn backends(
+    service: &Served,
+    listener: &CheckedListener,
+    health: &Snapshot,
+    place: impl Fn(ForwardingMode, IpAddr, Option<Mac>) -> Placement,
+) -> BTreeMap<SocketAddr, DesiredBackend> {
+    let stations = service.members.iter().filter_map(|member| member.station);
+    let backend = |address| Backend { lb: service.lb.key.clone(), address };
+    stations
+        .map(|station| {
+            let admitted = health.get(&backend(station.address)).is_some_and(|health| health.ready);
+            let placement = place(service.lb.mode, station.address, station.mac);
+            let address = SocketAddr::new(station.address, listener.backend_port.get());
+            (address, DesiredBackend { weight: WEIGHT, admitted, placement })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::select::tests::{members_of, raw_lb, vm};
+    use crate::datapath::model::Protocol;
+    use crate::health::model::{Health, Reason};
+    use crate::model::load_balancer::{Forwarding, HealthCheck, Listener, LoadBalancer};
+
+    const VIP: [u8; 4] = [203, 0, 113, 10];
+    const SLOTS: u32 = 251;
+
+    fn served(lb: &LoadBalancer) -> Served {
+        let web = [("app", "web")];
+        let list = [
+            vm("shop", "a", &web, "192.0.2.11"),
+            vm("shop", "b", &web, "192.0.2.12"),
+            vm("shop", "c", &web, ""),
+            vm("bank", "d", &web, "192.0.2.14"),
+        ];
+        Served { lb: lb.check().unwrap(), vip: VIP.into(), members: members_of(lb, &list) }
+    }
+
+    /// By the last byte of the address.
+    fn health(states: &[(u8, bool)]) -> Snapshot {
+        let key = |host: u8| Backend { lb: raw_lb().metadata.key(), address: [192, 0, 2, host].into() };
+        let health = |ready| Health { ready, reason: Reason::Succeeded };
+        states.iter().map(|(host, ready)| (key(*host), health(*ready))).collect()
+    }
+
+    fn place(mode: ForwardingMode, address: IpAddr, _: Option<Mac>) -> Placement {
+        let ifindex = if address == IpAddr::from([192, 0, 2, 11]) { 4 } else { 5 };
+        Placement { ifindex, masquerade: mode == ForwardingMode::Masquerade, ..Placement::default() }
+    }
+
+    #[test]
+    fn listeners_get_the_members_with_their_health_and_place() {
+        let mut lb = raw_lb();
+        lb.spec.listeners.push(Listener {
+            name: "dns".into(),
+            port: 53,
+            protocol: "UDP".into(),
+            backend_port: 5353,
+        });
+        lb.spec.forwarding = Some(Forwarding { mode: "Masquerade".into() });
+        let desired = desired(&[served(&lb)], &health(&[(11, true), (12, false)]), SLOTS, place);
+        assert_eq!(desired.vips, [(VIP.into(), VipPolicy { drop_unserved: false })].into());
+        let listener =
+            &desired.listeners[&ListenerAddress { vip: VIP.into(), port: 80, protocol: Protocol::Tcp }];
+        let backend = |ifindex, admitted| DesiredBackend {
+            weight: 1,
+            admitted,
+            placement: Placement { ifindex, masquerade: true, ..Placement::default() },
+        };
+        let expected = [
+            ("192.0.2.11:8080".parse().unwrap(), backend(4, true)),
+            ("192.0.2.12:8080".parse().unwrap(), backend(5, false)),
+        ];
+        assert_eq!((listener.slots, &listener.backends), (SLOTS, &expected.into()));
+        let dns = &desired.listeners[&ListenerAddress { vip: VIP.into(), port: 53, protocol: Protocol::Udp }];
+        assert!(dns.backends.keys().all(|address| address.port() == 5353));
+    }
+
+    #[test]
+    fn a_backend_that_the_prober_does_not_know_takes_no_flows() {
+        let desired = desired(&[served(&raw_lb())], &Snapshot::new(), SLOTS, place);
+        assert!(
+            desired.listeners.values().flat_map(|l| l.backends.values()).all(|backend| !backend.admitted)
+        );
+    }
+
+    #[test]
+    fn a_vip_without_members_is_answered_for_as_its_policy_says() {
+        let mut lb = raw_lb();
+        lb.spec.backend_server_selector.clear();
+        lb.spec.unserved = "Drop".into();
+        let desired = desired(&[served(&lb)], &Snapshot::new(), SLOTS, place);
+        assert!(desired.vips[&IpAddr::from(VIP)].drop_unserved);
+        assert!(
+            desired.listeners.values().all(|listener| listener.drop_unserved && listener.backends.is_empty())
+        );
+    }
+
+    #[test]
+    fn the_vip_of_a_guest_cluster_is_left_to_it() {
+        let mut lb = raw_lb();
+        lb.spec.workload_type = "cluster".into();
+        assert_eq!(desired(&[served(&lb)], &Snapshot::new(), SLOTS, place), Desired::default());
+    }
+
+    #[test]
+    fn members_with_an_address_are_probed_as_the_load_balancer_says() {
+        let mut lb = raw_lb();
+        lb.spec.health_check = Some(HealthCheck { port: 8080, ..HealthCheck::default() });
+        let wanted = probes(&[served(&lb)], |backend| backend.address == IpAddr::from([192, 0, 2, 12]));
+        let found: Vec<(String, bool)> =
+            wanted.iter().map(|(backend, wanted)| (backend.address.to_string(), wanted.was_ready)).collect();
+        assert_eq!(found, [("192.0.2.11".to_owned(), false), ("192.0.2.12".to_owned(), true)]);
+        assert!(wanted.values().all(|wanted| wanted.check == lb.check().unwrap().health_check));
+    }
+}

@@ -1,0 +1,136 @@
+//! Hold-down: an address that flaps out of the facts stays for a while (decision D18).
+//!
+//! Only one thing is held: the address of a VM that is there, runs, and tells none. A guest agent that restarts
+//! or a bridge that forgets does that, while the server goes on serving. Everything else acts at once: a VM that
+//! is gone or stopped, another address, an address that another VM has now, other labels. A held address is
+//! probed like any other, and a failing one takes no new flows; without a health check, nothing speaks against
+//! it until the time is over.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::model::meta::NamespacedName;
+use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
+
+/// How long a vanished address is held, unless configured.
+pub const HOLD_DOWN: Duration = Duration::from_secs(15);
+
+/// Where each running VM is reached: what the facts tell, or told until a moment ago.
+#[derive(Debug)]
+pub struct Stations {
+    hold_down: Duration,
+    known: BTreeMap<NamespacedName, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    station: Station,
+    /// When the facts ceased to tell it.
+    vanished: Option<Instant>,
+}
+
+impl Stations {
+    /// With the time that a vanished address is held.
+    pub fn new(hold_down: Duration) -> Self {
+        Self { hold_down, known: BTreeMap::new() }
+    }
+
+    /// Takes over the facts.
+    pub fn handle_facts(&mut self, vms: &VirtualMachines, now: Instant) {
+        let told: BTreeMap<&NamespacedName, Option<Station>> =
+            vms.iter().filter(|(_, vm)| vm.running).map(|(key, vm)| (key, vm.station())).collect();
+        let taken = |address: IpAddr| told.values().flatten().any(|station| station.address == address);
+        self.known.retain(|key, known| told.contains_key(key) && !taken(known.station.address));
+        for known in self.known.values_mut() {
+            known.vanished.get_or_insert(now);
+        }
+        for (key, station) in told {
+            if let Some(station) = station {
+                self.known.insert(key.clone(), Known { station, vanished: None });
+            }
+        }
+        self.handle_timeout(now);
+    }
+
+    /// When [`Stations::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.known.values().filter_map(|known| Some(known.vanished? + self.hold_down)).min()
+    }
+
+    /// Forgets what has been held long enough; whether there was anything is told.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        let before = self.known.len();
+        let hold_down = self.hold_down;
+        self.known.retain(|_, known| known.vanished.is_none_or(|since| now < since + hold_down));
+        self.known.len() < before
+    }
+
+    /// Where a VM is reached.
+    pub fn of(&self, vm: &VirtualMachine) -> Option<Station> {
+        self.known.get(&vm.key()).map(|known| known.station)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::select::tests::{vm, vms};
+
+    const FIRST: [u8; 4] = [192, 0, 2, 11];
+    const SECOND: [u8; 4] = [192, 0, 2, 12];
+
+    fn told(name: &str, address: &str) -> VirtualMachine {
+        vm("shop", name, &[], address)
+    }
+
+    /// Facts in turn; then where the VM `a` is reached.
+    fn after(steps: &[&[VirtualMachine]]) -> Option<IpAddr> {
+        let now = Instant::now();
+        let mut stations = Stations::new(HOLD_DOWN);
+        for step in steps {
+            stations.handle_facts(&vms(step), now);
+        }
+        stations.of(&told("a", "")).map(|station| station.address)
+    }
+
+    #[test]
+    fn a_vanished_address_is_held_for_a_while() {
+        let start = Instant::now();
+        let mut stations = Stations::new(HOLD_DOWN);
+        stations.handle_facts(&vms(&[told("a", "192.0.2.11")]), start);
+        assert_eq!(stations.poll_timeout(), None);
+        let silent = vms(&[told("a", "")]);
+        for seconds in [100, 105] {
+            stations.handle_facts(&silent, start + Duration::from_secs(seconds));
+        }
+        let due = start + Duration::from_secs(115);
+        assert_eq!(stations.poll_timeout(), Some(due));
+        assert!(!stations.handle_timeout(due.checked_sub(Duration::from_nanos(1)).unwrap()));
+        assert_eq!(stations.of(&told("a", "")).unwrap().address, IpAddr::from(FIRST));
+        assert!(stations.handle_timeout(due));
+        assert_eq!((stations.of(&told("a", "")), stations.poll_timeout()), (None, None));
+    }
+
+    #[test]
+    fn an_address_that_comes_back_is_held_anew_when_it_vanishes_again() {
+        let start = Instant::now();
+        let mut stations = Stations::new(HOLD_DOWN);
+        for (seconds, address) in [(0, "192.0.2.11"), (10, ""), (20, "192.0.2.11"), (30, "")] {
+            stations.handle_facts(&vms(&[told("a", address)]), start + Duration::from_secs(seconds));
+        }
+        assert_eq!(stations.poll_timeout(), Some(start + Duration::from_secs(45)));
+    }
+
+    #[test]
+    fn everything_but_a_vanished_address_acts_at_once() {
+        let there = [told("a", "192.0.2.11")];
+        let stopped = VirtualMachine { running: false, ..told("a", "192.0.2.11") };
+        assert_eq!(after(&[&there, &[told("a", "")]]), Some(FIRST.into()));
+        assert_eq!(after(&[&there, &[told("a", "192.0.2.12")]]), Some(SECOND.into()));
+        assert_eq!(after(&[&there, &[]]), None, "gone");
+        assert_eq!(after(&[&there, &[stopped]]), None, "stopped");
+        assert_eq!(after(&[&there, &[told("a", ""), told("b", "192.0.2.11")]]), None, "taken");
+        assert_eq!(after(&[&[told("a", "")]]), None, "never known");
+    }
+}

@@ -1,0 +1,107 @@
+//! Which VMs serve a load balancer (reference section 5 with decisions D18, D19).
+
+use std::net::IpAddr;
+
+use super::hold::Stations;
+use crate::model::check::{CheckedLoadBalancer, Workload};
+use crate::model::vm::{Station, VirtualMachines};
+
+/// A running VM that a load balancer's selector matches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Its name; the namespace is the load balancer's.
+    pub vm: String,
+    /// Where it is reached, if that is known.
+    pub station: Option<Station>,
+}
+
+impl Member {
+    /// Its address.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.station.map(|station| station.address)
+    }
+}
+
+/// The members of a load balancer, in the order of their names: running VMs of its own namespace whose labels
+/// match. A guest cluster's load balancer has none.
+pub fn members(lb: &CheckedLoadBalancer, vms: &VirtualMachines, stations: &Stations) -> Vec<Member> {
+    if lb.workload == Workload::Cluster {
+        return Vec::new();
+    }
+    let matching = vms
+        .values()
+        .filter(|vm| vm.running && vm.namespace == lb.key.namespace && lb.selector.matches(&vm.labels));
+    matching.map(|vm| Member { vm: vm.name.clone(), station: stations.of(vm) }).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::control::hold::HOLD_DOWN;
+    use crate::model::load_balancer::{Listener, LoadBalancer};
+    use crate::model::vm::{Interface, VirtualMachine};
+
+    /// A running VM with one interface; no address if the text is empty.
+    pub(in crate::control) fn vm(
+        namespace: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+        address: &str,
+    ) -> VirtualMachine {
+        VirtualMachine {
+            namespace: namespace.into(),
+            name: name.into(),
+            labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            running: true,
+            interfaces: vec![Interface { ip_address: address.into(), ..Interface::default() }],
+        }
+    }
+
+    pub(in crate::control) fn vms(list: &[VirtualMachine]) -> VirtualMachines {
+        list.iter().map(|vm| (vm.key(), vm.clone())).collect()
+    }
+
+    /// The load balancer shop/front with TCP 80 to 8080 for `app: web`.
+    pub(in crate::control) fn raw_lb() -> LoadBalancer {
+        let mut lb = LoadBalancer::new("shop", "front");
+        let listener = Listener { name: "web".into(), port: 80, protocol: "TCP".into(), backend_port: 8080 };
+        lb.spec.listeners = vec![listener];
+        lb.spec.backend_server_selector = [("app".to_owned(), vec!["web".to_owned()])].into();
+        lb
+    }
+
+    pub(in crate::control) fn members_of(lb: &LoadBalancer, list: &[VirtualMachine]) -> Vec<Member> {
+        let vms = vms(list);
+        let mut stations = Stations::new(HOLD_DOWN);
+        stations.handle_facts(&vms, Instant::now());
+        members(&lb.check().unwrap(), &vms, &stations)
+    }
+
+    /// How many match, and how many of them have an address.
+    fn counts(lb: &LoadBalancer, vm: VirtualMachine) -> (usize, usize) {
+        let members = members_of(lb, &[vm]);
+        (members.len(), members.iter().filter(|member| member.station.is_some()).count())
+    }
+
+    #[test]
+    fn members_are_running_vms_of_the_namespace_that_match() {
+        let web = vm("shop", "a", &[("app", "web")], "192.0.2.11");
+        assert_eq!(counts(&raw_lb(), web.clone()), (1, 1));
+        let mut without_selector = raw_lb();
+        without_selector.spec.backend_server_selector.clear();
+        assert_eq!(counts(&without_selector, web.clone()), (0, 0));
+        assert_eq!(counts(&raw_lb(), VirtualMachine { running: false, ..web }), (0, 0));
+        assert_eq!(counts(&raw_lb(), vm("bank", "a", &[("app", "web")], "192.0.2.11")), (0, 0));
+        assert_eq!(counts(&raw_lb(), vm("shop", "a", &[("app", "db")], "192.0.2.11")), (0, 0));
+        assert_eq!(counts(&raw_lb(), vm("shop", "a", &[("app", "web")], "")), (1, 0));
+    }
+
+    #[test]
+    fn a_guest_cluster_has_no_members() {
+        let mut lb = raw_lb();
+        lb.spec.workload_type = "cluster".into();
+        assert_eq!(counts(&lb, vm("shop", "a", &[("app", "web")], "192.0.2.11")), (0, 0));
+    }
+}

@@ -1,0 +1,252 @@
+//! What a load balancer's status says. Written anew it is the same, so only changes are stored.
+
+use jiff::Timestamp;
+
+use super::select::Member;
+use crate::health::model::{Backend, Reason, Snapshot};
+use crate::model::check::{CheckedLoadBalancer, Workload};
+use crate::model::load_balancer::{AllocatedAddress, BackendStatus, LoadBalancerStatus};
+use crate::model::meta::{Condition, READY};
+
+/// The state of a backend that takes new flows.
+pub const BACKEND_READY: &str = "Ready";
+/// The state of a backend that takes none.
+pub const BACKEND_NOT_READY: &str = "NotReady";
+/// The reason of a backend without an address.
+const NO_ADDRESS: &str = "NoAddress";
+
+/// The status of a load balancer whose status was `old`.
+///
+/// `address` is what the pools gave, or the message why there is none (the address that the load balancer has is
+/// kept then). `now` becomes the time of what has changed.
+pub fn status(
+    old: &LoadBalancerStatus,
+    lb: &CheckedLoadBalancer,
+    address: Result<AllocatedAddress, String>,
+    members: &[Member],
+    health: &Snapshot,
+    now: Timestamp,
+) -> LoadBalancerStatus {
+    let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let backends: Vec<BackendStatus> =
+        members.iter().map(|member| backend(lb, member, health, &old.backends, &now)).collect();
+    let (allocated_address, refusal) = match address {
+        Ok(address) => (Some(address), None),
+        Err(message) => (old.allocated_address.clone(), Some(message)),
+    };
+    // What a guest cluster announces is its own to tell.
+    let vip = match (&allocated_address, lb.workload) {
+        (Some(address), Workload::Vm) => address.ip.clone(),
+        _ => old.address.clone(),
+    };
+    let not_ready = match (refusal, lb.workload) {
+        (Some(message), _) => Some(("AddressNotAssigned", message)),
+        (None, Workload::Cluster) => None,
+        (None, Workload::Vm) => unserved(&backends),
+    };
+    LoadBalancerStatus {
+        backend_servers: members
+            .iter()
+            .filter_map(Member::address)
+            .map(|address| address.to_string())
+            .collect(),
+        allocated_address,
+        address: vip,
+        conditions: conditions(&old.conditions, not_ready, &now),
+        backends,
+    }
+}
+
+/// Whether a status found a backend ready: what a prober that starts anew begins with.
+pub fn was_ready(status: &LoadBalancerStatus, backend: &Backend) -> bool {
+    let address = backend.address.to_string();
+    status.backends.iter().any(|backend| backend.address == address && backend.state == BACKEND_READY)
+}
+
+fn backend(
+    lb: &CheckedLoadBalancer,
+    member: &Member,
+    health: &Snapshot,
+    old: &[BackendStatus],
+    now: &str,
+) -> BackendStatus {
+    let health = member.address().and_then(|address| health.get(&Backend { lb: lb.key.clone(), address }));
+    let (ready, reason) = match (member.station, health) {
+        (None, _) => (false, NO_ADDRESS),
+        (Some(_), None) => (false, Reason::NotProbed.name()),
+        (Some(_), Some(health)) => (health.ready, health.reason.name()),
+    };
+    let state = if ready { BACKEND_READY } else { BACKEND_NOT_READY };
+    let since = old.iter().find(|old| old.vm == member.vm && old.state == state);
+    BackendStatus {
+        vm: member.vm.clone(),
+        address: member.address().map(|address| address.to_string()).unwrap_or_default(),
+        state: state.to_owned(),
+        reason: reason.to_owned(),
+        last_transition_time: since.map_or_else(|| now.to_owned(), |old| old.last_transition_time.clone()),
+    }
+}
+
+/// Reason and message, if nobody serves. The messages are those that Harvester's users know.
+fn unserved(backends: &[BackendStatus]) -> Option<(&'static str, String)> {
+    let with_address = backends.iter().filter(|backend| !backend.address.is_empty()).count();
+    if backends.is_empty() {
+        Some(("NoBackend", "no running backend servers".to_owned()))
+    } else if with_address == 0 {
+        Some(("NoBackendAddress", "running backend servers have no IP".to_owned()))
+    } else if backends.iter().all(|backend| backend.state != BACKEND_READY) {
+        let message = "running backend servers are not probed as healthy";
+        Some(("NoHealthyBackend", format!("{message} total:{with_address}, healthy:0")))
+    } else {
+        None
+    }
+}
+
+/// The old conditions with `Ready` brought up to date.
+fn conditions(old: &[Condition], not_ready: Option<(&str, String)>, now: &str) -> Vec<Condition> {
+    let status = if not_ready.is_none() { "True" } else { "False" };
+    let (reason, message) = not_ready.unwrap_or_default();
+    let mut conditions = old.to_vec();
+    let fresh = Condition { kind: READY.to_owned(), ..Condition::default() };
+    let index = conditions.iter().position(|condition| condition.kind == READY).unwrap_or_else(|| {
+        conditions.push(fresh);
+        conditions.len() - 1
+    });
+    if let Some(ready) = conditions.get_mut(index) {
+        if ready.status != status {
+            now.clone_into(&mut ready.last_transition_time);
+        }
+        if (ready.status.as_str(), ready.reason.as_str(), &ready.message) != (status, reason, &message) {
+            now.clone_into(&mut ready.last_update_time);
+        }
+        status.clone_into(&mut ready.status);
+        reason.clone_into(&mut ready.reason);
+        ready.message = message;
+    }
+    conditions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::select::tests::{members_of, raw_lb, vm};
+    use crate::health::model::{Health, ProbeFailed};
+    use crate::model::vm::VirtualMachine;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn address() -> AllocatedAddress {
+        AllocatedAddress { ip_pool: "lab".into(), ip: "203.0.113.10".into(), ..AllocatedAddress::default() }
+    }
+
+    fn web(name: &str, address: &str) -> VirtualMachine {
+        vm("shop", name, &[("app", "web")], address)
+    }
+
+    fn health(host: u8, health: Health) -> Snapshot {
+        [(Backend { lb: raw_lb().metadata.key(), address: [192, 0, 2, host].into() }, health)].into()
+    }
+
+    const READY_NOW: Health = Health { ready: true, reason: Reason::Succeeded };
+    const REFUSED: Health = Health { ready: false, reason: Reason::Failed(ProbeFailed::Refused) };
+
+    fn status_of(
+        old: &LoadBalancerStatus,
+        list: &[VirtualMachine],
+        health: &Snapshot,
+        second: i64,
+    ) -> LoadBalancerStatus {
+        let lb = raw_lb();
+        status(old, &lb.check().unwrap(), Ok(address()), &members_of(&lb, list), health, at(second))
+    }
+
+    #[test]
+    fn ready_says_why_nobody_serves() {
+        let none = LoadBalancerStatus::default();
+        let cases: [(&[VirtualMachine], &Snapshot, &str, &str); 5] = [
+            (&[], &Snapshot::new(), "False", "no running backend servers"),
+            (&[web("a", "")], &Snapshot::new(), "False", "running backend servers have no IP"),
+            (
+                &[web("a", "192.0.2.11"), web("b", "192.0.2.12"), web("c", "")],
+                &health(11, REFUSED),
+                "False",
+                "running backend servers are not probed as healthy total:2, healthy:0",
+            ),
+            (
+                &[web("a", "192.0.2.11")],
+                &Snapshot::new(),
+                "False",
+                "running backend servers are not probed as healthy total:1, healthy:0",
+            ),
+            (&[web("a", "192.0.2.11"), web("b", "")], &health(11, READY_NOW), "True", ""),
+        ];
+        for (list, health, expected, message) in cases {
+            let status = status_of(&none, list, health, 0);
+            let ready = &status.conditions[0];
+            assert_eq!((ready.status.as_str(), ready.message.as_str()), (expected, message));
+        }
+    }
+
+    #[test]
+    fn backends_are_shown_with_state_and_reason() {
+        let list = [web("a", "192.0.2.11"), web("b", "192.0.2.12"), web("c", "")];
+        let mut probed = health(11, READY_NOW);
+        probed.extend(health(12, REFUSED));
+        let status = status_of(&LoadBalancerStatus::default(), &list, &probed, 1_700_000_000);
+        assert_eq!(status.address, "203.0.113.10");
+        assert_eq!(status.backend_servers, ["192.0.2.11", "192.0.2.12"]);
+        let shown: Vec<String> = status
+            .backends
+            .iter()
+            .map(|b| format!("{} {} {} {}", b.vm, b.address, b.state, b.reason))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "a 192.0.2.11 Ready ProbeSucceeded",
+                "b 192.0.2.12 NotReady ConnectionRefused",
+                "c  NotReady NoAddress"
+            ]
+        );
+        assert!(status.backends.iter().all(|b| b.last_transition_time == "2023-11-14T22:13:20Z"));
+        let backend = |host: u8| Backend { lb: raw_lb().metadata.key(), address: [192, 0, 2, host].into() };
+        assert!(was_ready(&status, &backend(11)) && !was_ready(&status, &backend(12)));
+    }
+
+    #[test]
+    fn times_change_only_with_what_they_time() {
+        let list = [web("a", "192.0.2.11")];
+        let first = status_of(&LoadBalancerStatus::default(), &list, &health(11, READY_NOW), 0);
+        assert_eq!(status_of(&first, &list, &health(11, READY_NOW), 60), first);
+        let failed = status_of(&first, &list, &health(11, REFUSED), 120);
+        assert_eq!(failed.backends[0].last_transition_time, "1970-01-01T00:02:00Z");
+        assert_eq!(failed.conditions[0].last_transition_time, "1970-01-01T00:02:00Z");
+        let none = status_of(&failed, &[], &Snapshot::new(), 180);
+        assert_eq!(none.conditions[0].last_transition_time, "1970-01-01T00:02:00Z");
+        assert_eq!(none.conditions[0].last_update_time, "1970-01-01T00:03:00Z");
+    }
+
+    #[test]
+    fn a_refused_address_keeps_the_old_one_and_says_so() {
+        let lb = raw_lb();
+        let list = [web("a", "192.0.2.11")];
+        let old = status_of(&LoadBalancerStatus::default(), &list, &health(11, READY_NOW), 0);
+        let refused = Err("pool small has no free address".to_owned());
+        let members = members_of(&lb, &list);
+        let new = status(&old, &lb.check().unwrap(), refused, &members, &health(11, READY_NOW), at(60));
+        assert_eq!((new.address.as_str(), new.allocated_address), ("203.0.113.10", Some(address())));
+        assert_eq!(new.conditions[0].status, "False");
+        assert_eq!(new.conditions[0].message, "pool small has no free address");
+    }
+
+    #[test]
+    fn a_guest_cluster_is_ready_with_its_address_and_tells_what_it_announces() {
+        let mut lb = raw_lb();
+        lb.spec.workload_type = "cluster".into();
+        let old = LoadBalancerStatus { address: "203.0.113.99".into(), ..LoadBalancerStatus::default() };
+        let new = status(&old, &lb.check().unwrap(), Ok(address()), &[], &Snapshot::new(), at(0));
+        assert_eq!((new.address.as_str(), new.conditions[0].status.as_str()), ("203.0.113.99", "True"));
+    }
+}
