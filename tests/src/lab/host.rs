@@ -51,6 +51,17 @@ pub fn harden(node: &Namespace) -> Result<()> {
     status.success().then_some(()).ok_or_else(|| anyhow!("nft: {status}"))
 }
 
+/// Takes back what [`harden`] did.
+///
+/// # Errors
+/// When there was nothing to take back.
+pub fn soften(node: &Namespace) -> Result<()> {
+    for interface in ["all", "default"] {
+        node.sysctl(&format!("ipv4/conf/{interface}/rp_filter"), "0")?;
+    }
+    output(node.command("nft").args(["delete", "table", "inet", "lab"])).map(drop)
+}
+
 /// How many packets the rules of [`harden`] dropped.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ pub mod host;
 mod interrupt;
 pub mod namespace;
 mod pass;
+pub mod pins;
 pub mod process;
 pub mod registry;
 pub mod server;

@@ -1,3 +1,10 @@
 //! Ring 3: real clients and servers in network namespaces, balanced by the real agent and its packet programs.
 
+mod agent;
+mod balancing;
+mod demo;
+mod fixture;
+mod mistakes;
+mod payload;
+mod servers;
 mod wiring;

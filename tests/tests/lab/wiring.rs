@@ -48,6 +48,25 @@ fn clients_reach_vms_directly_in_every_topology() {
 }
 
 #[test]
+fn a_hardened_host_and_changed_offloads_pass_plain_traffic() {
+    let lab = lab(Topology::Bridge);
+    let vm = &lab.vms[0];
+    let _echo = echo::Echo::start(&vm.namespace, &vm.name).unwrap();
+    host::harden(lab.node()).unwrap();
+    for on in [false, true] {
+        for (namespace, interface) in [(lab.client(), "eth0"), (lab.node(), "up0"), (&vm.namespace, "eth0")] {
+            host::set_offloads(namespace, interface, on).unwrap();
+        }
+        let server = SocketAddr::from((vm.address, echo::PORT));
+        let mut connections = connection::open_many(lab.client(), server, 1).unwrap();
+        connections[0].echo(&connection::pattern(100_000)).unwrap();
+    }
+    assert_eq!(host::invalid_dropped(lab.node()).unwrap(), 0);
+    host::soften(lab.node()).unwrap();
+    assert!(host::invalid_dropped(lab.node()).is_err());
+}
+
+#[test]
 fn a_removed_lab_leaves_nothing() {
     let lab = lab(Topology::Router);
     let id = lab.id().clone();

@@ -1,0 +1,182 @@
+//! Labs that tests share: one for each topology and hook, made when the first test needs it. A test has its
+//! lab for itself while it runs, and leaves it as it was; the lab of a test that failed is made anew.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use lb_tests::lab::agent::Agent;
+use lb_tests::lab::client::http::{self, Tally};
+use lb_tests::lab::process::Process;
+use lb_tests::lab::server::http::Http;
+use lb_tests::lab::server::{dns, echo, iperf};
+use lb_tests::lab::topology::{Hook, Topology};
+use lb_tests::lab::{Lab, SHOP, Spec, Vm, wait};
+
+/// How many VMs a shared lab has.
+pub(crate) const VMS: u8 = 3;
+
+/// How long a change of facts or objects may take to show in the datapath, on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// A lab at work. Fields are dropped in order: processes before the lab that they run in.
+pub(crate) struct Fixture {
+    pub(crate) agent: Option<Agent>,
+    pub(crate) http: BTreeMap<String, Http>,
+    _echo: Vec<echo::Echo>,
+    _processes: Vec<Process>,
+    /// The VIP of the load balancer `front`, which has a listener for each kind of server.
+    pub(crate) vip: Ipv4Addr,
+    pub(crate) lab: Lab,
+}
+
+impl Fixture {
+    /// Makes a lab with servers in all VMs and a load balancer over them.
+    pub(crate) fn create(spec: Spec) -> Self {
+        let lab = Lab::create(spec).unwrap();
+        let directory = lab.directory("servers").unwrap();
+        let mut http = BTreeMap::new();
+        let (mut echoes, mut processes) = (Vec::new(), Vec::new());
+        for vm in &lab.vms {
+            http.insert(vm.name.clone(), start_http(&lab, vm));
+            echoes.push(echo::Echo::start(&vm.namespace, &vm.name).unwrap());
+            processes.push(iperf::start(&vm.namespace, &vm.name, &directory).unwrap());
+            processes.push(dns::start(&vm.namespace, &vm.name, &directory).unwrap());
+        }
+        let agent = Some(lab.start_agent().unwrap());
+        lab.create_pool().unwrap();
+        let listeners = ["web:80:8080/tcp", "dns:53/udp", "streams:5201/tcp", "echo:7/tcp", "echo-udp:7/udp"];
+        let arguments: Vec<&str> = listeners.iter().flat_map(|listener| ["--listener", listener]).collect();
+        let vip = lab.create_lb("front", &arguments).unwrap();
+        Self { agent, http, _echo: echoes, _processes: processes, vip, lab }
+    }
+
+    /// The VIP with a port.
+    pub(crate) fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((self.vip, port))
+    }
+
+    /// Asks the web listener `count` times; all must be answered.
+    pub(crate) fn ask(&self, count: u32) -> BTreeMap<String, u32> {
+        self.tally(count).answers()
+    }
+
+    /// Asks the web listener `count` times.
+    pub(crate) fn tally(&self, count: u32) -> Tally {
+        http::ask_often(self.lab.client(), self.at(80), count).unwrap()
+    }
+
+    /// Waits until exactly these VMs answer web requests, and none fails.
+    pub(crate) fn until_answered_by(&self, vip: Ipv4Addr, vms: &[&str]) {
+        /// The chance that one of three VMs answers none of so many is 10^-10.
+        const ENOUGH: u32 = 60;
+        let server = SocketAddr::from((vip, 80));
+        let mut last = Tally::default();
+        let settled = wait::until("these VMs answer, and no other", SOON, || {
+            last = http::ask_often(self.lab.client(), server, ENOUGH).unwrap();
+            last.failures.is_empty() && last.answers.keys().eq(vms)
+        });
+        settled.unwrap_or_else(|error| panic!("{error}: expected {vms:?}, seen {last:?}"));
+    }
+
+    /// Creates a load balancer with a health check that fails after two seconds or so.
+    pub(crate) fn create_checked_lb(&self, name: &str, more: &[&str]) -> Ipv4Addr {
+        let checked = [
+            "--listener",
+            "web:80:8080/tcp",
+            "--health-check",
+            "8080",
+            "--health-failure",
+            "2",
+            "--health-period",
+            "1",
+            "--health-timeout",
+            "1",
+        ];
+        self.lab.create_lb(name, &[&checked[..], more].concat()).unwrap()
+    }
+
+    /// Deletes a load balancer in the shop.
+    pub(crate) fn delete_lb(&self, name: &str) {
+        self.lab.installation.lb(&["delete", name, "--namespace", SHOP]).unwrap();
+    }
+}
+
+/// Starts a VM's nginx.
+pub(crate) fn start_http(lab: &Lab, vm: &Vm) -> Http {
+    Http::start(&vm.namespace, &vm.name, &lab.directory("servers").unwrap(), &lab.directory("files").unwrap())
+        .unwrap()
+}
+
+/// A shared lab, for one test at a time.
+pub(crate) struct Shared(Mutex<Option<Fixture>>);
+
+impl Shared {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Takes the lab, making it if need be.
+    pub(crate) fn take(&'static self, topology: Topology, hook: Hook) -> Guard {
+        let mut guard = self.0.lock().unwrap_or_else(|poisoned| {
+            self.0.clear_poison();
+            let mut guard = poisoned.into_inner();
+            // A test failed halfway: what it left is not what the next one expects.
+            *guard = None;
+            guard
+        });
+        guard.get_or_insert_with(|| Fixture::create(Spec { topology, hook, vms: VMS }));
+        Guard(guard)
+    }
+}
+
+/// The lab while a test has it.
+pub(crate) struct Guard(MutexGuard<'static, Option<Fixture>>);
+
+impl std::ops::Deref for Guard {
+    type Target = Fixture;
+
+    fn deref(&self) -> &Fixture {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl std::ops::DerefMut for Guard {
+    fn deref_mut(&mut self) -> &mut Fixture {
+        self.0.as_mut().unwrap()
+    }
+}
+
+/// Makes tests of stories: each story, a `fn(&mut Fixture)`, is told in every topology and on both hooks. The
+/// names sort so that neighbours are in different labs, which lets them run side by side.
+macro_rules! everywhere {
+    ($($story:ident),+ $(,)?) => {
+        $(
+            mod $story {
+                $crate::fixture::everywhere!(@lab $story bridge_tc, BRIDGE_TC, Bridge, Tc);
+                $crate::fixture::everywhere!(@lab $story bridge_xdp, BRIDGE_XDP, Bridge, Xdp);
+                $crate::fixture::everywhere!(@lab $story router_tc, ROUTER_TC, Router, Tc);
+                $crate::fixture::everywhere!(@lab $story router_xdp, ROUTER_XDP, Router, Xdp);
+                $crate::fixture::everywhere!(@lab $story stick_tc, STICK_TC, Stick, Tc);
+                $crate::fixture::everywhere!(@lab $story stick_xdp, STICK_XDP, Stick, Xdp);
+            }
+        )+
+    };
+    (@lab $story:ident $name:ident, $lab:ident, $topology:ident, $hook:ident) => {
+        #[test]
+        fn $name() {
+            use lb_tests::lab::topology::{Hook, Topology};
+            super::$story(&mut $crate::fixture::$lab.take(Topology::$topology, Hook::$hook));
+        }
+    };
+}
+
+pub(crate) use everywhere;
+
+pub(crate) static BRIDGE_TC: Shared = Shared::new();
+pub(crate) static BRIDGE_XDP: Shared = Shared::new();
+pub(crate) static ROUTER_TC: Shared = Shared::new();
+pub(crate) static ROUTER_XDP: Shared = Shared::new();
+pub(crate) static STICK_TC: Shared = Shared::new();
+pub(crate) static STICK_XDP: Shared = Shared::new();
