@@ -19,7 +19,7 @@ pub(super) const LLVM: u32 = 22;
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
 const PACKAGES: [Package; 5] = [
-    Package::file("/usr/lib/llvm-22/bin/llvm-config", "llvm-22-dev"),
+    Package::file("/usr/lib/llvm-22/lib/libLLVM.so", "llvm-22-dev"),
     Package::file("/usr/lib/llvm-22/lib/libPolly.a", "libpolly-22-dev"),
     Package::file("/usr/include/zlib.h", "zlib1g-dev"),
     Package::file("/usr/include/zstd.h", "libzstd-dev"),
@@ -69,7 +69,7 @@ impl Linker {
             .args(["--no-default-features", "--features", "llvm-22", "--root"])
             .arg(&self.directory);
         process::run_quietly(&format!("building bpf-linker {VERSION}"), &mut command)
-            .context("bpf-linker can't be built; it needs the network once, for crates.io")
+            .context("bpf-linker can't be built (its sources come from crates.io)")
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::process;
 use crate::workspace::find_program;
@@ -63,12 +63,14 @@ pub(super) fn install(packages: &[Package]) -> Result<()> {
     let services = Services::hold_back(&missing)?;
     let installed = apt(&names, &missing);
     services.release()?;
-    installed.with_context(|| format!("can't install {names}; once the network is there, run:\n  {remedy}"))
+    installed.map_err(|error| {
+        anyhow!("can't install {names}: {error:#}\nrun as root, when the network is there:\n  {remedy}")
+    })
 }
 
 fn apt(names: &str, missing: &[&str]) -> Result<()> {
     let mut update = Command::new("apt-get");
-    process::run_quietly("updating the package lists", update.args(["update", "--quiet"]))?;
+    process::run_quietly("updating the package lists", update.args(["update", "--quiet"]).args(STRICT))?;
     let mut install = Command::new("apt-get");
     install
         .env("DEBIAN_FRONTEND", "noninteractive")
@@ -77,6 +79,9 @@ fn apt(names: &str, missing: &[&str]) -> Result<()> {
         .args(missing);
     process::run_quietly(&format!("installing {names}"), &mut install)
 }
+
+/// Without this, lists that can't be fetched are a mere warning.
+const STRICT: [&str; 2] = ["--option", "APT::Update::Error-Mode=any"];
 
 fn is_debian() -> bool {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
