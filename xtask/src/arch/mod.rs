@@ -120,6 +120,7 @@ mod tests {
     fn comments_strings_and_tests_are_not_code() {
         let text = "// aya::Ebpf\nfn f() { \"aya::Ebpf\"; }\n#[cfg(test)]\nmod tests { use aya::Ebpf; }\n";
         assert_eq!(findings("lb-userspace/src/control/plan.rs", text), [""; 0]);
+        assert_eq!(findings("lb-userspace/src/control/tests.rs", "use aya::Ebpf;\n"), [""; 0]);
     }
 
     #[test]
