@@ -22,6 +22,14 @@ pub(crate) struct Options {
 pub(crate) fn run(options: Options) -> Result<PathBuf> {
     let tools = setup::tools()?;
     process::run(&mut programs(&tools))?;
+    run_binary(options)
+}
+
+/// Builds the `lb` binary over packet programs that are built already, and returns its path.
+///
+/// # Errors
+/// When it does not compile.
+pub(crate) fn run_binary(options: Options) -> Result<PathBuf> {
     process::run(&mut binary(options))?;
     let profile = if options.release { "release" } else { "debug" };
     let path = workspace::target().join(profile).join("lb");

@@ -27,9 +27,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let started = Instant::now();
     let tools = setup::everything()?;
-    let mut programs = build::programs(&tools);
-    process::run_without_warnings(&mut programs)?;
-    build::run(build::Options { release: false })?;
+    process::run_without_warnings(&mut build::programs(&tools))?;
+    build::run_binary(build::Options { release: false })?;
     if options.filter.is_none() {
         lints(&tools)?;
     }

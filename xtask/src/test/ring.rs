@@ -77,19 +77,35 @@ pub(super) fn run(ring: Ring, quick: bool, filter: Option<&str>) -> Result<Count
     println!("\n── {ring}");
     let mut command = Command::new("cargo");
     command.current_dir(workspace::root()).args(["test", "--no-fail-fast"]).args(ring.arguments());
-    let excuse = match ring {
-        Ring::Lab if quick => Some("--quick leaves it out"),
-        Ring::Program | Ring::Lab if !process::is_root() => Some("it needs root"),
-        Ring::Pure | Ring::Program | Ring::Lab => None,
-    };
     command.arg("--").args(filter);
-    if let Some(excuse) = excuse {
+    if let Some(excuse) = excuse(ring, quick) {
         let listed = process::output(command.arg("--list"))?;
         let skipped = listed.lines().filter(|line| line.ends_with(": test")).count();
         println!("skipped, all {skipped} tests: {excuse}");
         return Ok(Counts { skipped, ..Counts::default() });
     }
     counted(&mut command, ring)
+}
+
+/// Why a ring can't run here, or shall not.
+fn excuse(ring: Ring, quick: bool) -> Option<String> {
+    match ring {
+        Ring::Lab if quick => Some("--quick leaves it out".to_owned()),
+        Ring::Program | Ring::Lab if !process::is_root() => Some("it needs root".to_owned()),
+        Ring::Pure | Ring::Program => None,
+        Ring::Lab => no_namespaces().map(|error| format!("no network namespaces here: {error}")),
+    }
+}
+
+/// Tries to make a network namespace; the error, should that fail, as in some containers.
+fn no_namespaces() -> Option<String> {
+    let name = format!("lb-try-{}", std::process::id());
+    let ip = |verb| Command::new("ip").args(["netns", verb, &name]).output();
+    match ip("add") {
+        Ok(output) if output.status.success() => ip("delete").err().map(|error| error.to_string()),
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 fn counted(command: &mut Command, ring: Ring) -> Result<Counts> {
