@@ -1,3 +1,8 @@
 //! Who exists: facts about this node and the VMs, as they change.
+//!
+//! [`vms::Provider`] tells of VMs; there are two: a watched file and memory. [`links`] tells of the node.
 
+pub mod file;
 pub mod links;
+pub mod memory;
+pub mod vms;

@@ -1,0 +1,83 @@
+//! Watching: the file's directory, because editors and mounts replace the file itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use super::parse::parse;
+use crate::inventory::vms::Facts;
+
+/// A writer may take this long from one step of a change to the next: half a file is not worth an error.
+const QUIET: Duration = Duration::from_millis(50);
+/// The file is read again after this time in any case: some file systems report nothing, and a directory may
+/// appear later than the agent.
+const RESYNC: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(path: &Path, facts: &watch::Sender<Facts>) {
+    let changed = Arc::new(Notify::new());
+    let mut watcher = watch(path, &changed);
+    loop {
+        read(path, facts).await;
+        // Whatever is missing may be a directory that comes back as another one.
+        if watcher.is_none() || facts.borrow().problem.is_some() {
+            watcher = watch(path, &changed);
+        }
+        if timeout(RESYNC, changed.notified()).await.is_ok() {
+            sleep(QUIET).await;
+        }
+    }
+}
+
+/// `None` while the directory can't be watched: then the file is read at every [`RESYNC`].
+fn watch(path: &Path, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let signal = Arc::clone(changed);
+    let handler = move |event: notify::Result<Event>| {
+        // Reading the file is an event, too.
+        if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+            signal.notify_one();
+        }
+    };
+    let watcher = notify::recommended_watcher(handler).and_then(|mut watcher| {
+        watcher.watch(&directory(path), RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watcher.inspect_err(|error| tracing::debug!("cannot watch {}: {error}", path.display())).ok()
+}
+
+fn directory(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+async fn read(path: &Path, facts: &watch::Sender<Facts>) {
+    let place = path.display();
+    let result = match tokio::fs::read_to_string(path).await {
+        Ok(text) => parse(&text).map_err(|error| format!("{place}: {error}")),
+        Err(error) => Err(format!("{place}: cannot be read: {error}")),
+    };
+    facts.send_if_modified(|facts| match result {
+        Ok(vms) => {
+            let new = Facts { vms, problem: None };
+            let changed = *facts != new;
+            if changed {
+                tracing::info!("{place}: {} virtual machines", new.vms.len());
+            }
+            *facts = new;
+            changed
+        }
+        Err(problem) => {
+            let changed = facts.problem.as_ref() != Some(&problem);
+            if changed {
+                tracing::warn!("{problem}; the facts stay as they are");
+            }
+            facts.problem = Some(problem);
+            changed
+        }
+    });
+}

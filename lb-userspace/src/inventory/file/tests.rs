@@ -1,0 +1,162 @@
+//! Real files in a directory of their own.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::model::meta::NamespacedName;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+const WEB: &str = r#"virtualMachines:
+  - namespace: shop
+    name: web-1
+    labels: {app: web}
+    interfaces:
+      - name: default
+        mac: "02:00:00:00:01:0b"
+        ipAddress: 192.0.2.11
+        ipAddresses: [192.0.2.11]
+  - namespace: shop
+    name: web-2
+    running: false
+"#;
+
+/// A provider that runs on a file of a directory of its own.
+struct Running {
+    directory: PathBuf,
+    facts: watch::Receiver<Facts>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(name: &str, text: Option<&str>) -> Self {
+        let directory = std::env::temp_dir().join(format!("lb-inventory-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("vms.yaml");
+        if let Some(text) = text {
+            fs::write(&path, text).unwrap();
+        }
+        let provider = FileProvider::new(path);
+        let facts = provider.facts();
+        Self { directory, facts, task: tokio::spawn(provider.run()) }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("vms.yaml")
+    }
+
+    async fn until(&mut self, condition: impl FnMut(&Facts) -> bool) -> Facts {
+        timeout(DEADLINE, self.facts.wait_for(condition)).await.expect("in time").unwrap().clone()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+        drop(fs::remove_dir_all(&self.directory));
+    }
+}
+
+/// As editors do: whole or not at all.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+#[test]
+fn the_file_is_read_with_its_defaults() {
+    let vms = parse(WEB).unwrap();
+    let web = &vms[&NamespacedName::new("shop", "web-1")];
+    assert!(web.running && web.labels["app"] == "web");
+    assert_eq!(web.station().unwrap().address.to_string(), "192.0.2.11");
+    assert!(!vms[&NamespacedName::new("shop", "web-2")].running);
+    assert!(parse("virtualMachines: []").unwrap().is_empty());
+    assert!(parse("virtualMachines:").unwrap().is_empty());
+}
+
+#[test]
+fn an_error_names_field_line_and_column() {
+    for (from, to, expected) in [
+        ("labels:", "label:", "line 4, column 5: virtualMachines[0].label: unknown field `label`"),
+        ("01:0b", "01", "line 7, column 9: virtualMachines[0].interfaces[0].mac: invalid value"),
+        (
+            "name: web-2",
+            "name: web-1",
+            "line 10, column 5: virtualMachines[1]: there is already a VM shop/web-1",
+        ),
+        ("name: web-2", "name: Web_2", "line 10, column 5: virtualMachines[1].name: \"Web_2\" is not a name"),
+        (
+            "namespace: shop\n    name: web-2",
+            "name: web-2",
+            "line 11, column 5: virtualMachines[1]: missing field `namespace`",
+        ),
+        ("running: false", "running: maybe", "line 12, column 14: virtualMachines[1].running: invalid"),
+        ("virtualMachines:", "vms:", "line 1, column 1: vms: unknown field `vms`"),
+    ] {
+        let error = parse(&WEB.replacen(from, to, 1)).map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_seen_however_it_is_written() {
+    let mut running = Running::start("change", Some(WEB));
+    running.until(|facts| facts.vms.len() == 2).await;
+    replace(&running.file(), &WEB.replace("192.0.2.11", "192.0.2.12"));
+    running
+        .until(|facts| {
+            facts
+                .vms
+                .values()
+                .any(|vm| vm.station().is_some_and(|s| s.address == std::net::IpAddr::from([192, 0, 2, 12])))
+        })
+        .await;
+    fs::write(running.file(), "virtualMachines: []").unwrap();
+    let facts = running.until(|facts| facts.vms.is_empty()).await;
+    assert_eq!(facts.problem, None);
+}
+
+#[tokio::test]
+async fn a_wrong_file_keeps_the_last_good_facts_and_says_where() {
+    let mut running = Running::start("wrong", Some(WEB));
+    running.until(|facts| facts.vms.len() == 2).await;
+    replace(&running.file(), &WEB.replace("labels:", "label:"));
+    let facts = running.until(|facts| facts.problem.is_some()).await;
+    assert_eq!(facts.vms.len(), 2);
+    let problem = facts.problem.unwrap();
+    assert!(problem.contains("vms.yaml: line 4, column 5: virtualMachines[0].label"), "{problem}");
+    fs::remove_file(running.file()).unwrap();
+    let facts =
+        running.until(|facts| facts.problem.as_ref().is_some_and(|p| p.contains("cannot be read"))).await;
+    assert_eq!(facts.vms.len(), 2);
+    replace(&running.file(), WEB);
+    running.until(|facts| facts.problem.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_file_that_comes_later_is_found() {
+    let mut running = Running::start("later", None);
+    let facts = running.until(|facts| facts.problem.is_some()).await;
+    assert!(facts.vms.is_empty());
+    replace(&running.file(), WEB);
+    running.until(|facts| facts.problem.is_none() && facts.vms.len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_replaced_is_found() {
+    let mut running = Running::start("directory", Some(WEB));
+    running.until(|facts| facts.vms.len() == 2).await;
+    fs::remove_dir_all(&running.directory).unwrap();
+    running.until(|facts| facts.problem.is_some()).await;
+    fs::create_dir_all(&running.directory).unwrap();
+    replace(&running.file(), "virtualMachines: []");
+    running.until(|facts| facts.problem.is_none() && facts.vms.is_empty()).await;
+    replace(&running.file(), WEB);
+    running.until(|facts| facts.vms.len() == 2).await;
+}
