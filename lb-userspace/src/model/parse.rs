@@ -70,7 +70,7 @@ pub fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
             path,
             line: location.map_or(0, |location| location.line()),
             column: location.map_or(0, |location| location.column()),
-            message: without_location(&error.without_snippet().to_string()),
+            message: in_plain_words(&error.without_snippet().to_string()),
         }
     })
 }
@@ -139,17 +139,19 @@ fn shown(path: &serde_path_to_error::Path) -> String {
 fn json_error(path: String, error: &serde_json::Error) -> ParseError {
     let number = |place: usize| u64::try_from(place).unwrap_or(0);
     let (line, column) = (number(error.line()), number(error.column()));
-    ParseError { path, line, column, message: without_location(&error.to_string()) }
+    ParseError { path, line, column, message: in_plain_words(&error.to_string()) }
 }
 
 /// The parsers repeat the place in their messages, each in its own words.
-fn without_location(message: &str) -> String {
+fn in_plain_words(message: &str) -> String {
     let end = message.find(" at line ").unwrap_or(message.len());
     let message = message.get(..end).unwrap_or(message);
-    match message.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")) {
-        Some((_, message)) => message.to_owned(),
-        None => message.to_owned(),
-    }
+    let message = match message.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")) {
+        Some((_, message)) => message,
+        None => message,
+    };
+    // What Rust calls it is nothing to a reader of manifests.
+    message.replace("invalid i64", "not an integer").replace("expected i64", "expected an integer")
 }
 
 #[cfg(test)]
@@ -202,7 +204,10 @@ spec:
                 format!("{POOL}---\n{}", LB.replace("ipPool:", "ippool:")),
                 "line 15, column 3: spec.ippool: unknown field `ippool`",
             ),
-            (LB.replace("port: 53,", "port: dns,"), "line 10, column 40: spec.listeners[1].port: invalid"),
+            (
+                LB.replace("port: 53,", "port: dns,"),
+                "line 10, column 40: spec.listeners[1].port: not an integer",
+            ),
             (
                 LB.replace("kind: LoadBalancer", "kind: Service"),
                 "line 1, column 1: kind: `Service` is not known",
@@ -226,7 +231,7 @@ spec:
         let error = json::<LoadBalancer>(text).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "line 1, column 80: spec.listeners[0].port: invalid type: string \"80\", expected i64"
+            "line 1, column 80: spec.listeners[0].port: invalid type: string \"80\", expected an integer"
         );
         assert!(json::<LoadBalancer>(b"{} x").is_err());
     }

@@ -9,7 +9,8 @@ pub struct Requirement {
     pub network: String,
     /// Rancher's project.
     pub project: String,
-    /// The load balancer's namespace, unless an annotation says otherwise.
+    /// The load balancer's namespace. Its annotation of this name is written, never read: else a tenant could
+    /// claim another one's pool.
     pub namespace: String,
     /// The guest cluster.
     pub cluster: String,
@@ -18,15 +19,32 @@ pub struct Requirement {
 impl Requirement {
     /// Of a load balancer's metadata.
     pub fn of(meta: &ObjectMeta) -> Self {
-        let namespace = match meta.annotation("namespace") {
-            "" => &meta.namespace,
-            annotated => annotated,
-        };
         Self {
             network: meta.annotation("network").to_owned(),
             project: meta.annotation("project").to_owned(),
-            namespace: namespace.to_owned(),
+            namespace: meta.namespace.clone(),
             cluster: meta.annotation("cluster").to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::meta::GROUP;
+
+    #[test]
+    fn annotations_tell_all_but_the_namespace() {
+        let annotations = ["network", "project", "namespace", "cluster"]
+            .map(|suffix| (format!("{GROUP}/{suffix}"), format!("the-{suffix}")));
+        let meta =
+            ObjectMeta { namespace: "shop".into(), annotations: annotations.into(), ..ObjectMeta::default() };
+        let expected = Requirement {
+            network: "the-network".into(),
+            project: "the-project".into(),
+            namespace: "shop".into(),
+            cluster: "the-cluster".into(),
+        };
+        assert_eq!(Requirement::of(&meta), expected);
     }
 }

@@ -114,6 +114,11 @@ impl Checks {
         before != entry.health
     }
 
+    /// How well one backend is.
+    pub fn health(&self, backend: &Backend) -> Option<Health> {
+        self.backends.get(backend).map(|entry| entry.health)
+    }
+
     /// How well everyone is.
     pub fn snapshot(&self) -> Snapshot {
         self.backends.iter().map(|(backend, entry)| (backend.clone(), entry.health)).collect()

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::model::{Backend, ProbeFailed, Snapshot, WantedBackends};
+use super::model::{Backend, Health, ProbeFailed, Snapshot, WantedBackends};
 use super::sm::{Checks, Command, ProbeId};
 use crate::model::check::CheckedHealthCheck;
 
@@ -54,9 +54,9 @@ async fn run_with<P, F>(
                 states.send_if_modified(|states| replace(states, checks.snapshot()));
             }
             Some((backend, id, result)) = results.recv() => {
-                if checks.handle_result(&backend, id, result) {
-                    report(&backend, &checks, &states);
-                    states.send_replace(checks.snapshot());
+                if checks.handle_result(&backend, id, result) && let Some(health) = checks.health(&backend) {
+                    report(&backend, health, &states);
+                    states.send_modify(|states| _ = states.insert(backend, health));
                 }
             }
             // Aborted loops are collected as they end.
@@ -152,9 +152,8 @@ fn jitter(backend: &Backend, period: Duration) -> Duration {
     (period / JITTER_PART).min(MAX_JITTER).mul_f64(part)
 }
 
-fn report(backend: &Backend, checks: &Checks, states: &watch::Sender<Snapshot>) {
+fn report(backend: &Backend, health: Health, states: &watch::Sender<Snapshot>) {
     let before = states.borrow().get(backend).map(|health| health.ready);
-    let Some(health) = checks.snapshot().get(backend).copied() else { return };
     if before != Some(health.ready) {
         let (lb, state) = (&backend.lb, if health.ready { "ready" } else { "not ready" });
         tracing::info!(%lb, address = %backend.address, reason = health.reason.name(), "backend is {state}");

@@ -8,7 +8,7 @@ use super::selector::Selector;
 use super::words::{self, ForwardingMode, IPAMS, Ipam, MODES, UNSERVED, Unserved, WORKLOADS, Workload};
 use crate::model::field::{FieldError, Problems};
 use crate::model::load_balancer::{KIND, LoadBalancer};
-use crate::model::meta::{API_VERSION, NamespacedName};
+use crate::model::meta::{API_VERSION, GROUP, NamespacedName};
 use crate::model::names;
 use crate::model::requirement::Requirement;
 
@@ -108,7 +108,7 @@ impl LoadBalancer {
     }
 
     /// With defaults written out, as it is to be stored: names of listeners, protocols in upper case, the
-    /// numbers of an active health check. What is wrong stays as it is.
+    /// numbers of an active health check, the annotation of the namespace. What is wrong stays as it is.
     pub fn with_defaults(mut self) -> Self {
         for listener in &mut self.spec.listeners {
             let Some(protocol) = parse_protocol(&listener.protocol) else { continue };
@@ -117,6 +117,8 @@ impl LoadBalancer {
                 listener.name = default_name(protocol, listener.port);
             }
         }
+        let namespace = self.metadata.namespace.clone();
+        self.metadata.annotations.insert(format!("{GROUP}/namespace"), namespace);
         self.spec.health_check = self.spec.health_check.map(|check| check.with_defaults());
         self
     }
