@@ -14,6 +14,8 @@ use super::model::ForwardingMode;
 pub struct Placed {
     /// For the datapath.
     pub placement: Placement,
+    /// Behind a VM port of this node.
+    pub is_local: bool,
     /// Where the backend is: `local behind vnet3`.
     pub reason: String,
 }
@@ -30,11 +32,16 @@ pub fn place(
     ports: &BTreeMap<u32, AttachedPort>,
 ) -> Placed {
     let view = View { address, mode, topology, ports, path: topology.paths.get(&address).copied() };
-    let on_link = view.path.is_none_or(|path| path.gateway.is_none());
-    let mac = stated.filter(|_| on_link).or_else(|| topology.next_hop(address));
-    mac.and_then(|mac| view.in_bridge(mac).or_else(|| view.by_path(mac))).unwrap_or_else(|| view.unresolved())
+    // The node need not have an address in the VM's network: its bridge delivers all the same.
+    let behind_port = View { path: view.path.filter(|path| path.gateway.is_none()), ..view };
+    let local = stated.and_then(|mac| behind_port.in_bridge(mac)).filter(|placed| placed.is_local);
+    let mac = stated.filter(|_| !view.has_gateway()).or_else(|| topology.next_hop(address));
+    local
+        .or_else(|| mac.and_then(|mac| view.in_bridge(mac).or_else(|| view.by_path(mac))))
+        .unwrap_or_else(|| view.unresolved())
 }
 
+#[derive(Clone, Copy)]
 struct View<'a> {
     address: IpAddr,
     mode: ForwardingMode,
@@ -92,7 +99,7 @@ impl View<'_> {
             reply_at_egress: !masquerade,
             routed: self.has_gateway(),
         };
-        Placed { placement, reason: format!("local behind {}", port.name) }
+        Placed { placement, is_local: true, reason: format!("local behind {}", port.name) }
     }
 
     fn across(&self, mac: Mac, bridge: u32, port: &AttachedPort) -> Placed {
@@ -107,7 +114,7 @@ impl View<'_> {
         };
         let place = if self.has_gateway() { "behind a router" } else { "on the same network" };
         let condition = if masquerade { "" } else { "; its answers must come back through this node" };
-        Placed { placement, reason: format!("{place} through {}{condition}", port.name) }
+        Placed { placement, is_local: false, reason: format!("{place} through {}{condition}", port.name) }
     }
 
     fn routed(&self, mac: Mac, port: &AttachedPort) -> Placed {
@@ -122,7 +129,7 @@ impl View<'_> {
             reply_at_egress: !by_xdp && !masquerade,
             routed: by_xdp,
         };
-        Placed { placement, reason: format!("routed through {}", port.name) }
+        Placed { placement, is_local: false, reason: format!("routed through {}", port.name) }
     }
 
     /// A VM port outside any bridge: the node routes to it, and tc leaves the way to the stack.
@@ -130,7 +137,11 @@ impl View<'_> {
         let masquerade = self.masquerades_always();
         let placement =
             Placement { mac: Some(mac), masquerade, reply_at_egress: !masquerade, ..Placement::default() };
-        Placed { placement, reason: format!("local behind {}, routed by the node", port.name) }
+        Placed {
+            placement,
+            is_local: true,
+            reason: format!("local behind {}, routed by the node", port.name),
+        }
     }
 
     /// In a bridge that has not heard the MAC lately. Masquerading is right wherever it turns up.
@@ -144,7 +155,7 @@ impl View<'_> {
             routed: self.has_gateway(),
             ..Placement::default()
         };
-        Placed { placement, reason: format!("in {name}, which does not know its port yet") }
+        Placed { placement, is_local: false, reason: format!("in {name}, which does not know its port yet") }
     }
 
     fn unresolved(&self) -> Placed {
@@ -156,7 +167,7 @@ impl View<'_> {
                 format!("unresolved: no answer through {name}, or the programs don't work there")
             }
         };
-        Placed { placement, reason }
+        Placed { placement, is_local: false, reason }
     }
 }
 
@@ -216,6 +227,9 @@ mod tests {
         assert_eq!(place(&topology), VNET1);
         topology.paths.clear();
         assert_eq!(place(&topology), VNET1);
+        reach(&mut topology, BACKEND, BRIDGE, Some(GATEWAY), station(1));
+        behind(&mut topology, station(1), ETH0);
+        assert_eq!(place(&topology), VNET1, "the node has no address in the VM's network");
     }
 
     #[test]

@@ -23,7 +23,16 @@ pub(super) fn station(last: u8) -> Mac {
 }
 
 fn link(ifindex: u32, name: &str, kind: LinkKind, master: Option<u32>) -> Link {
-    Link { ifindex, name: name.to_owned(), kind, master, mac: Some(mac(ifindex)), mtu: 1500, up: true }
+    Link {
+        ifindex,
+        name: name.to_owned(),
+        kind,
+        master,
+        mac: Some(mac(ifindex)),
+        mtu: 1500,
+        up: true,
+        xdp_program: None,
+    }
 }
 
 pub(super) fn vm_host() -> Topology {

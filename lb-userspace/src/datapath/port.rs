@@ -1,5 +1,6 @@
 //! Ports: the interfaces that the programs work on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::model::Mac;
@@ -85,6 +86,8 @@ pub struct Port {
     pub bridge: u32,
     /// The MAC with which VIPs are answered for: that of the bridge, if it is in one, else its own.
     pub mac: Mac,
+    /// The id of the XDP program that was seen on it, whoever attached it.
+    pub xdp_program: Option<u32>,
 }
 
 /// An interface that the programs work on.
@@ -100,4 +103,26 @@ pub struct AttachedPort {
     pub hook: Hook,
     /// Why this hook.
     pub reason: String,
+}
+
+/// An interface that the programs can't work on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedPort {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Interface name.
+    pub name: String,
+    /// What it was to be.
+    pub role: Role,
+    /// Why not, and what to do.
+    pub reason: String,
+}
+
+/// What became of the interfaces that should be served.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Served {
+    /// By interface index.
+    pub attached: BTreeMap<u32, AttachedPort>,
+    /// The others.
+    pub refused: Vec<RefusedPort>,
 }

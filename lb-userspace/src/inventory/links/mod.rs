@@ -1,7 +1,20 @@
 //! This node's links, bridges, neighbours and routes.
 //!
-//! Input: rtnetlink, and the addresses whose paths and neighbours matter. Output: [`Topology`] snapshots.
+//! Input: rtnetlink, and the addresses whose paths and neighbours matter. Output: [`Topology`] snapshots,
+//! pushed when something in them changes.
+//!
+//! Neighbours of the wanted addresses are kept resolved by using them (`NTF_USE`) as a sender would: that works
+//! on every kernel, touches no permanent entry and leaves nothing behind.
+//!
+//! Architecture invariant: the only place that names rtnetlink.
 
 mod model;
+mod socket;
+mod state;
+mod task;
+#[cfg(test)]
+mod tests;
 
 pub use model::{Link, LinkKind, Path, Topology};
+pub use socket::WatchLinks;
+pub use task::{Wanted, run, snapshot};

@@ -37,6 +37,8 @@ pub struct Link {
     pub mtu: u32,
     /// Switched on.
     pub up: bool,
+    /// The id of the XDP program on it.
+    pub xdp_program: Option<u32>,
 }
 
 /// What a link is.

@@ -1,0 +1,177 @@
+//! The door to rtnetlink: one socket for requests, one for notifications.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourState};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
+use tokio::task::JoinHandle;
+
+use super::model::{Path, Topology};
+use super::state;
+
+/// Why the network can't be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchLinks {
+    /// No socket.
+    #[error("open a netlink socket: {0}")]
+    Open(std::io::Error),
+    /// The kernel refused a question.
+    #[error("ask the kernel for {subject}: {source}")]
+    Ask {
+        /// What was asked for.
+        subject: &'static str,
+        /// The kernel's answer.
+        source: rtnetlink::Error,
+    },
+    /// The notifications ended.
+    #[error("the kernel's notifications about the network ended")]
+    Closed,
+}
+
+/// A notification.
+pub(super) enum Event {
+    /// Something changed.
+    Message(Box<RouteNetlinkMessage>),
+    /// Some were lost: everything has to be asked for again.
+    Lost,
+}
+
+/// The socket for notifications.
+pub(super) struct Events {
+    messages: Pin<Box<dyn Stream<Item = Event> + Send>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Events {
+    /// Opens it in this thread's network namespace.
+    pub(super) fn open() -> Result<Self, WatchLinks> {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv6Route,
+        ];
+        let (connection, _, messages) = new_multicast_connection(&groups).map_err(WatchLinks::Open)?;
+        let events = messages.filter_map(|(message, _)| async move {
+            if let NetlinkPayload::InnerMessage(inner) = message.payload {
+                return Some(Event::Message(Box::new(inner)));
+            }
+            matches!(message.payload, NetlinkPayload::Overrun(_)).then_some(Event::Lost)
+        });
+        Ok(Self { messages: Box::pin(events), task: tokio::spawn(connection) })
+    }
+
+    /// The next notification.
+    pub(super) async fn next(&mut self) -> Result<Event, WatchLinks> {
+        self.messages.next().await.ok_or(WatchLinks::Closed)
+    }
+}
+
+/// The socket for requests.
+pub(super) struct Socket {
+    handle: Handle,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Socket {
+    /// Opens it in this thread's network namespace.
+    pub(super) fn open() -> Result<Self, WatchLinks> {
+        let (connection, handle, _) = new_connection().map_err(WatchLinks::Open)?;
+        Ok(Self { handle, task: tokio::spawn(connection) })
+    }
+
+    /// Everything but paths.
+    pub(super) async fn dump(&self) -> Result<Topology, WatchLinks> {
+        let mut topology = Topology::default();
+        let links: Vec<LinkMessage> =
+            self.handle.link().get().execute().try_collect().await.map_err(ask("links"))?;
+        for link in links {
+            state::apply(&mut topology, &RouteNetlinkMessage::NewLink(link));
+        }
+        for family in [AddressFamily::Unspec, AddressFamily::Bridge] {
+            let request = self.handle.neighbours().get().set_address_family(family);
+            let neighbours: Vec<_> = request.execute().try_collect().await.map_err(ask("neighbours"))?;
+            for neighbour in neighbours {
+                state::apply(&mut topology, &RouteNetlinkMessage::NewNeighbour(neighbour));
+            }
+        }
+        topology.default_routes = self.default_routes().await?;
+        Ok(topology)
+    }
+
+    /// The interfaces of the IPv4 default routes.
+    pub(super) async fn default_routes(&self) -> Result<BTreeSet<u32>, WatchLinks> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        let mut routes = self.handle.route().get(message).execute();
+        let mut interfaces = BTreeSet::new();
+        while let Some(route) = routes.try_next().await.map_err(ask("routes"))? {
+            interfaces.extend(state::default_route(&route));
+        }
+        Ok(interfaces)
+    }
+
+    /// The path to each of the addresses that has one.
+    pub(super) async fn paths(
+        &self,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<BTreeMap<IpAddr, Path>, WatchLinks> {
+        let mut paths = BTreeMap::new();
+        for &address in addresses {
+            match self.route_to(address).await {
+                Ok(route) => paths.extend(route.as_ref().and_then(state::path).map(|path| (address, path))),
+                // No route is an answer.
+                Err(rtnetlink::Error::NetlinkError(refusal)) => {
+                    tracing::debug!(%address, %refusal, "no path");
+                }
+                Err(source) => return Err(ask("a path")(source)),
+            }
+        }
+        Ok(paths)
+    }
+
+    async fn route_to(&self, address: IpAddr) -> Result<Option<RouteMessage>, rtnetlink::Error> {
+        let mut message = RouteMessage::default();
+        (message.header.address_family, message.header.destination_prefix_length) = match address {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        message.attributes.push(RouteAttribute::Destination(address.into()));
+        self.handle.route().get(message).execute().try_next().await
+    }
+
+    /// Uses a neighbour as a sender would: the kernel resolves it, or confirms an entry that has grown old.
+    pub(super) async fn use_neighbour(&self, ifindex: u32, address: IpAddr) {
+        let request = self.handle.neighbours().add(ifindex, address);
+        let request = request.state(NeighbourState::None).flags(NeighbourFlags::Use).replace();
+        // An interface without neighbours, or one that has just gone: the next topology says so.
+        if let Err(error) = request.execute().await {
+            tracing::debug!(ifindex, %address, %error, "neighbour not used");
+        }
+    }
+}
+
+fn ask(subject: &'static str) -> impl Fn(rtnetlink::Error) -> WatchLinks {
+    move |source| WatchLinks::Ask { subject, source }
+}

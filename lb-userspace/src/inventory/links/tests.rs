@@ -1,0 +1,176 @@
+//! Against this machine's kernel, in a network namespace of the test's own.
+
+use std::future::Future;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use lb_common::net::Mac;
+use nix::sched::{CloneFlags, unshare};
+use tokio::sync::{oneshot, watch};
+
+use super::*;
+
+const BACKEND: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 11));
+
+/// Runs a test in a thread with its own network namespace, or says why it can't run.
+fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
+    if !nix::unistd::geteuid().is_root() {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        eprintln!("skipped {name}: network namespaces need root");
+        if let Some(file) = std::env::var_os("LB_TEST_SKIPS") {
+            let file = std::fs::File::options().append(true).create(true).open(file);
+            file.and_then(|mut file| writeln!(file, "{name}: network namespaces need root")).unwrap();
+        }
+        return;
+    }
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test());
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn run_command(program: &str, arguments: &str) {
+    let output = Command::new(program).args(arguments.split_whitespace()).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments}: {error}");
+}
+
+fn ip(arguments: &str) {
+    run_command("ip", arguments);
+}
+
+struct Watching {
+    wanted: watch::Sender<Wanted>,
+    topology: watch::Receiver<Topology>,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<Result<(), WatchLinks>>,
+}
+
+impl Watching {
+    fn start() -> Self {
+        let (wanted, wants) = watch::channel(Wanted::new());
+        let (publish, topology) = watch::channel(Topology::default());
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(run(wants, publish, async move { drop(stopped.await) }));
+        Self { wanted, topology, stop, task }
+    }
+
+    /// Waits until a snapshot is as described.
+    async fn until(&mut self, what: &str, mut is_so: impl FnMut(&Topology) -> bool) -> Topology {
+        let waiting = tokio::time::timeout(Duration::from_secs(5), self.topology.wait_for(|t| is_so(t)));
+        let found = waiting.await.map(|found| found.unwrap().clone());
+        found.unwrap_or_else(|_| panic!("{what}: {:#?}", self.topology.borrow()))
+    }
+
+    async fn end(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+#[test]
+fn links_appear_and_vanish_with_their_bridge() {
+    in_namespace(|| async {
+        let mut watching = Watching::start();
+        ip("link add br0 type bridge");
+        ip("link add vnet1 type veth peer name vnet1p");
+        ip("link set vnet1 master br0 up");
+        let is_enslaved =
+            |t: &Topology| t.link("vnet1").is_some_and(|link| link.up && t.bridge_of(link).is_some());
+        let topology = watching.until("vnet1 in br0", is_enslaved).await;
+        let link = topology.link("vnet1").unwrap();
+        assert_eq!((link.kind, link.mtu), (LinkKind::Veth, 1500));
+        assert!(link.mac.is_some());
+        let bridge = topology.link("br0").unwrap();
+        assert_eq!(bridge.kind, LinkKind::Bridge);
+        assert_eq!(topology.ports_of(bridge.ifindex).count(), 1);
+        ip("link set vnet1 nomaster");
+        watching.until("vnet1 free", |t| t.link("vnet1").is_some_and(|l| l.master.is_none())).await;
+        ip("link del vnet1");
+        watching.until("vnet1 gone", |t| t.link("vnet1").is_none()).await;
+        watching.end().await;
+    });
+}
+
+#[test]
+fn paths_and_default_routes_follow_the_routing_table() {
+    in_namespace(|| async {
+        ip("link add in0 type veth peer name in0p");
+        ip("link set in0 up");
+        ip("link set in0p up");
+        ip("addr add 198.51.100.2/24 dev in0");
+        let mut watching = Watching::start();
+        watching.wanted.send_replace(Wanted::from([BACKEND]));
+        watching.until("in0", |t| t.link("in0").is_some() && t.paths.is_empty()).await;
+        ip("route add default via 198.51.100.1");
+        let topology = watching.until("a gateway", |t| t.paths.contains_key(&BACKEND)).await;
+        let in0 = topology.link("in0").unwrap().ifindex;
+        let gateway = Some(IpAddr::from([198, 51, 100, 1]));
+        assert_eq!(topology.paths[&BACKEND], Path { ifindex: in0, gateway });
+        assert_eq!(topology.default_routes, std::collections::BTreeSet::from([in0]));
+        ip("route add 192.0.2.0/24 dev in0");
+        watching.until("on the link", |t| t.paths.get(&BACKEND).is_some_and(|p| p.gateway.is_none())).await;
+        ip("link set in0 down");
+        watching.until("no path", |t| t.paths.is_empty() && t.default_routes.is_empty()).await;
+        watching.end().await;
+    });
+}
+
+#[test]
+fn a_wanted_neighbour_is_resolved_and_its_port_known() {
+    in_namespace(|| async {
+        ip("link add br0 type bridge");
+        ip("link set br0 up");
+        ip("addr add 192.0.2.1/24 dev br0");
+        ip("link add vnet1 type veth peer name vm1");
+        ip("link set vnet1 master br0 up");
+        let vm = Vm::start("vm1");
+        let mut watching = Watching::start();
+        watching.wanted.send_replace(Wanted::from([BACKEND]));
+        let topology = watching.until("the MAC", |t| t.next_hop(BACKEND).is_some()).await;
+        let mac = topology.next_hop(BACKEND).unwrap();
+        assert_eq!(mac, Mac([2, 0, 0, 0, 1, 11]));
+        let topology = watching.until("the port", |t| t.station(mac, None).is_some()).await;
+        let number = |name| topology.link(name).unwrap().ifindex;
+        assert_eq!(topology.station(mac, None), Some((number("br0"), number("vnet1"))));
+        drop(vm);
+        watching.until("the VM's port gone", |t| t.link("vnet1").is_none()).await;
+        assert_eq!(watching.topology.borrow().station(mac, None), None);
+        watching.end().await;
+    });
+}
+
+/// A process in a network namespace of its own, with one end of a cable.
+struct Vm(std::process::Child);
+
+impl Vm {
+    fn start(end: &str) -> Self {
+        let child = Command::new("unshare").args(["--net", "sleep", "60"]).spawn().unwrap();
+        let vm = Self(child);
+        let namespace = |pid: u32| std::fs::read_link(format!("/proc/{pid}/task/{pid}/ns/net"));
+        let own = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while namespace(vm.0.id()).is_ok_and(|theirs| theirs == own) {
+            assert!(std::time::Instant::now() < deadline, "no namespace");
+            std::thread::yield_now();
+        }
+        let pid = vm.0.id();
+        ip(&format!("link set {end} address 02:00:00:00:01:0b netns {pid}"));
+        for command in [format!("addr add {BACKEND}/24 dev {end}"), format!("link set {end} up")] {
+            run_command("nsenter", &format!("--net=/proc/{pid}/ns/net ip {command}"));
+        }
+        vm
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
