@@ -5,11 +5,17 @@
 //!
 //! Architecture invariant: only `kernel/` names aya; packets never wait for this code.
 
+pub mod counters;
+pub mod kernel;
 pub mod memory;
 pub mod model;
 pub mod port;
 
+use std::collections::BTreeMap;
+
+use counters::Counters;
 use model::{Command, Observed};
+use port::{Port, Served};
 
 /// The door to the packet programs' state.
 pub trait Datapath {
@@ -27,4 +33,17 @@ pub trait Datapath {
     /// # Errors
     /// When the command could not be carried out; the state is then as before.
     fn execute(&mut self, command: &Command) -> Result<(), Self::Error>;
+
+    /// Lets the programs work on these interfaces, by interface index, and on no others. What one interface
+    /// refuses does not keep the others from being served.
+    ///
+    /// # Errors
+    /// When what is attached can't be found out or detached.
+    fn serve(&mut self, ports: &BTreeMap<u32, Port>) -> Result<Served, Self::Error>;
+
+    /// Reads the counters of what is in `observed`.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn counters(&self, observed: &Observed) -> Result<Counters, Self::Error>;
 }

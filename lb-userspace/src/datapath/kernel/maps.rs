@@ -1,0 +1,152 @@
+//! The maps that the agent writes.
+
+use std::io;
+
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::util::nr_cpus;
+use aya::{Ebpf, Pod};
+use lb_common::backend::BackendValue;
+use lb_common::config::ConfigValue;
+use lb_common::listener::{ListenerKey, ListenerValue};
+use lb_common::maglev::SlotPair;
+use lb_common::map;
+use lb_common::net::Ipv4;
+use lb_common::port::PortValue;
+use lb_common::stats::Stats;
+use lb_common::vip::VipValue;
+
+use super::error::KernelError;
+use super::pins::Pins;
+use super::shape::{Shapes, TableShape};
+use super::{raw, wire};
+use crate::datapath::model::BackendId;
+
+/// Typed handles.
+pub(super) struct Maps {
+    pub(super) vips: HashMap<MapData, Ipv4, VipValue>,
+    pub(super) listeners: HashMap<MapData, ListenerKey<Ipv4>, ListenerValue>,
+    pub(super) backends: Array<MapData, BackendValue>,
+    /// BACKENDS again, to be read whole.
+    pub(super) all_backends: MapData,
+    pub(super) ports: Array<MapData, PortValue>,
+    pub(super) config: Array<MapData, ConfigValue>,
+    pub(super) listener_stats: PerCpuArray<MapData, Stats>,
+    pub(super) backend_stats: PerCpuArray<MapData, Stats>,
+    pub(super) reasons: PerCpuArray<MapData, u64>,
+    /// FLOWS_V4, to be read whole.
+    pub(super) flows: MapData,
+    /// The number of indices in MAGLEV.
+    pub(super) table_count: u32,
+    maglev: MapData,
+    table: TableShape,
+}
+
+impl Maps {
+    /// Takes them out of what has been loaded.
+    pub(super) fn take(ebpf: &mut Ebpf, pins: &Pins, shapes: &Shapes) -> Result<Self, KernelError> {
+        let whole = |name| MapData::from_pin(pins.map(name)).map_err(failed("open", name));
+        let maglev = whole(map::MAGLEV)?;
+        let table_count = maglev.info().map_err(failed("read", map::MAGLEV))?.max_entries();
+        Ok(Self {
+            vips: take(ebpf, map::VIPS_V4)?,
+            listeners: take(ebpf, map::LISTENERS_V4)?,
+            backends: take(ebpf, map::BACKENDS)?,
+            all_backends: whole(map::BACKENDS)?,
+            ports: take(ebpf, map::PORTS)?,
+            config: take(ebpf, map::CONFIG)?,
+            listener_stats: take(ebpf, map::LISTENER_STATS)?,
+            backend_stats: take(ebpf, map::BACKEND_STATS)?,
+            reasons: take(ebpf, map::REASONS)?,
+            flows: whole(map::FLOWS_V4)?,
+            table_count,
+            maglev,
+            table: shapes.table,
+        })
+    }
+
+    /// The table at an index; empty where there is none.
+    pub(super) fn table(&self, index: u32) -> Result<Vec<BackendId>, KernelError> {
+        let read = batch_failed("read a table of", map::MAGLEV);
+        let Some(id) = raw::inner_map(&self.maglev, index).map_err(read)? else {
+            return Ok(Vec::new());
+        };
+        let table = MapData::from_id(id).map_err(failed("open a table of", map::MAGLEV))?;
+        let pairs: Vec<SlotPair> = raw::read(&table).map_err(batch_failed("read a table of", map::MAGLEV))?;
+        Ok(wire::table(&pairs))
+    }
+
+    /// Builds a table whole, then swaps it in: a packet sees the old one or the new one.
+    pub(super) fn put_table(&mut self, index: u32, slots: &[BackendId]) -> Result<(), KernelError> {
+        let mut pairs = wire::slot_pairs(slots);
+        let shape = self.table.holding(pairs.len());
+        let shape =
+            shape.map_err(|room| KernelError::TableSize { slots: slots.len(), room: room as usize * 2 })?;
+        let table =
+            MapData::create(shape, "lb_table", None).map_err(failed("create a table of", map::MAGLEV))?;
+        raw::write(&table, &mut pairs).map_err(batch_failed("fill a table of", map::MAGLEV))?;
+        raw::set_inner_map(&self.maglev, index, &table).map_err(batch_failed("write", map::MAGLEV))
+    }
+
+    /// Drops the table at an index, if there is one.
+    pub(super) fn remove_table(&mut self, index: u32) -> Result<(), KernelError> {
+        raw::remove_inner_map(&self.maglev, index).map_err(batch_failed("remove a table of", map::MAGLEV))
+    }
+
+    /// Counts from zero again.
+    pub(super) fn zero(
+        stats: &mut PerCpuArray<MapData, Stats>,
+        name: &'static str,
+        index: u32,
+    ) -> Result<(), KernelError> {
+        let cpus = nr_cpus().map_err(|(_, error)| error);
+        let zeros = cpus.and_then(|cpus| PerCpuValues::try_from(vec![Stats::default(); cpus]));
+        let zeros = zeros.map_err(batch_failed("zero", name))?;
+        stats.set(index, zeros, 0).map_err(failed("zero", name))
+    }
+}
+
+fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelError>
+where
+    T: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(KernelError::Lacking(name))?;
+    T::try_from(map).map_err(failed("open", name))
+}
+
+/// Looks a value up in a hash.
+pub(super) fn lookup<K: Pod, V: Pod>(
+    hash: &HashMap<MapData, K, V>,
+    name: &'static str,
+    key: &K,
+) -> Result<Option<V>, KernelError> {
+    match hash.get(key, 0) {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(source) => Err(failed("read", name)(source)),
+    }
+}
+
+/// Removes a key from a hash, if it is there.
+pub(super) fn remove<K: Pod, V: Pod>(
+    hash: &mut HashMap<MapData, K, V>,
+    name: &'static str,
+    key: &K,
+) -> Result<(), KernelError> {
+    match hash.remove(key) {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(source) if is_missing(&source) => Ok(()),
+        Err(source) => Err(failed("remove from", name)(source)),
+    }
+}
+
+fn is_missing(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(call) if call.io_error.kind() == io::ErrorKind::NotFound)
+}
+
+pub(super) fn failed(operation: &'static str, map: &'static str) -> impl Fn(MapError) -> KernelError {
+    move |source| KernelError::Map { operation, map, source }
+}
+
+pub(super) fn batch_failed(operation: &'static str, map: &'static str) -> impl Fn(io::Error) -> KernelError {
+    move |source| KernelError::Batch { operation, map, source }
+}

@@ -1,0 +1,249 @@
+//! The packet programs in the kernel.
+//!
+//! Maps, programs and links are pinned below `<pinDirectory>/<ABI version>/`, so traffic flows while no agent
+//! runs, and the next one takes over what it finds: maps after a comparison of their shapes, links by an atomic
+//! change of their program.
+//!
+//! Architecture invariant: the only place that names aya; nothing is changed before all pinned maps fit.
+#![expect(unsafe_code, reason = "system calls that no library offers")]
+
+mod attach;
+mod clsact;
+mod counters;
+mod error;
+mod links;
+mod maps;
+mod pins;
+mod random;
+mod raw;
+mod shape;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aya::maps::MapInfo;
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use lb_common::backend::{ABSENT, DEAD};
+use lb_common::config::ConfigValue;
+use lb_common::map::{self, program};
+
+use super::Datapath;
+use super::counters::Counters;
+use super::model::{
+    BackendEntry, BackendId, Command, ListenerAddress, ListenerEntry, ListenerIndex, Observed,
+};
+use super::port::{Port, Served};
+use crate::config;
+use attach::{Attachments, Doors, TcKind};
+pub use error::KernelError;
+use maps::{Maps, batch_failed, failed, lookup, remove};
+use pins::Pins;
+pub use shape::Difference;
+use shape::Shapes;
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb.o"));
+
+/// The loaded programs, their maps and where they are attached.
+pub struct Kernel {
+    pins: Pins,
+    ebpf: Ebpf,
+    maps: Maps,
+    attachments: Attachments,
+}
+
+impl Kernel {
+    /// Loads the programs; takes over the maps and links that an earlier agent pinned below `pin_directory`.
+    ///
+    /// # Errors
+    /// When this CPU or kernel can't run the programs, or a pinned map has another shape: then nothing has been
+    /// changed.
+    pub fn open(pin_directory: &Path, settings: &config::Datapath) -> Result<Self, KernelError> {
+        Self::open_with(pin_directory, settings, TcKind::of_this_kernel())
+    }
+
+    fn open_with(pin_directory: &Path, settings: &config::Datapath, tc: TcKind) -> Result<Self, KernelError> {
+        if std::env::consts::ARCH != "x86_64" {
+            return Err(KernelError::UnsupportedCpu(std::env::consts::ARCH));
+        }
+        let pins = Pins::new(pin_directory);
+        let shapes = Shapes::read(OBJECT, settings)?;
+        let adopted = compare(&pins, &shapes)?;
+        pins.create()?;
+        let opened = Self::load(pins, &shapes, settings, tc);
+        if opened.is_err() && !adopted {
+            pins::remove_all(pin_directory)?;
+        }
+        opened
+    }
+
+    fn load(
+        pins: Pins,
+        shapes: &Shapes,
+        settings: &config::Datapath,
+        tc: TcKind,
+    ) -> Result<Self, KernelError> {
+        let mut loader = EbpfLoader::new();
+        for name in map::ALL {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        for (name, entries) in shape::sizes(settings) {
+            loader.map_max_entries(name, entries);
+        }
+        let mut ebpf = loader.load(OBJECT)?;
+        let mut maps = Maps::take(&mut ebpf, &pins, shapes)?;
+        configure(&mut maps, settings)?;
+        load_programs(&mut ebpf, &pins)?;
+        let attachments = Attachments::adopt(&mut ebpf, &pins, tc)?;
+        Ok(Self { pins, ebpf, maps, attachments })
+    }
+
+    /// Removes links, programs and maps that are pinned below `pin_directory`, whoever left them there. All
+    /// flows end. Says whether there was anything.
+    ///
+    /// # Errors
+    /// When something can't be removed; what comes before it has been.
+    pub fn detach(pin_directory: &Path) -> Result<bool, KernelError> {
+        if TcKind::of_this_kernel() == TcKind::Clsact {
+            clsact::detach_everywhere();
+        }
+        pins::remove_all(pin_directory)
+    }
+
+    /// The seed of the Maglev tables: kept as long as the pinned maps are.
+    ///
+    /// # Errors
+    /// When CONFIG can't be read.
+    pub fn maglev_seed(&self) -> Result<u64, KernelError> {
+        let config = self.maps.config.get(&0, 0).map_err(failed("read", map::CONFIG))?;
+        Ok(config.maglev_secrets.iter().fold(0, |seed, secret| seed ^ secret))
+    }
+
+    fn put_backend(&mut self, id: BackendId, entry: &BackendEntry) -> Result<(), KernelError> {
+        let value = wire::backend_value(entry)?;
+        let before = self.maps.backends.get(&id.0, 0).map_err(failed("read", map::BACKENDS))?;
+        let is_reused = matches!(before.state, ABSENT | DEAD) && value.state != DEAD;
+        if is_reused {
+            Maps::zero(&mut self.maps.backend_stats, map::BACKEND_STATS, id.0)?;
+        }
+        self.maps.backends.set(id.0, value, 0).map_err(failed("write", map::BACKENDS))
+    }
+
+    fn put_listener(&mut self, address: ListenerAddress, entry: ListenerEntry) -> Result<(), KernelError> {
+        let key = wire::listener_key(address)?;
+        if lookup(&self.maps.listeners, map::LISTENERS_V4, &key)?.is_none() {
+            Maps::zero(&mut self.maps.listener_stats, map::LISTENER_STATS, entry.index.0)?;
+        }
+        let value = wire::listener_value(entry);
+        self.maps.listeners.insert(key, value, 0).map_err(failed("write", map::LISTENERS_V4))
+    }
+}
+
+impl Datapath for Kernel {
+    type Error = KernelError;
+
+    fn observe(&self) -> Result<Observed, KernelError> {
+        let mut observed = Observed::default();
+        for entry in &self.maps.vips {
+            let (vip, value) = entry.map_err(failed("read", map::VIPS_V4))?;
+            observed.vips.insert(wire::address(vip), wire::vip_policy(value));
+        }
+        for entry in &self.maps.listeners {
+            let (key, value) = entry.map_err(failed("read", map::LISTENERS_V4))?;
+            if let Some(address) = wire::listener_address(key) {
+                observed.listeners.insert(address, wire::listener_entry(value));
+            }
+        }
+        for index in 0..self.maps.table_count {
+            let table = self.maps.table(index)?;
+            if !table.is_empty() {
+                observed.tables.insert(ListenerIndex(index), table);
+            }
+        }
+        let backends = raw::read(&self.maps.all_backends).map_err(batch_failed("read", map::BACKENDS))?;
+        let entries =
+            (0..).zip(&backends).filter_map(|(id, value)| Some((BackendId(id), wire::backend_entry(value)?)));
+        observed.backends.extend(entries);
+        Ok(observed)
+    }
+
+    fn execute(&mut self, command: &Command) -> Result<(), KernelError> {
+        let maps = &mut self.maps;
+        match command {
+            Command::PutVip(vip, policy) => {
+                let value = wire::vip_value(*policy);
+                maps.vips.insert(wire::ipv4(*vip)?, value, 0).map_err(failed("write", map::VIPS_V4))
+            }
+            Command::RemoveVip(vip) => remove(&mut maps.vips, map::VIPS_V4, &wire::ipv4(*vip)?),
+            Command::PutBackend(id, entry) => self.put_backend(*id, entry),
+            Command::PutTable(index, slots) => maps.put_table(index.0, slots),
+            Command::RemoveTable(index) => maps.remove_table(index.0),
+            Command::PutListener(address, entry) => self.put_listener(*address, *entry),
+            Command::RemoveListener(address) => {
+                remove(&mut maps.listeners, map::LISTENERS_V4, &wire::listener_key(*address)?)
+            }
+        }
+    }
+
+    fn serve(&mut self, ports: &BTreeMap<u32, Port>) -> Result<Served, KernelError> {
+        let mut doors = Doors { ebpf: &mut self.ebpf, pins: &self.pins, ports: &mut self.maps.ports };
+        self.attachments.serve(&mut doors, ports)
+    }
+
+    fn counters(&self, observed: &Observed) -> Result<Counters, KernelError> {
+        counters::read(&self.maps, observed)
+    }
+}
+
+/// Compares all pinned maps with those that would be created. Says whether any is pinned.
+fn compare(pins: &Pins, shapes: &Shapes) -> Result<bool, KernelError> {
+    let mut adopted = false;
+    for (name, wanted) in &shapes.maps {
+        let path = pins.map(name);
+        if !path.exists() {
+            continue;
+        }
+        adopted = true;
+        let pinned = MapInfo::from_pin(&path).map_err(failed("open the pinned map", name))?;
+        if let Some(difference) = wanted.difference(&shape::Shape::of(&pinned)) {
+            return Err(KernelError::Shape { path, difference });
+        }
+    }
+    Ok(adopted)
+}
+
+/// Secrets are drawn once and live as long as FLOWS, whose buckets they address; time-outs follow the
+/// configuration.
+fn configure(maps: &mut Maps, settings: &config::Datapath) -> Result<(), KernelError> {
+    let before = maps.config.get(&0, 0).map_err(failed("read", map::CONFIG))?;
+    let mut config = before;
+    if before == ConfigValue::default() {
+        config.flow_secrets = random::secrets()?;
+        config.maglev_secrets = random::secrets()?;
+        config.bucket_mask = shape::flow_buckets(settings).saturating_sub(1);
+    }
+    config = wire::with_timeouts(config, &settings.timeouts);
+    if config == before {
+        return Ok(());
+    }
+    maps.config.set(0, config, 0).map_err(failed("write", map::CONFIG))
+}
+
+/// Loads the programs and pins them, in place of those of an earlier agent. The BPF file system keeps names with
+/// dots to itself.
+fn load_programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), KernelError> {
+    let refused = |name| move |source| KernelError::Program { name, source };
+    links::xdp(ebpf)?.load().map_err(refused(program::XDP))?;
+    for name in [program::TC_INGRESS, program::TC_EGRESS] {
+        links::classifier(ebpf, name)?.load().map_err(refused(name))?;
+    }
+    for name in [program::XDP, program::TC_INGRESS, program::TC_EGRESS] {
+        let program = ebpf.program_mut(name).ok_or(KernelError::Lacking(name))?;
+        let (path, fresh) = (pins.program(name), pins.program(&format!("{name}-new")));
+        pins::remove(&fresh)?;
+        let pinned = program.pin(&fresh);
+        pinned.map_err(|error| KernelError::Link { path: fresh.clone(), source: error.into() })?;
+        pins::rename(&fresh, &path)?;
+    }
+    Ok(())
+}

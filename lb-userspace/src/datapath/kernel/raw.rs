@@ -1,0 +1,164 @@
+//! What aya has no call for: whole arrays in one system call, and maps as elements of a map.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::Pod;
+use aya::maps::MapData;
+use aya_obj::generated::{bpf_attr, bpf_cmd};
+
+/// Elements a call: enough to make the call cheap, few enough to keep the copies small.
+const CHUNK: u32 = 4096;
+
+/// The id of the map at an index of an array of maps; `None` where there is none.
+pub(super) fn inner_map(outer: &MapData, index: u32) -> io::Result<Option<u32>> {
+    let mut id = 0_u32;
+    match element(bpf_cmd::BPF_MAP_LOOKUP_ELEM, outer, index, Some(&mut id)) {
+        Ok(()) => Ok(Some(id)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts a map at an index of an array of maps, in place of the one that is there.
+pub(super) fn set_inner_map(outer: &MapData, index: u32, inner: &MapData) -> io::Result<()> {
+    let mut descriptor = inner.fd().as_fd().as_raw_fd().cast_unsigned();
+    element(bpf_cmd::BPF_MAP_UPDATE_ELEM, outer, index, Some(&mut descriptor))
+}
+
+/// Empties an index of an array of maps.
+pub(super) fn remove_inner_map(outer: &MapData, index: u32) -> io::Result<()> {
+    match element(bpf_cmd::BPF_MAP_DELETE_ELEM, outer, index, None) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        answer => answer,
+    }
+}
+
+fn element(command: bpf_cmd, outer: &MapData, index: u32, value: Option<&mut u32>) -> io::Result<()> {
+    let mut attributes = zeroed();
+    // SAFETY: the whole union was zeroed, so each of its members may be borrowed.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    element.map_fd = outer.fd().as_fd().as_raw_fd().cast_unsigned();
+    element.key = &raw const index as u64;
+    element.__bindgen_anon_1.value = value.map_or(0, |value| &raw mut *value as u64);
+    // SAFETY: an array of maps has keys and values of four bytes; both outlive the call.
+    unsafe { call(command, &mut attributes) }
+}
+
+/// Reads all elements of an array. `V` has the map's value size, a multiple of eight bytes.
+pub(super) fn read<V: Pod>(map: &MapData) -> io::Result<Vec<V>> {
+    let info = map.info().map_err(io::Error::other)?;
+    check_value::<V>(info.value_size())?;
+    let mut values = Vec::with_capacity(info.max_entries() as usize);
+    read_chunks(map, info.max_entries(), |chunk: &[V]| values.extend_from_slice(chunk))?;
+    Ok(values)
+}
+
+/// Visits all elements of an array.
+pub(super) fn visit<V: Pod>(map: &MapData, visitor: impl FnMut(&[V])) -> io::Result<()> {
+    let info = map.info().map_err(io::Error::other)?;
+    check_value::<V>(info.value_size())?;
+    read_chunks(map, info.max_entries(), visitor)
+}
+
+fn read_chunks<V: Pod>(map: &MapData, entries: u32, mut visitor: impl FnMut(&[V])) -> io::Result<()> {
+    let size = CHUNK.min(entries);
+    let mut keys = vec![0_u32; size as usize];
+    // SAFETY: a `Pod` may hold any bit pattern, also zero.
+    let nothing: V = unsafe { std::mem::zeroed() };
+    let mut values = vec![nothing; size as usize];
+    let mut position = 0_u32;
+    let mut seen = 0;
+    while seen < entries {
+        let mut batch = Batch { map, keys: &mut keys, values: &mut values, count: size };
+        let first = seen == 0;
+        let ended = match batch.lookup(&mut position, first) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        let read = batch.count;
+        visitor(values.get(..read as usize).unwrap_or_default());
+        seen += read;
+        if ended || read == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the first elements of an array.
+pub(super) fn write<V: Pod>(map: &MapData, values: &mut [V]) -> io::Result<()> {
+    let info = map.info().map_err(io::Error::other)?;
+    check_value::<V>(info.value_size())?;
+    let count = u32::try_from(values.len()).map_err(io::Error::other)?;
+    if count > info.max_entries() {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
+    let mut keys: Vec<u32> = (0..count).collect();
+    Batch { map, keys: &mut keys, values, count }.update()
+}
+
+fn check_value<V>(value_size: u32) -> io::Result<()> {
+    if size_of::<V>() == value_size as usize && value_size.is_multiple_of(8) {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EINVAL))
+    }
+}
+
+/// Keys and values of as many elements; `count` says how many, before and after a call.
+struct Batch<'a, V> {
+    map: &'a MapData,
+    keys: &'a mut [u32],
+    values: &'a mut [V],
+    count: u32,
+}
+
+impl<V: Pod> Batch<'_, V> {
+    fn lookup(&mut self, position: &mut u32, first: bool) -> io::Result<()> {
+        let next: *mut u32 = position;
+        let from = if first { 0 } else { next as u64 };
+        self.batch(bpf_cmd::BPF_MAP_LOOKUP_BATCH, from, next as u64)
+    }
+
+    fn update(&mut self) -> io::Result<()> {
+        self.batch(bpf_cmd::BPF_MAP_UPDATE_BATCH, 0, 0)
+    }
+
+    fn batch(&mut self, command: bpf_cmd, in_batch: u64, out_batch: u64) -> io::Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let mut attributes = zeroed();
+        // SAFETY: the whole union was zeroed, so each of its members may be borrowed.
+        let batch = unsafe { &mut attributes.batch };
+        batch.in_batch = in_batch;
+        batch.out_batch = out_batch;
+        batch.keys = self.keys.as_mut_ptr() as u64;
+        batch.values = self.values.as_mut_ptr() as u64;
+        batch.count = self.count;
+        batch.map_fd = self.map.fd().as_fd().as_raw_fd().cast_unsigned();
+
+        // SAFETY: keys and values have room for `count` elements of the map's key and value size (callers
+        // checked), `in_batch` and `out_batch` are null or point to a u32, and all outlive the call.
+        let answer = unsafe { call(command, &mut attributes) };
+        // SAFETY: the kernel leaves the union's batch member initialised.
+        self.count = unsafe { attributes.batch.count };
+        answer
+    }
+}
+
+fn zeroed() -> bpf_attr {
+    // SAFETY: all of the union is plain integers, and zero is what unused fields must hold.
+    unsafe { std::mem::zeroed() }
+}
+
+/// # Safety
+/// All that `attributes` point to must be as the command wants it.
+unsafe fn call(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<()> {
+    let pointer: *mut bpf_attr = attributes;
+    // SAFETY: the size is that of what the pointer points to; the rest is the caller's word.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size_of::<bpf_attr>()) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,225 @@
+//! Model ⇄ bytes of the maps.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use lb_common::backend::{ACTIVE, BackendValue, DEAD, DRAINING, MASQUERADE, REPLY_AT_EGRESS, ROUTED};
+use lb_common::config::{ConfigValue, MAX_TIMEOUT, TICK_SHIFT};
+use lb_common::listener::{ListenerKey, ListenerValue};
+use lb_common::maglev::SlotPair;
+use lb_common::net::{Be16, Ipv4, Protocol};
+use lb_common::port::{ATTACHED, GENERIC, PARTIAL_CHECKSUMS, PortValue, UPLINK};
+use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, DROP_UNSERVED, VipValue};
+
+use crate::config::Timeouts;
+use crate::datapath::model::{
+    BackendEntry, BackendId, BackendState, ListenerAddress, ListenerEntry, ListenerIndex, Placement,
+    VipPolicy,
+};
+use crate::datapath::port::{Hook, Port, Role};
+
+use super::error::KernelError;
+
+pub(super) fn ipv4(address: IpAddr) -> Result<Ipv4, KernelError> {
+    match address {
+        IpAddr::V4(v4) => Ok(Ipv4(v4.octets())),
+        IpAddr::V6(_) => Err(KernelError::Ipv6(address)),
+    }
+}
+
+pub(super) fn address(ipv4: Ipv4) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(ipv4.0))
+}
+
+pub(super) fn vip_value(policy: VipPolicy) -> VipValue {
+    VipValue { flags: ANSWER_ARP | ANSWER_ECHO | flag(policy.drop_unserved, DROP_UNSERVED), padding: 0 }
+}
+
+pub(super) fn vip_policy(value: VipValue) -> VipPolicy {
+    VipPolicy { drop_unserved: value.flags & DROP_UNSERVED != 0 }
+}
+
+pub(super) fn listener_key(listener: ListenerAddress) -> Result<ListenerKey<Ipv4>, KernelError> {
+    Ok(ListenerKey::new(ipv4(listener.vip)?, Be16::new(listener.port), listener.protocol))
+}
+
+/// `None` for a protocol that no listener has.
+pub(super) fn listener_address(key: ListenerKey<Ipv4>) -> Option<ListenerAddress> {
+    let protocol = Protocol::from_number(key.protocol)?;
+    Some(ListenerAddress { vip: address(key.vip), port: key.port.get(), protocol })
+}
+
+pub(super) fn listener_value(entry: ListenerEntry) -> ListenerValue {
+    let flags = flag(entry.drop_unserved, DROP_UNSERVED);
+    ListenerValue { index: entry.index.0, slots: entry.slots, flags, padding: 0 }
+}
+
+pub(super) fn listener_entry(value: ListenerValue) -> ListenerEntry {
+    ListenerEntry {
+        index: ListenerIndex(value.index),
+        slots: value.slots,
+        drop_unserved: value.flags & DROP_UNSERVED != 0,
+    }
+}
+
+pub(super) fn backend_value(entry: &BackendEntry) -> Result<BackendValue, KernelError> {
+    let placement = &entry.placement;
+    let [a, b, c, d] = ipv4(entry.address.ip())?.0;
+    Ok(BackendValue {
+        address: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        port: Be16::new(entry.address.port()),
+        mac: placement.mac.unwrap_or_default(),
+        ifindex: placement.ifindex,
+        bridge: placement.bridge,
+        listener: entry.listener.0,
+        flags: flag(placement.masquerade, MASQUERADE)
+            | flag(placement.reply_at_egress, REPLY_AT_EGRESS)
+            | flag(placement.routed, ROUTED),
+        state: match entry.state {
+            BackendState::Active => ACTIVE,
+            BackendState::Draining => DRAINING,
+            BackendState::Dead => DEAD,
+        },
+        generation: entry.generation,
+        padding: [0; 6],
+    })
+}
+
+/// `None` for an absent backend.
+pub(super) fn backend_entry(value: &BackendValue) -> Option<BackendEntry> {
+    let state = match value.state {
+        ACTIVE => BackendState::Active,
+        DRAINING => BackendState::Draining,
+        DEAD => BackendState::Dead,
+        _ => return None,
+    };
+    let [a, b, c, d, ..] = value.address;
+    Some(BackendEntry {
+        listener: ListenerIndex(value.listener),
+        address: SocketAddr::from(([a, b, c, d], value.port.get())),
+        placement: Placement {
+            mac: Some(value.mac).filter(|mac| !mac.is_unset()),
+            ifindex: value.ifindex,
+            bridge: value.bridge,
+            masquerade: value.flags & MASQUERADE != 0,
+            reply_at_egress: value.flags & REPLY_AT_EGRESS != 0,
+            routed: value.flags & ROUTED != 0,
+        },
+        state,
+        generation: value.generation,
+    })
+}
+
+/// A table as elements of its array; what is left over belongs to nobody.
+pub(super) fn slot_pairs(table: &[BackendId]) -> Vec<SlotPair> {
+    let id = |at: Option<&BackendId>| at.map_or(0, |id| id.0);
+    table.chunks(2).map(|pair| SlotPair([id(pair.first()), id(pair.get(1))])).collect()
+}
+
+/// The table in an array. Its slots all belong to somebody, so it ends before nobody's.
+pub(super) fn table(pairs: &[SlotPair]) -> Vec<BackendId> {
+    let mut table: Vec<_> = pairs.iter().flat_map(|pair| pair.0).map(BackendId).collect();
+    let end = table.iter().rposition(|id| id.0 != 0).map_or(0, |last| last + 1);
+    table.truncate(end);
+    table
+}
+
+pub(super) fn port_value(port: &Port, hook: Hook) -> PortValue {
+    let faces_network = matches!(port.role, Role::Uplink | Role::Routed);
+    PortValue {
+        flags: ATTACHED
+            | flag(faces_network, UPLINK)
+            | flag(port.partial_checksums, PARTIAL_CHECKSUMS)
+            | flag(hook == Hook::XdpGeneric, GENERIC),
+        bridge: port.bridge,
+        mac: port.mac,
+        padding: 0,
+    }
+}
+
+/// `config` with other time-outs.
+pub(super) fn with_timeouts(config: ConfigValue, timeouts: &Timeouts) -> ConfigValue {
+    ConfigValue {
+        tcp_opening: ticks(timeouts.tcp_opening),
+        tcp_established: ticks(timeouts.tcp_established),
+        tcp_closing: ticks(timeouts.tcp_closing),
+        udp_opening: ticks(timeouts.udp_opening),
+        udp_established: ticks(timeouts.udp_established),
+        ..config
+    }
+}
+
+/// Rounded up: nothing expires too early.
+fn ticks(duration: Duration) -> u16 {
+    let ticks = duration.as_nanos().div_ceil(1 << TICK_SHIFT);
+    u16::try_from(ticks).unwrap_or(MAX_TIMEOUT).clamp(1, MAX_TIMEOUT)
+}
+
+const fn flag(set: bool, bit: u32) -> u32 {
+    if set { bit } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datapath::model::Mac;
+    use proptest::prelude::*;
+
+    prop_compose! {
+        fn entry()(
+            address: [u8; 4], port: u16, mac in proptest::option::of(1_u8..), ifindex: u32, bridge: u32,
+            listener: u32, bits: [bool; 3], generation: u8,
+            state in prop::sample::select(vec![BackendState::Active, BackendState::Draining, BackendState::Dead]),
+        ) -> BackendEntry {
+            let placement = Placement {
+                mac: mac.map(|last| Mac([2, 0, 0, 0, 0, last])),
+                ifindex,
+                bridge,
+                masquerade: bits[0],
+                reply_at_egress: bits[1],
+                routed: bits[2],
+            };
+            let address = SocketAddr::from((address, port));
+            BackendEntry { listener: ListenerIndex(listener), address, placement, state, generation }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn backends_are_read_back(entry in entry()) {
+            prop_assert_eq!(backend_entry(&backend_value(&entry).unwrap()), Some(entry));
+        }
+
+        #[test]
+        fn tables_are_read_back(ids in proptest::collection::vec(1_u32..9, 0..9)) {
+            let ids: Vec<_> = ids.into_iter().map(BackendId).collect();
+            prop_assert_eq!(table(&slot_pairs(&ids)), ids);
+        }
+
+        #[test]
+        fn listeners_and_vips_are_read_back(
+            vip: [u8; 4], port: u16, udp: bool, index: u32, slots: u32, drop_unserved: bool,
+        ) {
+            let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
+            let listener = ListenerAddress { vip: IpAddr::from(vip), port, protocol };
+            prop_assert_eq!(listener_address(listener_key(listener).unwrap()), Some(listener));
+            let entry = ListenerEntry { index: ListenerIndex(index), slots, drop_unserved };
+            prop_assert_eq!(listener_entry(listener_value(entry)), entry);
+            let policy = VipPolicy { drop_unserved };
+            prop_assert_eq!(vip_policy(vip_value(policy)), policy);
+        }
+    }
+
+    #[test]
+    fn times_become_ticks_that_are_not_shorter() {
+        assert_eq!(ticks(Duration::from_secs(10)), 5);
+        assert_eq!(ticks(Duration::from_nanos(1 << TICK_SHIFT)), 1);
+        assert_eq!(ticks(Duration::ZERO), 1);
+        assert_eq!(ticks(Duration::from_hours(100)), MAX_TIMEOUT);
+    }
+
+    #[test]
+    fn an_absent_backend_is_left_out() {
+        assert_eq!(backend_entry(&BackendValue::default()), None);
+    }
+}
