@@ -11,6 +11,8 @@ use crate::model::check::Port;
 use crate::model::meta::NamespacedName;
 
 const DEADLINE: Duration = Duration::from_secs(10);
+/// The resolution of timers.
+const TIMER: Duration = Duration::from_millis(2);
 
 fn check(port: u16, period: Duration) -> CheckedHealthCheck {
     CheckedHealthCheck {
@@ -50,9 +52,10 @@ async fn the_first_probe_is_sent_at_once_and_the_next_after_a_period() {
     };
     let task = tokio::spawn(run_with(targets, states, probe));
     let first = probes.recv().await.unwrap();
-    assert!(first <= MAX_JITTER, "{first:?}");
+    assert!(first <= MAX_JITTER + TIMER, "{first:?}");
     let second = probes.recv().await.unwrap();
-    assert_eq!(second.checked_sub(first).unwrap().as_secs(), 5);
+    let between = second.checked_sub(first).unwrap();
+    assert!(between.abs_diff(Duration::from_secs(5)) <= TIMER, "{between:?}");
     task.abort();
 }
 
@@ -72,7 +75,7 @@ async fn a_backend_that_does_not_answer_delays_no_other() {
     };
     let task = tokio::spawn(run_with(targets, states, probe));
     until(&mut seen, |states| states.get(&quick).is_some_and(|health| health.ready)).await;
-    assert!(start.elapsed() <= MAX_JITTER);
+    assert!(start.elapsed() <= MAX_JITTER + TIMER);
     until(&mut seen, |states| states[&silent].reason == Reason::Failed(ProbeFailed::TimedOut)).await;
     assert!(!seen.borrow()[&silent].ready);
     task.abort();
@@ -83,7 +86,8 @@ async fn a_server_that_stops_and_starts_is_noticed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let target = backend([127, 0, 0, 1]);
-    let check = check(address.port(), Duration::from_millis(20));
+    // Short periods for a short test; a busy machine must not look like a server that is gone.
+    let check = CheckedHealthCheck { timeout: DEADLINE, ..check(address.port(), Duration::from_millis(20)) };
     let (keep, targets) = watch::channel(wanted(&[(target.clone(), check)]));
     let (states, mut seen) = watch::channel(Snapshot::new());
     let task = tokio::spawn(run(targets, states));
