@@ -4,6 +4,9 @@
 //! issues commands (datapath). Features never import one another; only `control` sees both sides.
 #![deny(unsafe_code)]
 
+pub mod agent;
+pub mod api;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod datapath;

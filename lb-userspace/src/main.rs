@@ -1,2 +1,7 @@
 //! The `lb` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lb_userspace::cli::run()
+}

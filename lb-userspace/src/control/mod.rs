@@ -1,7 +1,10 @@
 //! What to do: desired state from facts, a plan from desired and observed state.
 //!
-//! Architecture invariant: everything here but `task.rs` decides without clock, I/O or async.
+//! Architecture invariant: everything here but `task.rs` and `registry.rs` decides without clock, I/O or async.
 
+pub mod admission;
+pub mod converge;
+pub mod cycle;
 pub mod desired;
 pub mod hold;
 pub mod maglev;
@@ -9,7 +12,12 @@ pub mod model;
 pub mod placement;
 pub mod plan;
 pub mod ports;
+pub mod registry;
+pub mod report;
+pub mod reporter;
+pub mod resources;
 #[cfg(test)]
 mod sample;
 pub mod select;
 pub mod status;
+pub mod task;

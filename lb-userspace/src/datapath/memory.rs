@@ -22,30 +22,7 @@ impl Datapath for Memory {
     }
 
     fn execute(&mut self, command: &Command) -> Result<(), Self::Error> {
-        let state = &mut self.state;
-        match command {
-            Command::PutVip(vip, policy) => {
-                state.vips.insert(*vip, *policy);
-            }
-            Command::RemoveVip(vip) => {
-                state.vips.remove(vip);
-            }
-            Command::PutBackend(id, entry) => {
-                state.backends.insert(*id, *entry);
-            }
-            Command::PutTable(index, slots) => {
-                state.tables.insert(*index, slots.clone());
-            }
-            Command::RemoveTable(index) => {
-                state.tables.remove(index);
-            }
-            Command::PutListener(address, entry) => {
-                state.listeners.insert(*address, *entry);
-            }
-            Command::RemoveListener(address) => {
-                state.listeners.remove(address);
-            }
-        }
+        self.state.apply(command);
         Ok(())
     }
 

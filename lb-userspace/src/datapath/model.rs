@@ -98,6 +98,35 @@ pub struct Observed {
     pub backends: BTreeMap<BackendId, BackendEntry>,
 }
 
+impl Observed {
+    /// What it is after a command.
+    pub fn apply(&mut self, command: &Command) {
+        match command {
+            Command::PutVip(vip, policy) => {
+                self.vips.insert(*vip, *policy);
+            }
+            Command::RemoveVip(vip) => {
+                self.vips.remove(vip);
+            }
+            Command::PutBackend(id, entry) => {
+                self.backends.insert(*id, *entry);
+            }
+            Command::PutTable(index, slots) => {
+                self.tables.insert(*index, slots.clone());
+            }
+            Command::RemoveTable(index) => {
+                self.tables.remove(index);
+            }
+            Command::PutListener(address, entry) => {
+                self.listeners.insert(*address, *entry);
+            }
+            Command::RemoveListener(address) => {
+                self.listeners.remove(address);
+            }
+        }
+    }
+}
+
 /// One step. A plan is ordered so that traffic is never worse in between: backends, then tables, then
 /// listeners, then VIPs when something is added, and the other way round when it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,0 +1,182 @@
+//! The agent's life: what starts in which order, and how everything is connected.
+//!
+//! Nothing is changed before the configuration, the interfaces, the store and the pinned maps have been found
+//! good. The API's socket appears last: whoever can connect finds a working agent. When the agent ends, however
+//! that may be, programs and maps stay pinned and traffic goes on.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::api::Api;
+use crate::api::socket::{self, BindSocket};
+use crate::config::Config;
+use crate::control::cycle::Cycle;
+use crate::control::hold::{HOLD_DOWN, Stations};
+use crate::control::plan::{Capacity, Planner};
+use crate::control::ports::{InterfaceProblem, assign};
+use crate::control::registry::Registry;
+use crate::control::report::ReportRequests;
+use crate::control::reporter::About;
+use crate::control::task::{Control, Inputs, Outputs};
+use crate::datapath::kernel::{Kernel, KernelError};
+use crate::datapath::port::{RefusedPort, Role};
+use crate::health;
+use crate::inventory::file::FileProvider;
+use crate::inventory::links::{self, Topology, WatchLinks};
+use crate::inventory::memory::MemoryProvider;
+use crate::inventory::vms::{self, Provider};
+use crate::model::vm::VirtualMachine;
+use crate::store::{RedbStore, StoreError};
+use crate::supervise::Supervisor;
+
+/// The store's file in the state directory.
+const STORE_FILE: &str = "lb.redb";
+
+/// Why the agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartAgent {
+    /// Another agent runs, or the socket can't be made.
+    #[error(transparent)]
+    Socket(#[from] BindSocket),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The packet programs can't be loaded, or what is pinned does not fit.
+    #[error(transparent)]
+    Datapath(#[from] KernelError),
+    /// The node's network can't be looked at.
+    #[error(transparent)]
+    Links(#[from] WatchLinks),
+    /// A configured interface can't be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Interfaces(Vec<InterfaceProblem>),
+    /// The programs can't be attached to an uplink or routed interface.
+    #[error("interface {} ({}): {}", .0.name, .0.role, .0.reason)]
+    Refused(RefusedPort),
+}
+
+/// Runs the agent until a signal asks it to stop.
+///
+/// # Errors
+/// When it can't start, or one of its tasks fails.
+pub async fn run(config: Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let pins = config.pin_directory.join(lb_common::map::ABI_VERSION.to_string());
+    let supervisor = start(config).await?;
+    supervisor.run().await?;
+    let pins = pins.display();
+    tracing::info!("stopped; traffic goes on: programs and maps stay in {pins} until `lb agent --detach`");
+    Ok(())
+}
+
+/// Removes programs, maps and links from the kernel. Says whether there were any.
+///
+/// # Errors
+/// When an agent runs, or something can't be removed.
+pub async fn detach(config: &Config) -> Result<bool, StartAgent> {
+    socket::check_free(&config.socket).await?;
+    Ok(Kernel::detach(&config.pin_directory)?)
+}
+
+async fn start(config: Config) -> Result<Supervisor, StartAgent> {
+    let started = Instant::now();
+    socket::check_free(&config.socket).await?;
+    check_interfaces(&config, &links::snapshot(&BTreeSet::new()).await?)?;
+    let store = RedbStore::open(&config.state_directory.join(STORE_FILE))?;
+    let registry = Arc::new(Registry::open(Box::new(store))?);
+    let kernel = Kernel::open(&config.pin_directory, &config.datapath)?;
+    let capacity =
+        Capacity { listeners: config.datapath.max_listeners, backends: config.datapath.max_backends };
+    let planner = Planner::new(capacity, kernel.maglev_seed()?);
+    let stations = Stations::new(HOLD_DOWN);
+    let mut cycle = Cycle::new(kernel, planner, config.interfaces.clone(), config.maglev_slots, stations);
+
+    let mut supervisor = Supervisor::default();
+    let (provider, place, inventory) = start_inventory(&mut supervisor, &config).await;
+    // Asked for before the first turn, so that backends found there are placed as they were.
+    let known: BTreeSet<IpAddr> = addresses(&inventory.borrow());
+    let topology = links::snapshot(&known).await?;
+    cycle.serve_ports(&topology)?;
+    let refused = cycle.refused_ports().iter().find(|port| port.role != Role::VmPort);
+    if let Some(port) = refused {
+        return Err(StartAgent::Refused(port.clone()));
+    }
+
+    let (addresses, wanted) = watch::channel(known);
+    let (published, topology) = watch::channel(topology);
+    supervisor.start("links", |mut stop| async move {
+        Ok(links::run(wanted, published, async move { stop.requested().await }).await?)
+    });
+    let (probes, wanted) = watch::channel(health::model::WantedBackends::new());
+    let (states, health) = watch::channel(health::model::Snapshot::new());
+    supervisor.start("health", |_| async move {
+        health::task::run(wanted, states).await;
+        Ok(())
+    });
+    let inputs = Inputs { resources: registry.watch(), inventory, health, topology };
+    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses };
+    let about = About {
+        node: config.node.clone(),
+        started,
+        store: registry.place(),
+        provider,
+        inventory: place,
+        inventory_problem: None,
+    };
+    let control = Control::new(cycle, inputs, outputs, about);
+    let (reports, requests) = ReportRequests::channel();
+    supervisor.start("control", |mut stop| async move {
+        control.run(requests, async move { stop.requested().await }).await;
+        Ok(())
+    });
+    // The loop answers after its first turn.
+    reports.ask().await;
+    let (listener, socket) = socket::bind(&config.socket).await?;
+    supervisor.start("api", |stop| async move {
+        let _socket = socket;
+        Ok(Api::new(registry, reports).serve(listener, stop).await?)
+    });
+    tracing::info!(node = config.node, "READY: serving the API at {}", config.socket.display());
+    Ok(supervisor)
+}
+
+fn check_interfaces(config: &Config, topology: &Topology) -> Result<(), StartAgent> {
+    let problems = assign(topology, &config.interfaces).problems;
+    if problems.is_empty() { Ok(()) } else { Err(StartAgent::Interfaces(problems)) }
+}
+
+/// Starts the provider of VM facts and waits for its first reading, good or not.
+async fn start_inventory(
+    supervisor: &mut Supervisor,
+    config: &Config,
+) -> (&'static str, String, watch::Receiver<vms::Facts>) {
+    let Some(path) = &config.inventory.file else {
+        let provider = MemoryProvider::default();
+        let facts = provider.facts();
+        supervisor.start("inventory", |mut stop| async move {
+            stop.requested().await;
+            drop(provider);
+            Ok(())
+        });
+        return ("none", String::new(), facts);
+    };
+    let provider = FileProvider::new(path);
+    let (place, mut facts) = (provider.place(), provider.facts());
+    supervisor.start("inventory", |mut stop| async move {
+        tokio::select! {
+            () = provider.run() => Ok(()),
+            () = stop.requested() => Ok(()),
+        }
+    });
+    // The sender lives as long as the task, whose end the supervisor reports.
+    drop(facts.changed().await);
+    facts.mark_changed();
+    ("file", place, facts)
+}
+
+fn addresses(facts: &vms::Facts) -> BTreeSet<IpAddr> {
+    facts.vms.values().filter_map(VirtualMachine::station).map(|station| station.address).collect()
+}

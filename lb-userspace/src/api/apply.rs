@@ -1,0 +1,87 @@
+//! `/lb/v1/apply`: several objects as one transaction.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::failure::Failure;
+use super::query::Parameters;
+use crate::control::admission::{Intent, Outcome};
+use crate::model::parse::{self, Manifest};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    items: Vec<Value>,
+}
+
+/// Creates or replaces all items, or none.
+pub(super) async fn apply(
+    State(api): State<Api>,
+    Query(query): Query<Parameters>,
+    body: Bytes,
+) -> Result<Json<Value>, Failure> {
+    let request: Request = parse::json(&body).map_err(|error| Failure::unreadable(&error))?;
+    let mut intents = Vec::new();
+    for (index, item) in request.items.iter().enumerate() {
+        let manifest = manifest(item).map_err(|mut error| {
+            error.path = format!("items[{index}].{}", error.path);
+            Failure::unreadable(&error)
+        })?;
+        intents.push(Intent::Apply(manifest));
+    }
+    let outcomes = api.submit(intents, query.dry_run()?).await?;
+    let item =
+        |outcome: &Outcome| json!({ "object": value(&outcome.object), "outcome": outcome.change.word() });
+    Ok(Json(json!({ "items": outcomes.iter().map(item).collect::<Vec<_>>() })))
+}
+
+fn manifest(item: &Value) -> Result<Manifest, parse::ParseError> {
+    let text = item.to_string();
+    match item.get("kind").and_then(Value::as_str) {
+        Some(crate::model::load_balancer::KIND) => parse::json(text.as_bytes()).map(Manifest::LoadBalancer),
+        Some(crate::model::ip_pool::KIND) => parse::json(text.as_bytes()).map(Manifest::IpPool),
+        other => Err(parse::ParseError {
+            path: "kind".into(),
+            line: 0,
+            column: 0,
+            message: format!("{:?} is not known: use LoadBalancer or IPPool", other.unwrap_or_default()),
+        }),
+    }
+}
+
+impl Api {
+    /// Hands intents to control; what is refused is refused whole.
+    pub(super) async fn submit(&self, intents: Vec<Intent>, dry_run: bool) -> Result<Vec<Outcome>, Failure> {
+        let registry = self.registry.clone();
+        // A commit waits for the disk.
+        let submitted = tokio::task::spawn_blocking(move || registry.submit(&intents, dry_run)).await;
+        match submitted {
+            Ok(result) => Ok(result?),
+            Err(error) => Err(Failure::unavailable(format!("the request was not finished: {error}"))),
+        }
+    }
+
+    /// Hands one intent to control and answers with its object.
+    pub(super) async fn submit_one(
+        &self,
+        intent: Intent,
+        query: &Parameters,
+    ) -> Result<Json<Value>, Failure> {
+        let mut outcomes = self.submit(vec![intent], query.dry_run()?).await?;
+        match outcomes.pop() {
+            Some(outcome) => Ok(Json(value(&outcome.object))),
+            None => Err(Failure::unavailable("the request had no outcome")),
+        }
+    }
+}
+
+fn value(object: &Manifest) -> Value {
+    match object {
+        Manifest::LoadBalancer(object) => json!(object),
+        Manifest::IpPool(object) => json!(object),
+    }
+}

@@ -1,0 +1,165 @@
+//! `lb create`.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use super::client::Client;
+use super::output::Format;
+use super::{Namespace, path, spec};
+use crate::model::load_balancer::{Forwarding, HealthCheck, LoadBalancer};
+use crate::model::meta::READY;
+
+/// How often `--wait` looks.
+const POLL: Duration = Duration::from_millis(100);
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  lb create front --listener web:80:8080/tcp --selector app=web --pool auto --health-check 8080
+  lb create dns -n shop --listener 53:5353/udp --selector app=dns,resolver --address 192.0.2.53
+  lb create front --listener 80 --listener 443 --selector app=web --wait")]
+pub(super) struct Arguments {
+    /// Its name
+    name: String,
+    #[command(flatten)]
+    namespace: Namespace,
+    /// A port that clients dial: [NAME:]PORT[:BACKENDPORT][/tcp|/udp]; repeatable
+    #[arg(long = "listener", required = true, value_name = "SPEC")]
+    listeners: Vec<String>,
+    /// VMs that serve it: KEY=VALUE[,VALUE]; all keys must match; repeatable
+    #[arg(long = "selector", value_name = "KEY=VALUES")]
+    selectors: Vec<String>,
+    /// The pool that gives the address; auto finds one
+    #[arg(long, default_value = "auto", value_name = "POOL")]
+    pool: String,
+    /// The wanted address [default: any of the pool]
+    #[arg(long, value_name = "IP")]
+    address: Option<String>,
+    /// Free text
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Probe every backend on this TCP port
+    #[arg(long, value_name = "PORT")]
+    health_check: Option<i64>,
+    /// Successes in a row that make a backend ready [default: 1]
+    #[arg(long, value_name = "COUNT", requires = "health_check")]
+    health_success: Option<i64>,
+    /// Failures in a row that make it not ready [default: 3]
+    #[arg(long, value_name = "COUNT", requires = "health_check")]
+    health_failure: Option<i64>,
+    /// Seconds from probe to probe [default: 5]
+    #[arg(long, value_name = "SECONDS", requires = "health_check")]
+    health_period: Option<i64>,
+    /// Seconds after which a probe has failed [default: 3]
+    #[arg(long, value_name = "SECONDS", requires = "health_check")]
+    health_timeout: Option<i64>,
+    /// How packets reach the backends
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
+    /// Wait until it has an address and a ready backend
+    #[arg(long)]
+    wait: bool,
+    /// How long --wait waits, in seconds
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    wait_timeout: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
+enum Mode {
+    /// Preserve the client's address wherever answers pass this node
+    #[default]
+    Auto,
+    /// The VM sees the client's address
+    Preserve,
+    /// The VM sees the VIP
+    Masquerade,
+}
+
+impl Mode {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "Auto",
+            Self::Preserve => "Preserve",
+            Self::Masquerade => "Masquerade",
+        }
+    }
+}
+
+pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<String> {
+    let object = serde_json::to_value(manifest(arguments)?).context("cannot write the request")?;
+    let answer = client.post(&path::load_balancers(Some(&arguments.namespace.namespace)), &object).await?;
+    let mut created: LoadBalancer = serde_json::from_value(answer).context("cannot read the answer")?;
+    if arguments.wait {
+        created = wait(client, arguments, created).await?;
+    }
+    format.show(&created, || Ok(sentence(&created)))
+}
+
+fn manifest(arguments: &Arguments) -> anyhow::Result<LoadBalancer> {
+    let mut object = LoadBalancer::new(&arguments.namespace.namespace, &arguments.name);
+    let spec = &mut object.spec;
+    spec.description = arguments.description.clone().unwrap_or_default();
+    spec.workload_type = "vm".into();
+    spec.ipam = "pool".into();
+    spec.ip_pool = if arguments.pool == "auto" { String::new() } else { arguments.pool.clone() };
+    spec.address = arguments.address.clone().unwrap_or_default();
+    for text in &arguments.listeners {
+        spec.listeners.push(spec::listener(text).context("--listener")?);
+    }
+    spec.backend_server_selector = spec::selector(&arguments.selectors)?;
+    spec.health_check = arguments.health_check.map(|port| HealthCheck {
+        port,
+        success_threshold: arguments.health_success.unwrap_or_default(),
+        failure_threshold: arguments.health_failure.unwrap_or_default(),
+        period_seconds: arguments.health_period.unwrap_or_default(),
+        timeout_seconds: arguments.health_timeout.unwrap_or_default(),
+    });
+    if arguments.mode != Mode::Auto {
+        spec.forwarding = Some(Forwarding { mode: arguments.mode.word().into() });
+    }
+    Ok(object)
+}
+
+async fn wait(client: &Client, arguments: &Arguments, created: LoadBalancer) -> anyhow::Result<LoadBalancer> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(arguments.wait_timeout);
+    let path = path::load_balancer(&arguments.namespace.namespace, &arguments.name);
+    let mut current = created;
+    while !is_ready(&current) {
+        if tokio::time::Instant::now() >= deadline {
+            let reason = not_ready_because(&current).unwrap_or("no state reported yet");
+            bail!(
+                "LoadBalancer {} exists, but is not ready after {} s: {reason}; see `lb describe {} -n {}`",
+                current.metadata.key(),
+                arguments.wait_timeout,
+                arguments.name,
+                arguments.namespace.namespace
+            );
+        }
+        tokio::time::sleep(POLL).await;
+        current = serde_json::from_value(client.get(&path).await?).context("cannot read the answer")?;
+    }
+    Ok(current)
+}
+
+fn is_ready(object: &LoadBalancer) -> bool {
+    object.status.conditions.iter().any(|c| c.kind == READY && c.status == "True")
+}
+
+fn not_ready_because(object: &LoadBalancer) -> Option<&str> {
+    let condition = object.status.conditions.iter().find(|c| c.kind == READY && c.status != "True")?;
+    Some(&condition.message)
+}
+
+fn sentence(object: &LoadBalancer) -> String {
+    let key = object.metadata.key();
+    let address = object.status.address.as_str();
+    match (address, not_ready_because(object)) {
+        ("", reason) => {
+            let reason = reason.unwrap_or("none is assigned yet");
+            format!("LoadBalancer {key} created, without an address: {reason}\n")
+        }
+        (address, Some(reason)) => format!("LoadBalancer {key} created: {address}, not ready: {reason}\n"),
+        (address, None) => format!("LoadBalancer {key} created: {address}\n"),
+    }
+}

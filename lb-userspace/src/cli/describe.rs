@@ -1,0 +1,153 @@
+//! `lb describe`.
+
+use anyhow::Context;
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::client::Client;
+use super::output::{self, Format};
+use super::{Namespace, backend, path};
+use crate::control::report::{BackendsReport, LoadBalancerReport};
+use crate::model::load_balancer::{HealthCheck, LoadBalancer};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  lb describe front -n shop")]
+pub(super) struct Arguments {
+    /// The load balancer
+    name: String,
+    #[command(flatten)]
+    namespace: Namespace,
+}
+
+pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<String> {
+    let namespace = &arguments.namespace.namespace;
+    let object = client.get(&path::load_balancer(namespace, &arguments.name)).await?;
+    let object: LoadBalancer = serde_json::from_value(object).context("cannot read the answer")?;
+    let report = client.get("/lb/v1/backends").await?;
+    let report: BackendsReport = serde_json::from_value(report).context("cannot read the answer")?;
+    let is_meant = |lb: &LoadBalancerReport| lb.namespace == *namespace && lb.name == arguments.name;
+    let report = report.load_balancers.into_iter().find(is_meant).unwrap_or_default();
+    let both = json!({ "loadBalancer": &object, "backends": &report });
+    format.show(&both, || Ok(describe(&object, &report, Timestamp::now())))
+}
+
+fn describe(object: &LoadBalancer, report: &LoadBalancerReport, now: Timestamp) -> String {
+    let mut text = String::new();
+    for (name, value) in fields(object, now) {
+        super::line(&mut text, format_args!("{:<14}{value}", format!("{name}:")));
+    }
+    text += "Conditions:\n";
+    let conditions = object.status.conditions.iter().map(|c| {
+        let age = output::age(Some(&c.last_transition_time), now);
+        [c.kind.clone(), c.status.clone(), c.reason.clone(), age, c.message.clone()]
+    });
+    text += &indent(&output::table(["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], conditions));
+    text += "Listeners:\n";
+    let listeners = report.listeners.iter().map(|l| {
+        let address = format!("{}/{}", l.port, l.protocol);
+        let [flows, forward, reply] = backend::counters(&l.counters);
+        [
+            l.name.clone(),
+            address,
+            l.backend_port.to_string(),
+            flows,
+            forward,
+            reply,
+            l.counters.refused.to_string(),
+        ]
+    });
+    let header = ["NAME", "PORT", "BACKENDPORT", "FLOWS", "FORWARD", "REPLY", "REFUSED"];
+    text += &indent(&output::table(header, listeners));
+    text += "Backends:\n";
+    text += &indent(&backend::table(std::slice::from_ref(report)));
+    text
+}
+
+fn fields(object: &LoadBalancer, now: Timestamp) -> Vec<(&'static str, String)> {
+    let allocated = object.status.allocated_address.clone().unwrap_or_default();
+    let selector = object.spec.backend_server_selector.iter();
+    let selector: Vec<_> =
+        selector.map(|(key, values)| format!("{key} in ({})", values.join(", "))).collect();
+    let mode = object.spec.forwarding.as_ref().map_or("", |forwarding| &forwarding.mode);
+    let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
+    vec![
+        ("Name", object.metadata.name.clone()),
+        ("Namespace", object.metadata.namespace.clone()),
+        ("Description", or(&object.spec.description, "-")),
+        ("Age", or(&output::age(object.metadata.creation_timestamp.as_deref(), now), "-")),
+        ("Address", or(&object.status.address, "-")),
+        ("Pool", or(&allocated.ip_pool, "-")),
+        ("Selector", or(&selector.join(" and "), "-")),
+        ("Health check", object.spec.health_check.as_ref().map_or_else(|| "off".into(), health_check)),
+        ("Mode", or(mode, "Auto")),
+    ]
+}
+
+fn health_check(check: &HealthCheck) -> String {
+    if check.port == 0 {
+        return "off".into();
+    }
+    let or = |number: i64, default: i64| if number == 0 { default } else { number };
+    format!(
+        "TCP {}, every {} s, timeout {} s, ready after {}, not ready after {}",
+        check.port,
+        or(check.period_seconds, 5),
+        or(check.timeout_seconds, 3),
+        or(check.success_threshold, 1),
+        or(check.failure_threshold, 3)
+    )
+}
+
+fn indent(text: &str) -> String {
+    let mut indented = String::new();
+    for line in text.lines() {
+        super::line(&mut indented, format_args!("  {line}"));
+    }
+    indented
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_balancer_is_described_with_its_backends() {
+        let object: LoadBalancer = serde_json::from_value(json!({
+            "apiVersion": "loadbalancer.harvesterhci.io/v1beta1", "kind": "LoadBalancer",
+            "metadata": {"namespace": "shop", "name": "front", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {
+                "listeners": [{"name": "web", "port": 80, "protocol": "TCP", "backendPort": 8080}],
+                "backendServerSelector": {"app": ["web", "api"], "zone": ["a"]},
+                "healthCheck": {"port": 8080, "failureThreshold": 2}
+            },
+            "status": {
+                "address": "192.0.2.80",
+                "allocatedAddress": {"ipPool": "lab", "ip": "192.0.2.80"},
+                "conditions": [{
+                    "type": "Ready", "status": "True", "reason": "BackendsReady", "message": "1 of 2 backends ready",
+                    "lastTransitionTime": "2026-01-01T00:00:03Z"
+                }]
+            }
+        }))
+        .unwrap();
+        let report: LoadBalancerReport = serde_json::from_value(json!({
+            "namespace": "shop", "name": "front", "address": "192.0.2.80",
+            "listeners": [{
+                "name": "web", "port": 80, "protocol": "TCP", "backendPort": 8080,
+                "counters": {"flows": 7, "forwardPackets": 70, "forwardBytes": 7000, "replyPackets": 60,
+                    "replyBytes": 9_000_000, "refused": 2},
+                "backends": [
+                    {"vm": "web-1", "address": "192.0.2.11:8080", "state": "Active", "health": "Healthy",
+                        "mode": "Preserve", "reason": "port of bridge br0 on this node",
+                        "counters": {"flows": 7, "forwardPackets": 70, "forwardBytes": 7000}},
+                    {"vm": "web-2", "state": "Absent", "health": "Unknown", "reason": "VM has no address"}
+                ]
+            }]
+        }))
+        .unwrap();
+        let now = "2026-01-01T00:01:00Z".parse().unwrap();
+        insta::assert_snapshot!(describe(&object, &report, now));
+    }
+}

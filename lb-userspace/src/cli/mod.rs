@@ -1,0 +1,181 @@
+//! What a human types and reads: one file a verb.
+//!
+//! Input: arguments and manifests. Output: requests to the agent's API, tables, JSON and YAML. `lb agent` runs
+//! the agent itself. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+
+mod agent;
+mod apply;
+mod backend;
+pub mod client;
+mod create;
+mod delete;
+mod describe;
+mod get;
+mod listener;
+mod output;
+mod pool;
+mod spec;
+mod status;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use client::Client;
+use output::Format;
+
+/// The agent's socket unless `--socket` or `LB_SOCKET` says otherwise.
+const DEFAULT_SOCKET: &str = "/run/lb/lb.sock";
+
+/// Layer-4 load balancer for virtual machines.
+#[derive(Parser, Debug)]
+#[command(
+    name = "lb",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Args, Debug)]
+struct Global {
+    /// The agent's Unix socket
+    #[arg(long, global = true, env = "LB_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
+    socket: PathBuf,
+    /// How to print
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Run the agent on this node, or detach what it left
+    Agent(agent::Arguments),
+    /// Create a load balancer
+    Create(create::Arguments),
+    /// List load balancers
+    Get(get::Arguments),
+    /// Show one load balancer with its backends, conditions and counters
+    Describe(describe::Arguments),
+    /// Delete load balancers and release their addresses
+    Delete(delete::Arguments),
+    /// Create or change everything in a manifest, or nothing
+    Apply(apply::Arguments),
+    /// Add or remove a listener
+    Listener(listener::Arguments),
+    /// Show backends
+    Backend(backend::Arguments),
+    /// Create, list or delete pools of addresses
+    Pool(pool::Arguments),
+    /// Show the state of this node
+    Status,
+    /// Show the versions of this program and of the agent
+    Version,
+}
+
+/// Parses the arguments and runs the verb.
+pub fn run() -> ExitCode {
+    match execute(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error with those causes that it does not tell itself.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn execute(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { global, verb } = arguments;
+    if let Verb::Agent(arguments) = verb {
+        return agent::run(&arguments);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the I/O runtime")?.block_on(call(&global, verb))
+}
+
+async fn call(global: &Global, verb: Verb) -> anyhow::Result<()> {
+    let client = Client::new(&global.socket);
+    let text = match verb {
+        Verb::Agent(_) => return Ok(()),
+        Verb::Create(arguments) => create::run(&client, &arguments, global.output).await?,
+        Verb::Get(arguments) => get::run(&client, &arguments, global.output).await?,
+        Verb::Describe(arguments) => describe::run(&client, &arguments, global.output).await?,
+        Verb::Delete(arguments) => delete::run(&client, &arguments).await?,
+        Verb::Apply(arguments) => apply::run(&client, &arguments, global.output).await?,
+        Verb::Listener(arguments) => listener::run(&client, &arguments, global.output).await?,
+        Verb::Backend(arguments) => backend::run(&client, &arguments, global.output).await?,
+        Verb::Pool(arguments) => pool::run(&client, &arguments, global.output).await?,
+        Verb::Status => status::run(&client, global.output).await?,
+        Verb::Version => version::run(&client, global.output).await?,
+    };
+    print(&text)
+}
+
+/// Writes to standard output; a reader that has seen enough is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write};
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Adds a line; writing to a string can't fail.
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    use std::fmt::Write;
+    let _ = writeln!(text, "{line}");
+}
+
+/// Where a namespaced object is.
+#[derive(Args, Clone, Debug)]
+struct Namespace {
+    /// The namespace of the load balancer and its VMs
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    namespace: String,
+}
+
+/// API paths.
+mod path {
+    use crate::model::meta::API_VERSION;
+
+    pub(super) fn load_balancers(namespace: Option<&str>) -> String {
+        match namespace {
+            Some(namespace) => format!("/apis/{API_VERSION}/namespaces/{namespace}/loadbalancers"),
+            None => format!("/apis/{API_VERSION}/loadbalancers"),
+        }
+    }
+
+    pub(super) fn load_balancer(namespace: &str, name: &str) -> String {
+        format!("{}/{name}", load_balancers(Some(namespace)))
+    }
+
+    pub(super) fn pools() -> String {
+        format!("/apis/{API_VERSION}/ippools")
+    }
+
+    pub(super) fn pool(name: &str) -> String {
+        format!("{}/{name}", pools())
+    }
+}

@@ -1,0 +1,171 @@
+//! Addresses of load balancers: released, assigned and refused in the transaction that changes the objects.
+
+use super::{Reference, Refusal, Resources};
+use crate::ipam::assign::AssignAddress;
+use crate::ipam::pool::{self, AllocateAddress};
+use crate::ipam::select::SelectPool;
+use crate::ipam::{assign, release};
+use crate::model::check::{Ipam, Workload};
+use crate::model::field::FieldError;
+use crate::model::ip_pool::IpPool;
+use crate::model::load_balancer::LoadBalancer;
+use crate::model::meta::{Condition, NamespacedName, READY};
+
+/// The condition that tells whether a load balancer has the address that its specification asks for.
+pub const ALLOCATED: &str = "Allocated";
+
+/// Takes back what deleted load balancers had, and gives addresses to those that are new, changed or waiting:
+/// the oldest first.
+///
+/// # Errors
+/// When an object of this transaction asks for an address or a pool that it can't have. An exhausted pool, or
+/// none that matches, is no error: the object waits.
+pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Result<(), Refusal> {
+    let mut pools: Vec<IpPool> = draft.pools.values().cloned().collect();
+    for pool in &mut pools {
+        let is_new = before.pools.get(&pool.metadata.name).is_none_or(|old| old.spec != pool.spec);
+        if is_new && let Ok(checked) = pool.check_spec() {
+            pool.status = pool::refresh(&checked, &pool.status);
+        }
+    }
+    for owner in before.load_balancers.keys().filter(|key| !draft.load_balancers.contains_key(key)) {
+        let changed = release(&pools, owner);
+        replace(&mut pools, changed);
+    }
+    let mut refusals = Vec::new();
+    for key in candidates(before, draft) {
+        let Some(object) = draft.load_balancers.get_mut(&key) else { continue };
+        let is_written = is_changed(before, object);
+        if let Err(refusal) = settle_one(object, &mut pools, is_written, now) {
+            refusals.push(refusal);
+        }
+    }
+    draft.pools = pools.into_iter().map(|pool| (pool.metadata.name.clone(), pool)).collect();
+    Refusal::of(refusals).map_or(Ok(()), Err)
+}
+
+/// Load balancers without address, or whose wishes have changed; the oldest first.
+fn candidates(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
+    let wanting = draft.load_balancers.values();
+    let wanting =
+        wanting.filter(|object| object.status.allocated_address.is_none() || is_changed(before, object));
+    let mut wanting: Vec<&LoadBalancer> = wanting.collect();
+    wanting.sort_by_key(|object| (&object.metadata.creation_timestamp, object.metadata.key()));
+    wanting.into_iter().map(|object| object.metadata.key()).collect()
+}
+
+fn is_changed(before: &Resources, object: &LoadBalancer) -> bool {
+    before
+        .load_balancers
+        .get(&object.metadata.key())
+        .is_none_or(|old| old.spec != object.spec || old.metadata.annotations != object.metadata.annotations)
+}
+
+fn settle_one(
+    object: &mut LoadBalancer,
+    pools: &mut [IpPool],
+    is_written: bool,
+    now: &str,
+) -> Result<(), Refusal> {
+    let reference = Reference::LoadBalancer(object.metadata.key());
+    let checked = match object.check() {
+        Ok(checked) => checked,
+        // A stored object that an older version took: it keeps what it has.
+        Err(fields) if is_written => return Err(Refusal::Invalid { reference, fields }),
+        Err(_) => return Ok(()),
+    };
+    if checked.ipam == Ipam::Dhcp {
+        let message = "addresses by DHCP are not served: set spec.ipam to pool";
+        mark(object, Some(("DhcpNotServed", message.to_owned())), now);
+        return Ok(());
+    }
+    match assign(pools, &checked) {
+        Ok(assignment) => {
+            // What a guest cluster announces is its own to tell.
+            if checked.workload == Workload::Vm {
+                object.status.address = assignment.vip.to_string();
+            }
+            object.status.allocated_address = Some(assignment.address);
+            replace(pools, assignment.pools);
+            mark(object, None, now);
+        }
+        Err(error) => match wrong_field(&error, object).filter(|_| is_written) {
+            Some(field) => return Err(Refusal::Invalid { reference, fields: vec![field] }),
+            None => mark(object, Some((reason(&error), error.to_string())), now),
+        },
+    }
+    Ok(())
+}
+
+fn replace(pools: &mut [IpPool], changed: Vec<IpPool>) {
+    for new in changed {
+        if let Some(old) = pools.iter_mut().find(|old| old.metadata.name == new.metadata.name) {
+            *old = new;
+        }
+    }
+}
+
+/// The field that asks for what can't be had, if it is a field's fault.
+fn wrong_field(error: &AssignAddress, object: &LoadBalancer) -> Option<FieldError> {
+    let (path, value, text) = match error {
+        AssignAddress::Select(SelectPool::Unknown(_) | SelectPool::OutOfScope(_)) => {
+            ("spec.ipPool", &object.spec.ip_pool, error.to_string())
+        }
+        AssignAddress::Select(SelectPool::AddressInNone(_))
+        | AssignAddress::Allocate(AllocateAddress::Taken { .. } | AllocateAddress::NotInPool { .. }) => {
+            ("spec.address", &object.spec.address, error.to_string())
+        }
+        AssignAddress::Select(SelectPool::NoneMatches(_))
+        | AssignAddress::Allocate(AllocateAddress::Exhausted { .. }) => return None,
+    };
+    let text = text.strip_prefix(path).map_or(text.as_str(), |rest| rest.trim_start_matches([':', ' ']));
+    let (problem, remedy) = text.split_once(": ").unwrap_or((text, "choose another"));
+    let value = format!("{value:?}");
+    Some(FieldError { path: path.into(), value, problem: problem.into(), remedy: remedy.into() })
+}
+
+const fn reason(error: &AssignAddress) -> &'static str {
+    match error {
+        AssignAddress::Select(SelectPool::NoneMatches(_)) => "NoPool",
+        AssignAddress::Allocate(AllocateAddress::Exhausted { .. }) => "PoolExhausted",
+        AssignAddress::Select(
+            SelectPool::Unknown(_) | SelectPool::OutOfScope(_) | SelectPool::AddressInNone(_),
+        )
+        | AssignAddress::Allocate(AllocateAddress::Taken { .. } | AllocateAddress::NotInPool { .. }) => {
+            "NoAddress"
+        }
+    }
+}
+
+/// Tells whether the address is as asked for; without any address, the load balancer is not ready either.
+fn mark(object: &mut LoadBalancer, problem: Option<(&str, String)>, now: &str) {
+    let (status, reason, message) = match problem {
+        None => ("True", "Assigned", String::new()),
+        Some((reason, message)) => ("False", reason, message),
+    };
+    let conditions = &mut object.status.conditions;
+    if object.status.allocated_address.is_none() {
+        set(conditions, READY, status, "AddressNotAssigned", &message, now);
+    }
+    set(conditions, ALLOCATED, status, reason, &message, now);
+}
+
+fn set(conditions: &mut Vec<Condition>, kind: &str, status: &str, reason: &str, message: &str, now: &str) {
+    let index = conditions.iter().position(|condition| condition.kind == kind).unwrap_or_else(|| {
+        conditions.insert(0, Condition { kind: kind.into(), ..Condition::default() });
+        0
+    });
+    let Some(condition) = conditions.get_mut(index) else { return };
+    if (condition.status.as_str(), condition.reason.as_str(), condition.message.as_str())
+        == (status, reason, message)
+    {
+        return;
+    }
+    if condition.status != status {
+        now.clone_into(&mut condition.last_transition_time);
+    }
+    now.clone_into(&mut condition.last_update_time);
+    status.clone_into(&mut condition.status);
+    reason.clone_into(&mut condition.reason);
+    message.clone_into(&mut condition.message);
+}

@@ -1,0 +1,49 @@
+//! Writes and deletions of pools.
+
+use super::{Change, Reference, Refusal, Resources, Stamps, metadata};
+use crate::model::check::check_pool;
+use crate::model::ip_pool::IpPool;
+use crate::model::parse::Manifest;
+
+/// Stores the specification beside the allocations that are there.
+pub(super) fn write(
+    draft: &mut Resources,
+    object: IpPool,
+    stamps: &mut Stamps<'_>,
+) -> Result<Change, Refusal> {
+    let name = object.metadata.name.clone();
+    let reference = Reference::IpPool(name.clone());
+    let stored = draft.pools.get(&name);
+    let mut object = object.with_defaults();
+    let spec_changed = stored.is_none_or(|stored| stored.spec != object.spec);
+    let given = object.metadata.clone();
+    object.metadata = metadata(&reference, given, stored.map(|s| &s.metadata), spec_changed, stamps)?;
+    object.status = stored.map(|stored| stored.status.clone()).unwrap_or_default();
+    if let Err(fields) = check_pool(&object, draft.pools.values()) {
+        return Err(Refusal::Invalid { reference, fields });
+    }
+    let change = match stored {
+        None => Change::Created,
+        Some(stored) if *stored == object => Change::Unchanged,
+        Some(_) => Change::Configured,
+    };
+    draft.pools.insert(name, object);
+    Ok(change)
+}
+
+/// Removes it, if nobody has an address of it.
+pub(super) fn delete(draft: &mut Resources, name: &str) -> Result<Manifest, Refusal> {
+    let reference = Reference::IpPool(name.to_owned());
+    let Some(pool) = draft.pools.get(name) else { return Err(Refusal::NotFound(reference)) };
+    let mut freed = pool.clone();
+    // What a load balancer had that goes in the same transaction is in nobody's way.
+    freed
+        .status
+        .allocated
+        .retain(|_, owner| owner.parse().is_ok_and(|owner| draft.load_balancers.contains_key(&owner)));
+    if let Err(fields) = freed.check_delete() {
+        return Err(Refusal::Invalid { reference, fields });
+    }
+    let removed = draft.pools.remove(name);
+    removed.map(|object| Manifest::IpPool(Box::new(object))).ok_or(Refusal::NotFound(reference))
+}

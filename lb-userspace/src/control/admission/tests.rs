@@ -1,0 +1,149 @@
+use super::*;
+use crate::model::ip_pool::{IpPool, PoolRange, ScopeTuple};
+use crate::model::load_balancer::{Listener, LoadBalancer};
+
+fn pool(name: &str, start: &str, end: &str) -> IpPool {
+    let mut pool = IpPool::new(name);
+    pool.spec.ranges = vec![PoolRange {
+        subnet: "192.0.2.0/24".into(),
+        range_start: start.into(),
+        range_end: end.into(),
+        gateway: String::new(),
+    }];
+    pool.spec.selector.scope = vec![ScopeTuple::new("*", "shop", "*")];
+    pool
+}
+
+fn balancer(name: &str) -> LoadBalancer {
+    let mut object = LoadBalancer::new("shop", name);
+    object.spec.listeners =
+        vec![Listener { name: "web".into(), port: 80, protocol: "TCP".into(), backend_port: 8080 }];
+    object
+}
+
+fn created(manifests: impl IntoIterator<Item = Manifest>) -> Resources {
+    let mut resources = Resources::default();
+    for (moment, manifest) in manifests.into_iter().enumerate() {
+        resources = done(&resources, &[Intent::Create(manifest)], moment);
+    }
+    resources
+}
+
+fn submit(resources: &Resources, intents: &[Intent], moment: usize) -> Result<Resources, Refusal> {
+    let now = format!("2026-01-01T00:00:{moment:02}Z");
+    let mut uid = || "uid".to_owned();
+    admit(resources, intents, &mut Stamps { now: &now, uid: &mut uid }).map(|(resources, _)| resources)
+}
+
+fn done(resources: &Resources, intents: &[Intent], moment: usize) -> Resources {
+    submit(resources, intents, moment).unwrap()
+}
+
+fn lb(object: LoadBalancer) -> Manifest {
+    Manifest::LoadBalancer(Box::new(object))
+}
+
+fn ip_pool(object: IpPool) -> Manifest {
+    Manifest::IpPool(Box::new(object))
+}
+
+fn key(name: &str) -> NamespacedName {
+    NamespacedName::new("shop", name)
+}
+
+fn address(resources: &Resources, name: &str) -> String {
+    resources.load_balancers[&key(name)].status.address.clone()
+}
+
+fn condition(resources: &Resources, name: &str, kind: &str) -> (String, String) {
+    let conditions = &resources.load_balancers[&key(name)].status.conditions;
+    let condition = conditions.iter().find(|condition| condition.kind == kind).unwrap();
+    (condition.status.clone(), condition.reason.clone())
+}
+
+fn pair(status: &str, reason: &str) -> (String, String) {
+    (status.into(), reason.into())
+}
+
+#[test]
+fn the_oldest_of_those_that_wait_gets_the_freed_address() {
+    let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.80"));
+    let resources = created([lab, lb(balancer("a")), lb(balancer("z")), lb(balancer("b"))]);
+    assert_eq!(address(&resources, "a"), "192.0.2.80");
+    assert_eq!(condition(&resources, "z", "Ready"), pair("False", "AddressNotAssigned"));
+    let resources = done(&resources, &[Intent::Delete(Reference::LoadBalancer(key("a")))], 9);
+    assert_eq!([address(&resources, "z"), address(&resources, "b")], ["192.0.2.80", ""]);
+    assert_eq!(condition(&resources, "z", "Allocated"), pair("True", "Assigned"));
+}
+
+#[test]
+fn a_pool_that_comes_later_serves_those_that_wait() {
+    let resources = created([lb(balancer("a"))]);
+    assert_eq!(condition(&resources, "a", "Allocated"), pair("False", "NoPool"));
+    let lab = Intent::Create(ip_pool(pool("lab", "192.0.2.80", "192.0.2.81")));
+    let resources = done(&resources, &[lab], 9);
+    assert_eq!(address(&resources, "a"), "192.0.2.80");
+    assert_eq!(resources.pools["lab"].status.available, 1);
+}
+
+#[test]
+fn a_full_new_pool_leaves_the_address_and_says_so() {
+    let narrow = ip_pool(pool("narrow", "192.0.2.90", "192.0.2.90"));
+    let mut other = balancer("other");
+    other.spec.ip_pool = "narrow".into();
+    let mut wide = pool("wide", "192.0.2.80", "192.0.2.81");
+    wide.spec.selector.priority = 1;
+    let resources = created([ip_pool(wide), narrow, lb(balancer("a")), lb(other)]);
+    assert_eq!([address(&resources, "a"), address(&resources, "other")], ["192.0.2.80", "192.0.2.90"]);
+    let mut moved = balancer("a");
+    moved.spec.ip_pool = "narrow".into();
+    let resources = done(&resources, &[Intent::Replace(lb(moved))], 9);
+    assert_eq!(address(&resources, "a"), "192.0.2.80");
+    assert_eq!(condition(&resources, "a", "Allocated"), pair("False", "PoolExhausted"));
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_refused_by_its_field() {
+    let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.81"));
+    let resources = created([lab, lb(balancer("a"))]);
+    for (wanted, word) in [("192.0.2.80", "belongs to shop/a"), ("192.0.2.99", "gives 192.0.2.99")] {
+        let mut object = balancer("b");
+        object.spec.address = wanted.into();
+        let refusal = submit(&resources, &[Intent::Create(lb(object))], 9).unwrap_err().to_string();
+        assert!(refusal.contains("spec.address: ") && refusal.contains(word), "{refusal}");
+    }
+    let mut object = balancer("b");
+    object.spec.address = "192.0.2.81".into();
+    assert_eq!(address(&done(&resources, &[Intent::Create(lb(object))], 9), "b"), "192.0.2.81");
+}
+
+#[test]
+fn a_named_pool_that_is_missing_or_closed_is_refused() {
+    let mut closed = pool("closed", "192.0.2.80", "192.0.2.81");
+    closed.spec.selector.scope = vec![ScopeTuple::new("*", "other", "*")];
+    let resources = created([ip_pool(closed)]);
+    for name in ["closed", "missing"] {
+        let mut object = balancer("a");
+        object.spec.ip_pool = name.into();
+        let refusal = submit(&resources, &[Intent::Create(lb(object))], 9).unwrap_err().to_string();
+        assert!(refusal.contains("spec.ipPool: "), "{refusal}");
+    }
+}
+
+#[test]
+fn writing_the_same_again_changes_nothing() {
+    let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.81"));
+    let resources = created([lab.clone(), lb(balancer("a"))]);
+    let again = done(&resources, &[Intent::Apply(lb(balancer("a"))), Intent::Apply(lab)], 9);
+    assert_eq!(again, resources);
+}
+
+#[test]
+fn a_pool_and_its_last_user_go_together() {
+    let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.81"));
+    let resources = created([lab, lb(balancer("a"))]);
+    let delete_pool = Intent::Delete(Reference::IpPool("lab".into()));
+    assert!(submit(&resources, std::slice::from_ref(&delete_pool), 9).is_err());
+    let both = [delete_pool, Intent::Delete(Reference::LoadBalancer(key("a")))];
+    assert_eq!(done(&resources, &both, 9), Resources::default());
+}

@@ -1,0 +1,240 @@
+//! From desired to done: plans, executes, and tries again what fails.
+//!
+//! Input: [`Desired`] and the time. Output: commands to the datapath. What the datapath holds is read back at
+//! the start, after a failure and at every resync; in between it is known from the commands.
+
+use std::time::{Duration, Instant};
+
+use super::model::Desired;
+use super::plan::{Plan, Planner};
+use crate::datapath::Datapath;
+use crate::datapath::model::{Command, Observed};
+
+/// The pause after the first failure; each further one doubles it.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LAST_RETRY: Duration = Duration::from_secs(10);
+
+/// A failure that is tried again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// What was to be done.
+    pub action: String,
+    /// What went wrong.
+    pub error: String,
+    /// Failures in a row.
+    pub attempts: u32,
+    /// When it is tried again.
+    pub retry_at: Instant,
+}
+
+/// Leads the datapath to what is desired.
+pub struct Converger<D> {
+    datapath: D,
+    planner: Planner,
+    observed: Option<Observed>,
+    failure: Option<Failure>,
+    left_out: usize,
+}
+
+impl<D: Datapath> Converger<D> {
+    /// Over a datapath of which nothing is known yet.
+    pub fn new(datapath: D, planner: Planner) -> Self {
+        Self { datapath, planner, observed: None, failure: None, left_out: 0 }
+    }
+
+    /// The datapath, for what is not planned: ports and counters.
+    pub fn datapath(&mut self) -> &mut D {
+        &mut self.datapath
+    }
+
+    /// What the datapath holds, read back unless it is known.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn observed(&mut self) -> Result<&Observed, D::Error> {
+        let observed = match self.observed.take() {
+            Some(observed) => observed,
+            None => self.datapath.observe()?,
+        };
+        Ok(self.observed.insert(observed))
+    }
+
+    /// Forgets what the datapath holds: the next plan reads it back.
+    pub fn forget(&mut self) {
+        self.observed = None;
+    }
+
+    /// The failure that waits for its next try.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Listeners and backends for which the maps have no room.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// Executes what leads to `desired`, up to the first failure. Waits out the pause after a failure.
+    /// Says whether the datapath is as desired now.
+    pub fn converge(&mut self, desired: &Desired, now: Instant) -> bool {
+        if self.failure.as_ref().is_some_and(|failure| now < failure.retry_at) {
+            return false;
+        }
+        let observed = match self.observed() {
+            Ok(observed) => observed.clone(),
+            Err(error) => return self.fail("read the maps back".into(), &error, now),
+        };
+        let Plan { commands, unplaced_listeners, unplaced_backends } =
+            self.planner.plan(desired, &observed, now);
+        self.report_left_out(unplaced_listeners.len() + unplaced_backends.len());
+        for command in &commands {
+            if let Err(error) = self.datapath.execute(command) {
+                return self.fail(describe(command), &error, now);
+            }
+            tracing::debug!("{}", describe(command));
+            if let Some(observed) = &mut self.observed {
+                observed.apply(command);
+            }
+        }
+        if let Some(failure) = self.failure.take() {
+            tracing::info!("{}: done after {} failures", failure.action, failure.attempts);
+        }
+        true
+    }
+
+    fn report_left_out(&mut self, left_out: usize) {
+        if left_out > self.left_out {
+            tracing::warn!(
+                "{left_out} listeners or backends find no room in the maps; \
+                 raise datapath.maxListeners or datapath.maxBackends"
+            );
+        }
+        self.left_out = left_out;
+    }
+
+    fn fail(&mut self, action: String, error: &D::Error, now: Instant) -> bool {
+        let attempts = self.failure.as_ref().map_or(0, |failure| failure.attempts).saturating_add(1);
+        let pause = FIRST_RETRY.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LAST_RETRY);
+        tracing::warn!("{action}: {error}; tried again in {pause:?}");
+        self.failure = Some(Failure { action, error: error.to_string(), attempts, retry_at: now + pause });
+        self.forget();
+        false
+    }
+}
+
+/// The command in words.
+fn describe(command: &Command) -> String {
+    match command {
+        Command::PutVip(vip, _) => format!("answer for {vip}"),
+        Command::RemoveVip(vip) => format!("stop answering for {vip}"),
+        Command::PutBackend(id, entry) => {
+            format!("put backend {} ({}) {:?}", id.0, entry.address, entry.state)
+        }
+        Command::PutTable(index, slots) => format!("put table {} of {} slots", index.0, slots.len()),
+        Command::RemoveTable(index) => format!("remove table {}", index.0),
+        Command::PutListener(address, entry) => {
+            format!(
+                "put listener {}:{} {:?} as {}",
+                address.vip, address.port, address.protocol, entry.index.0
+            )
+        }
+        Command::RemoveListener(address) => {
+            format!("remove listener {}:{} {:?}", address.vip, address.port, address.protocol)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::control::plan::Capacity;
+    use crate::datapath::counters::Counters;
+    use crate::datapath::memory::Memory;
+    use crate::datapath::model::VipPolicy;
+    use crate::datapath::port::{Port, Served};
+
+    /// A datapath in memory that refuses the first commands.
+    #[derive(Default)]
+    struct Refusing {
+        memory: Memory,
+        refusals: u32,
+        reads: std::cell::Cell<u32>,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the map is full")]
+    struct Full;
+
+    impl Datapath for Refusing {
+        type Error = Full;
+
+        fn observe(&self) -> Result<Observed, Full> {
+            self.reads.set(self.reads.get() + 1);
+            Ok(self.memory.observe().unwrap())
+        }
+
+        fn execute(&mut self, command: &Command) -> Result<(), Full> {
+            if self.refusals > 0 {
+                self.refusals -= 1;
+                return Err(Full);
+            }
+            self.memory.execute(command).unwrap();
+            Ok(())
+        }
+
+        fn serve(&mut self, ports: &BTreeMap<u32, Port>) -> Result<Served, Full> {
+            Ok(self.memory.serve(ports).unwrap())
+        }
+
+        fn counters(&self, observed: &Observed) -> Result<Counters, Full> {
+            Ok(self.memory.counters(observed).unwrap())
+        }
+    }
+
+    fn converger(refusals: u32) -> Converger<Refusing> {
+        let capacity = Capacity { listeners: 8, backends: 8 };
+        Converger::new(Refusing { refusals, ..Refusing::default() }, Planner::new(capacity, 1))
+    }
+
+    fn desired() -> Desired {
+        let vip = "192.0.2.80".parse().unwrap();
+        Desired { vips: BTreeMap::from([(vip, VipPolicy::default())]), ..Desired::default() }
+    }
+
+    #[test]
+    fn a_failed_command_is_tried_again_with_growing_pauses() {
+        let mut converger = converger(2);
+        let start = Instant::now();
+        assert!(!converger.converge(&desired(), start));
+        let first = converger.failure().unwrap().clone();
+        assert_eq!((first.attempts, first.retry_at), (1, start + FIRST_RETRY));
+        assert_eq!(
+            (first.action.as_str(), first.error.as_str()),
+            ("answer for 192.0.2.80", "the map is full")
+        );
+        assert!(!converger.converge(&desired(), start), "before its time");
+        assert!(!converger.converge(&desired(), first.retry_at));
+        let second = converger.failure().unwrap().clone();
+        assert_eq!((second.attempts, second.retry_at), (2, first.retry_at + 2 * FIRST_RETRY));
+        assert!(converger.converge(&desired(), second.retry_at));
+        assert!(converger.failure().is_none());
+    }
+
+    #[test]
+    fn the_maps_are_read_back_once_and_after_a_failure() {
+        let mut converger = converger(0);
+        for _ in 0..3 {
+            assert!(converger.converge(&desired(), Instant::now()));
+        }
+        assert_eq!(converger.datapath().reads.get(), 1);
+        converger.datapath().refusals = 1;
+        let start = Instant::now();
+        assert!(!converger.converge(&Desired::default(), start));
+        assert!(converger.converge(&Desired::default(), start + FIRST_RETRY));
+        assert_eq!(converger.datapath().reads.get(), 2);
+        assert_eq!(converger.datapath().memory.observe().unwrap(), Observed::default());
+    }
+}

@@ -1,0 +1,237 @@
+//! One turn of the control loop: all facts in, everything that follows from them out.
+//!
+//! Input: [`Facts`] and the time. Output: commands to the datapath, whom to probe, which addresses to resolve,
+//! and the statuses to store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::admission::ALLOCATED;
+use super::converge::Converger;
+use super::desired::{Served, desired, probes};
+use super::hold::Stations;
+use super::placement::place;
+use super::plan::Planner;
+use super::ports::{InterfaceProblem, assign};
+use super::registry::Statuses;
+use super::resources::Resources;
+use super::select::{Member, members};
+use super::status::{status, was_ready};
+use crate::config::Interfaces;
+use crate::datapath::Datapath;
+use crate::datapath::model::ListenerAddress;
+use crate::datapath::port::{self, Port};
+use crate::health::model::{Snapshot, WantedBackends};
+use crate::inventory::links::Topology;
+use crate::model::check::{CheckedLoadBalancer, Workload};
+use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
+use crate::model::vm::VirtualMachines;
+
+/// What is known of the world.
+#[derive(Clone, Default, Debug)]
+pub struct Facts {
+    /// What users want.
+    pub resources: Arc<Resources>,
+    /// Who exists; `None` until the first time that the inventory could be read.
+    pub virtual_machines: Option<VirtualMachines>,
+    /// Who is well.
+    pub health: Snapshot,
+    /// This node's network.
+    pub topology: Topology,
+}
+
+/// What others are to do.
+#[derive(Clone, Default, Debug)]
+pub struct Wishes {
+    /// Whom to probe.
+    pub probes: WantedBackends,
+    /// Which addresses to resolve.
+    pub addresses: BTreeSet<IpAddr>,
+    /// What to store.
+    pub statuses: Statuses,
+}
+
+/// A load balancer and who serves it.
+pub(super) struct Service {
+    pub(super) object: LoadBalancer,
+    pub(super) lb: CheckedLoadBalancer,
+    pub(super) members: Vec<Member>,
+}
+
+impl Service {
+    /// Its VIP, once it has one.
+    pub(super) fn vip(&self) -> Option<IpAddr> {
+        self.object.status.allocated_address.as_ref()?.ip.parse().ok()
+    }
+
+    /// The address in its status, or why there is none.
+    fn address(&self) -> Result<AllocatedAddress, String> {
+        let conditions = &self.object.status.conditions;
+        let refused = conditions.iter().find(|c| c.kind == ALLOCATED && c.status == "False");
+        match (&self.object.status.allocated_address, refused) {
+            (Some(address), None) => Ok(address.clone()),
+            (_, Some(condition)) => Err(condition.message.clone()),
+            (None, None) => Err("no address is assigned yet".to_owned()),
+        }
+    }
+}
+
+/// What the loop remembers from turn to turn.
+pub struct Cycle<D> {
+    pub(super) converger: Converger<D>,
+    pub(super) served_ports: port::Served,
+    pub(super) services: Vec<Service>,
+    interfaces: Interfaces,
+    slots: u32,
+    stations: Stations,
+    ports: Option<BTreeMap<u32, Port>>,
+    problems: Vec<InterfaceProblem>,
+}
+
+impl<D: Datapath> Cycle<D> {
+    /// Over a datapath, with the configured interfaces and table size.
+    pub fn new(
+        datapath: D,
+        planner: Planner,
+        interfaces: Interfaces,
+        slots: u32,
+        stations: Stations,
+    ) -> Self {
+        Self {
+            converger: Converger::new(datapath, planner),
+            served_ports: port::Served::default(),
+            services: Vec::new(),
+            interfaces,
+            slots,
+            stations,
+            ports: None,
+            problems: Vec::new(),
+        }
+    }
+
+    /// Looks at everything again in the next turn: the maps, and the interfaces.
+    pub fn forget(&mut self) {
+        self.converger.forget();
+        self.ports = None;
+    }
+
+    /// When the next turn is due if no fact changes.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let retry = self.converger.failure().map(|failure| failure.retry_at);
+        [retry, self.stations.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Attaches the programs to the interfaces that there are; those that are new are picked up.
+    ///
+    /// # Errors
+    /// When what is attached can't be found out or detached.
+    pub fn serve_ports(&mut self, topology: &Topology) -> Result<(), D::Error> {
+        let assignment = assign(topology, &self.interfaces);
+        for problem in assignment.problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            tracing::warn!("{problem}");
+        }
+        self.problems = assignment.problems;
+        if self.ports.as_ref() == Some(&assignment.ports) {
+            return Ok(());
+        }
+        let served = self.converger.datapath().serve(&assignment.ports)?;
+        self.ports = Some(assignment.ports);
+        for port in served.attached.values().filter(|port| !is_attached(&self.served_ports, port)) {
+            tracing::info!(interface = port.name, role = %port.role, hook = %port.hook, "attached: {}", port.reason);
+        }
+        for port in served.refused.iter().filter(|port| !self.served_ports.refused.contains(port)) {
+            tracing::warn!(interface = port.name, role = %port.role, "not attached: {}", port.reason);
+        }
+        self.served_ports = served;
+        Ok(())
+    }
+
+    /// Interfaces that the programs can't work on.
+    pub fn refused_ports(&self) -> &[port::RefusedPort] {
+        &self.served_ports.refused
+    }
+
+    /// What is wrong with the configured interfaces.
+    pub fn problems(&self) -> &[InterfaceProblem] {
+        &self.problems
+    }
+
+    /// One turn.
+    pub fn turn(&mut self, facts: &Facts, now: Instant, moment: Timestamp) -> Wishes {
+        // Without facts about VMs, what the maps hold is better than nothing.
+        let Some(virtual_machines) = &facts.virtual_machines else { return Wishes::default() };
+        if let Err(error) = self.serve_ports(&facts.topology) {
+            tracing::warn!("interfaces can't be served: {error}; tried again at the next change");
+            self.ports = None;
+        }
+        self.stations.handle_facts(virtual_machines, now);
+        self.services = services(&facts.resources, virtual_machines, &self.stations);
+        let served: Vec<Served> = self.services.iter().filter_map(served).collect();
+        let wishes = Wishes {
+            probes: probes(&served, |backend| {
+                let object = facts.resources.load_balancers.get(&backend.lb);
+                object.is_some_and(|object| was_ready(&object.status, backend))
+            }),
+            addresses: served.iter().flat_map(|s| s.members.iter().filter_map(Member::address)).collect(),
+            statuses: Statuses::default(),
+        };
+        // The prober tells at once what a new backend starts as. Until then nothing is known that could be done.
+        if wishes.probes.keys().all(|backend| facts.health.contains_key(backend)) {
+            let ports = &self.served_ports.attached;
+            let desired = desired(&served, &facts.health, self.slots, |mode, address, mac| {
+                place(address, mac, mode, &facts.topology, ports).placement
+            });
+            self.converger.converge(&desired, now);
+        } else {
+            return wishes;
+        }
+        let load_balancers = self.services.iter().filter_map(|service| {
+            let old = &service.object.status;
+            let address = service.address();
+            let new = status(old, &service.lb, address, &service.members, &facts.health, moment);
+            (new != *old).then(|| (service.lb.key.clone(), new))
+        });
+        Wishes { statuses: Statuses { load_balancers: load_balancers.collect() }, ..wishes }
+    }
+}
+
+fn is_attached(served: &port::Served, port: &port::AttachedPort) -> bool {
+    served.attached.get(&port.ifindex) == Some(port)
+}
+
+fn services(resources: &Resources, vms: &VirtualMachines, stations: &Stations) -> Vec<Service> {
+    let service = |object: &LoadBalancer| match object.check() {
+        Ok(lb) => {
+            let members = members(&lb, vms, stations);
+            Some(Service { object: object.clone(), lb, members })
+        }
+        Err(errors) => {
+            // Admission lets none of these in; an older version may have.
+            for error in errors {
+                tracing::warn!(load_balancer = %object.metadata.key(), "not served: {error}");
+            }
+            None
+        }
+    };
+    resources.load_balancers.values().filter_map(service).collect()
+}
+
+fn served(service: &Service) -> Option<Served> {
+    let vip = service.vip()?;
+    Some(Served { lb: service.lb.clone(), vip, members: service.members.clone() })
+}
+
+/// The listeners of a service as the datapath knows them.
+pub(super) fn listener_addresses(service: &Service) -> Vec<ListenerAddress> {
+    let Some(vip) = service.vip().filter(|_| service.lb.workload == Workload::Vm) else { return Vec::new() };
+    let address = |listener: &crate::model::check::CheckedListener| ListenerAddress {
+        vip,
+        port: listener.port.get(),
+        protocol: listener.protocol,
+    };
+    service.lb.listeners.iter().map(address).collect()
+}

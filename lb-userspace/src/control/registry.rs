@@ -1,0 +1,151 @@
+//! The door to the resources: one writer at a time, every commit published.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::admission::{self, ALLOCATED, Intent, Outcome, Refusal, Stamps};
+use super::resources::Resources;
+use crate::model::load_balancer::LoadBalancerStatus;
+use crate::model::meta::NamespacedName;
+use crate::model::parse::Manifest;
+use crate::store::{Store, StoreError};
+
+/// The resources, their store, and those who watch them.
+pub struct Registry {
+    store: Mutex<Box<dyn Store>>,
+    published: watch::Sender<Arc<Resources>>,
+}
+
+impl Registry {
+    /// Loads everything. Objects that can't be read are logged and left alone.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn open(store: Box<dyn Store>) -> Result<Self, StoreError> {
+        let (resources, broken) = Resources::from_records(&store.load()?);
+        for record in broken {
+            tracing::warn!("{record}");
+        }
+        let (published, _) = watch::channel(Arc::new(resources));
+        Ok(Self { store: Mutex::new(store), published })
+    }
+
+    /// The resources of the last commit.
+    pub fn snapshot(&self) -> Arc<Resources> {
+        Arc::clone(&self.published.borrow())
+    }
+
+    /// Tells of every commit.
+    pub fn watch(&self) -> watch::Receiver<Arc<Resources>> {
+        self.published.subscribe()
+    }
+
+    /// Where the store is, for people.
+    pub fn place(&self) -> String {
+        self.lock().place()
+    }
+
+    /// Carries out all intents, or none. Waits for the disk.
+    ///
+    /// # Errors
+    /// When an intent is refused or the store fails; nothing has changed then.
+    pub fn submit(&self, intents: &[Intent], dry_run: bool) -> Result<Vec<Outcome>, Refusal> {
+        let mut store = self.lock();
+        let before = self.snapshot();
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let mut stamps = Stamps { now: &now, uid: &mut uid };
+        let (after, mut outcomes) = admission::admit(&before, intents, &mut stamps)?;
+        if dry_run {
+            return Ok(outcomes);
+        }
+        let after = self.commit(store.as_mut(), &before, after)?;
+        for outcome in &mut outcomes {
+            log(outcome);
+            let reference = admission::Reference::of(&outcome.object);
+            if let Some(object) = admission::current(&after, &reference) {
+                outcome.object = object;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Writes statuses of objects that still exist; those that are as before are not written. Waits for the disk.
+    ///
+    /// # Errors
+    /// When the store fails; nothing has changed then.
+    pub fn write_status(&self, statuses: Statuses) -> Result<(), StoreError> {
+        let mut store = self.lock();
+        let before = self.snapshot();
+        let mut after = (*before).clone();
+        for (key, status) in statuses.load_balancers {
+            if let Some(object) = after.load_balancers.get_mut(&key) {
+                object.status = merged(&object.status, status);
+            }
+        }
+        if after != *before {
+            self.commit(store.as_mut(), &before, after)?;
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &self,
+        store: &mut dyn Store,
+        before: &Resources,
+        mut after: Resources,
+    ) -> Result<Arc<Resources>, StoreError> {
+        let writes = after
+            .writes_since(before)
+            .map_err(|error| StoreError::Write { path: store.place().into(), message: error.to_string() })?;
+        if !writes.is_empty() {
+            let revision = store.commit(&writes)?;
+            after.stamp(before, revision);
+            let after = Arc::new(after);
+            self.published.send_replace(Arc::clone(&after));
+            return Ok(after);
+        }
+        Ok(Arc::new(after))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Box<dyn Store>> {
+        // A panic in a commit leaves the store as it was before: its transaction is never finished.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Statuses to write back.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Statuses {
+    /// All but the address, which is given in `submit`.
+    pub load_balancers: Vec<(NamespacedName, LoadBalancerStatus)>,
+}
+
+/// The new status with the address of the stored one: addresses are given in `submit`, maybe since the new
+/// status was made.
+fn merged(stored: &LoadBalancerStatus, mut new: LoadBalancerStatus) -> LoadBalancerStatus {
+    new.address.clone_from(&stored.address);
+    new.allocated_address.clone_from(&stored.allocated_address);
+    new.conditions.retain(|condition| condition.kind != ALLOCATED);
+    let allocated = stored.conditions.iter().filter(|condition| condition.kind == ALLOCATED).cloned();
+    new.conditions.splice(0..0, allocated);
+    new
+}
+
+fn log(outcome: &Outcome) {
+    let word = outcome.change.word();
+    match &outcome.object {
+        Manifest::LoadBalancer(object) => {
+            let address = &object.status.address;
+            tracing::info!(load_balancer = %object.metadata.key(), address, "{word}");
+        }
+        Manifest::IpPool(object) => tracing::info!(pool = object.metadata.name, "{word}"),
+    }
+}
+
+/// A random UUID from the kernel.
+fn uid() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/uuid");
+    // Without the kernel's, the moment is as unique as one process needs.
+    read.map_or_else(|_| jiff::Timestamp::now().as_nanosecond().to_string(), |text| text.trim().to_owned())
+}

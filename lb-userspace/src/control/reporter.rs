@@ -1,0 +1,203 @@
+//! What the loop tells when it is asked: its own state, and the counters of the datapath.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::cycle::{Cycle, Facts, Service, listener_addresses};
+use super::placement::place;
+use super::report::{
+    BackendReport, BackendsReport, Counters, FailureReport, FlowReport, InterfaceReport, InventoryReport,
+    ListenerReport, LoadBalancerReport, NodeReport, Report,
+};
+use super::select::Member;
+use crate::datapath::Datapath;
+use crate::datapath::counters;
+use crate::datapath::model::{BackendEntry, BackendId, BackendState, ListenerAddress, Observed};
+use crate::datapath::port::Served;
+use crate::health::model::{Backend, Reason};
+use crate::model::check::CheckedListener;
+
+/// What does not come from the facts.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// This node's name.
+    pub node: String,
+    /// When the agent started.
+    pub started: Instant,
+    /// Where resources are stored.
+    pub store: String,
+    /// The kind of inventory: `file` or `none`.
+    pub provider: &'static str,
+    /// Where its facts come from.
+    pub inventory: String,
+    /// Why it can't be read now.
+    pub inventory_problem: Option<String>,
+}
+
+/// Both reports. What can't be read is left out and named among the failures.
+pub(super) fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &About) -> Report {
+    let mut node = NodeReport {
+        node: about.node.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        abi_version: lb_common::map::ABI_VERSION,
+        uptime_seconds: about.started.elapsed().as_secs(),
+        store: about.store.clone(),
+        inventory: inventory(facts, about),
+        interfaces: interfaces(&cycle.served_ports),
+        failures: failures(cycle),
+        ..NodeReport::default()
+    };
+    let (observed, counters) = match read(cycle) {
+        Ok(read) => read,
+        Err(error) => {
+            let command = "read counters".to_owned();
+            node.failures.push(FailureReport { command, error, attempts: 1 });
+            Default::default()
+        }
+    };
+    node.flows = FlowReport { entries: counters.flows.capacity.into(), used: counters.flows.entries.into() };
+    node.reasons =
+        counters.reasons.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect();
+    let view = View { facts, ports: &cycle.served_ports, observed: &observed, counters: &counters };
+    let load_balancers = cycle.services.iter().map(|service| view.load_balancer(service)).collect();
+    Report { node, backends: BackendsReport { load_balancers } }
+}
+
+fn read<D: Datapath>(cycle: &mut Cycle<D>) -> Result<(Observed, counters::Counters), String> {
+    let observed = cycle.converger.observed().map_err(|error| error.to_string())?.clone();
+    let counters = cycle.converger.datapath().counters(&observed).map_err(|error| error.to_string())?;
+    Ok((observed, counters))
+}
+
+fn inventory(facts: &Facts, about: &About) -> InventoryReport {
+    InventoryReport {
+        provider: about.provider.to_owned(),
+        source: about.inventory.clone(),
+        virtual_machines: facts.virtual_machines.as_ref().map_or(0, BTreeMap::len),
+        error: about.inventory_problem.clone(),
+    }
+}
+
+fn interfaces(served: &Served) -> Vec<InterfaceReport> {
+    let attached = served.attached.values().map(|port| InterfaceReport {
+        name: port.name.clone(),
+        role: port.role.name().to_owned(),
+        hook: port.hook.name().to_owned(),
+        reason: port.reason.clone(),
+    });
+    let refused = served.refused.iter().map(|port| InterfaceReport {
+        name: port.name.clone(),
+        role: port.role.name().to_owned(),
+        hook: String::new(),
+        reason: port.reason.clone(),
+    });
+    attached.chain(refused).collect()
+}
+
+fn failures<D: Datapath>(cycle: &Cycle<D>) -> Vec<FailureReport> {
+    let failure = cycle.converger.failure().map(|failure| FailureReport {
+        command: failure.action.clone(),
+        error: failure.error.clone(),
+        attempts: failure.attempts,
+    });
+    let problems = cycle.problems().iter().map(|problem| FailureReport {
+        command: "serve the configured interfaces".to_owned(),
+        error: problem.to_string(),
+        attempts: 1,
+    });
+    let left_out = Some(cycle.converger.left_out()).filter(|count| *count > 0).map(|count| FailureReport {
+        command: format!("place {count} listeners or backends"),
+        error: "the maps are full; raise datapath.maxListeners or datapath.maxBackends".to_owned(),
+        attempts: 1,
+    });
+    failure.into_iter().chain(problems).chain(left_out).collect()
+}
+
+struct View<'a> {
+    facts: &'a Facts,
+    ports: &'a Served,
+    observed: &'a Observed,
+    counters: &'a counters::Counters,
+}
+
+impl View<'_> {
+    fn load_balancer(&self, service: &Service) -> LoadBalancerReport {
+        let addresses = listener_addresses(service);
+        let listeners = service.lb.listeners.iter().enumerate();
+        let listeners =
+            listeners.map(|(index, listener)| self.listener(service, listener, addresses.get(index)));
+        LoadBalancerReport {
+            namespace: service.lb.key.namespace.clone(),
+            name: service.lb.key.name.clone(),
+            address: service.vip().map(|vip| vip.to_string()).unwrap_or_default(),
+            listeners: listeners.collect(),
+        }
+    }
+
+    fn listener(
+        &self,
+        service: &Service,
+        listener: &CheckedListener,
+        address: Option<&ListenerAddress>,
+    ) -> ListenerReport {
+        let entry = address.and_then(|address| self.observed.listeners.get(address));
+        let counters = entry.and_then(|entry| self.counters.listeners.get(&entry.index)).copied();
+        let backends = service.members.iter().map(|member| {
+            let server = member.address().map(|a| SocketAddr::new(a, listener.backend_port.get()));
+            let found = self.observed.backends.iter().find(|(_, backend)| {
+                entry.is_some_and(|entry| backend.listener == entry.index)
+                    && Some(backend.address) == server
+                    && backend.state != BackendState::Dead
+            });
+            self.backend(service, member, server, found)
+        });
+        ListenerReport {
+            name: listener.name.clone(),
+            port: listener.port.get(),
+            protocol: format!("{:?}", listener.protocol).to_uppercase(),
+            backend_port: listener.backend_port.get(),
+            counters: counters.map(Counters::from).unwrap_or_default(),
+            backends: backends.collect(),
+        }
+    }
+
+    fn backend(
+        &self,
+        service: &Service,
+        member: &Member,
+        server: Option<SocketAddr>,
+        found: Option<(&BackendId, &BackendEntry)>,
+    ) -> BackendReport {
+        let counters = found.and_then(|(id, _)| self.counters.backends.get(id)).copied();
+        let mode = found.map_or("", |(_, e)| if e.placement.masquerade { "Masquerade" } else { "Preserve" });
+        BackendReport {
+            vm: member.vm.clone(),
+            address: server.map(|server| server.to_string()).unwrap_or_default(),
+            state: found.map_or_else(|| "Absent".to_owned(), |(_, entry)| format!("{:?}", entry.state)),
+            health: self.health(service, member.address()),
+            mode: mode.to_owned(),
+            reason: self.reason(service, member),
+            counters: counters.map(Counters::from).unwrap_or_default(),
+        }
+    }
+
+    fn health(&self, service: &Service, address: Option<IpAddr>) -> String {
+        let backend = address.map(|address| Backend { lb: service.lb.key.clone(), address });
+        let health = backend.and_then(|backend| self.facts.health.get(&backend));
+        let word = match health {
+            None => "Unknown",
+            Some(health) if health.reason == Reason::NotChecked => "Unchecked",
+            Some(health) if health.ready => "Healthy",
+            Some(health) if health.reason == Reason::NotProbed => "Unknown",
+            Some(_) => "Unhealthy",
+        };
+        word.to_owned()
+    }
+
+    fn reason(&self, service: &Service, member: &Member) -> String {
+        let Some(station) = member.station else { return "the VM tells no address".to_owned() };
+        let (topology, ports) = (&self.facts.topology, &self.ports.attached);
+        place(station.address, station.mac, service.lb.mode, topology, ports).reason
+    }
+}

@@ -1,0 +1,190 @@
+//! The stored objects of one revision, and their way to and from the store.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::ip_pool::IpPool;
+use crate::model::load_balancer::LoadBalancer;
+use crate::model::meta::{NamespacedName, ObjectMeta};
+use crate::store::{Key, Record, Write};
+
+/// The resource names of API paths and keys.
+pub const LOAD_BALANCERS: &str = "loadbalancers";
+/// As [`LOAD_BALANCERS`].
+pub const IP_POOLS: &str = "ippools";
+
+/// All objects as of a revision.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Resources {
+    /// The last revision of the store that is in here.
+    pub revision: u64,
+    /// By namespace and name.
+    pub load_balancers: BTreeMap<NamespacedName, LoadBalancer>,
+    /// By name.
+    pub pools: BTreeMap<String, IpPool>,
+}
+
+/// A stored object that can't be read. It is left alone and ignored.
+#[derive(Debug, thiserror::Error)]
+#[error("stored {}/{}/{} is ignored: {message}", key.resource, key.namespace, key.name)]
+pub struct BrokenRecord {
+    /// What names it.
+    pub key: Key,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Resources {
+    /// From the records of a store, and those that can't be read.
+    pub fn from_records(records: &[Record]) -> (Self, Vec<BrokenRecord>) {
+        let mut resources = Self::default();
+        let mut broken = Vec::new();
+        for record in records {
+            resources.revision = resources.revision.max(record.revision);
+            if let Err(message) = resources.insert(record) {
+                broken.push(BrokenRecord { key: record.key.clone(), message });
+            }
+        }
+        (resources, broken)
+    }
+
+    fn insert(&mut self, record: &Record) -> Result<(), String> {
+        match record.key.resource.as_str() {
+            LOAD_BALANCERS => {
+                let object: LoadBalancer = read(record)?;
+                self.load_balancers.insert(object.metadata.key(), object);
+            }
+            IP_POOLS => {
+                let object: IpPool = read(record)?;
+                self.pools.insert(object.metadata.name.clone(), object);
+            }
+            other => return Err(format!("resource {other:?} is not known to this version")),
+        }
+        Ok(())
+    }
+
+    /// The writes that make `self` out of `before`.
+    ///
+    /// # Errors
+    /// When an object has no JSON form.
+    pub fn writes_since(&self, before: &Self) -> Result<Vec<Write>, serde_json::Error> {
+        let load_balancer = |key: &NamespacedName| Key {
+            resource: LOAD_BALANCERS.into(),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        };
+        let pool =
+            |name: &String| Key { resource: IP_POOLS.into(), namespace: String::new(), name: name.clone() };
+        let mut all = writes(&before.load_balancers, &self.load_balancers, load_balancer)?;
+        all.extend(writes(&before.pools, &self.pools, pool)?);
+        Ok(all)
+    }
+
+    /// Marks what has changed since `before` as written by `revision`.
+    pub fn stamp(&mut self, before: &Self, revision: u64) {
+        self.revision = revision;
+        stamp(&before.load_balancers, &mut self.load_balancers, revision);
+        stamp(&before.pools, &mut self.pools, revision);
+    }
+}
+
+/// What both kinds have.
+trait Object: Clone + PartialEq + Serialize + DeserializeOwned {
+    fn metadata(&mut self) -> &mut ObjectMeta;
+}
+
+impl Object for LoadBalancer {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl Object for IpPool {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+fn read<T: Object>(record: &Record) -> Result<T, String> {
+    let mut object: T = crate::model::parse::json(&record.content).map_err(|error| error.to_string())?;
+    object.metadata().resource_version = record.revision.to_string();
+    Ok(object)
+}
+
+fn writes<K: Ord, T: Object>(
+    before: &BTreeMap<K, T>,
+    after: &BTreeMap<K, T>,
+    key_of: impl Fn(&K) -> Key,
+) -> Result<Vec<Write>, serde_json::Error> {
+    let mut writes = Vec::new();
+    for (key, object) in after.iter().filter(|(key, object)| before.get(key) != Some(object)) {
+        let mut object = object.clone();
+        // The record carries it.
+        object.metadata().resource_version.clear();
+        writes.push(Write::Put(key_of(key), serde_json::to_vec(&object)?));
+    }
+    let gone = before.keys().filter(|key| !after.contains_key(key));
+    writes.extend(gone.map(|key| Write::Delete(key_of(key))));
+    Ok(writes)
+}
+
+fn stamp<K: Ord, T: Object>(before: &BTreeMap<K, T>, after: &mut BTreeMap<K, T>, revision: u64) {
+    for (key, object) in after {
+        if before.get(key) != Some(object) {
+            object.metadata().resource_version = revision.to_string();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, Store};
+
+    fn sample() -> Resources {
+        let mut resources = Resources::default();
+        let lb = LoadBalancer::new("shop", "front");
+        resources.load_balancers.insert(lb.metadata.key(), lb);
+        resources.pools.insert("lab".into(), IpPool::new("lab"));
+        resources
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_with_its_revision() {
+        let mut store = MemoryStore::default();
+        let mut resources = sample();
+        let writes = resources.writes_since(&Resources::default()).unwrap();
+        let revision = store.commit(&writes).unwrap();
+        resources.stamp(&Resources::default(), revision);
+        let (read, broken) = Resources::from_records(&store.load().unwrap());
+        assert!(broken.is_empty());
+        assert_eq!(read, resources);
+        assert_eq!(read.pools["lab"].metadata.resource_version, "1");
+    }
+
+    #[test]
+    fn only_what_changed_is_written() {
+        let before = sample();
+        let mut after = before.clone();
+        assert!(after.writes_since(&before).unwrap().is_empty());
+        after.pools.clear();
+        assert!(
+            matches!(after.writes_since(&before).unwrap().as_slice(), [Write::Delete(key)] if key.name == "lab")
+        );
+    }
+
+    #[test]
+    fn a_broken_record_is_named_and_ignored() {
+        let key = |resource: &str| Key { resource: resource.into(), namespace: "n".into(), name: "x".into() };
+        let mut store = MemoryStore::default();
+        let writes =
+            [Write::Put(key("loadbalancers"), b"{}".into()), Write::Put(key("others"), b"{}".into())];
+        store.commit(&writes).unwrap();
+        let (resources, broken) = Resources::from_records(&store.load().unwrap());
+        assert!(resources.load_balancers.is_empty());
+        assert_eq!(broken.len(), 2);
+        assert!(broken[0].to_string().contains("loadbalancers/n/x"), "{}", broken[0]);
+    }
+}

@@ -1,0 +1,196 @@
+//! The loop that keeps the datapath as the facts demand.
+//!
+//! Input: watch channels of facts, and requests for reports. Output: watch channels of wishes, commands to the
+//! datapath, statuses to the registry.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::cycle::{Cycle, Facts, Wishes};
+use super::registry::{Registry, Statuses};
+use super::report::Report;
+use super::reporter::{About, report};
+use super::resources::Resources;
+use crate::datapath::Datapath;
+use crate::health::model::{Snapshot, WantedBackends};
+use crate::inventory::links::Topology;
+use crate::inventory::vms;
+use crate::store::StoreError;
+
+/// How long a burst of changes is gathered before a turn.
+const SETTLE: Duration = Duration::from_millis(2);
+/// How often everything is looked at again, whatever has changed.
+const RESYNC: Duration = Duration::from_secs(30);
+/// The pause after a status could not be stored.
+const STATUS_RETRY: Duration = Duration::from_secs(5);
+
+/// What flows in.
+pub struct Inputs {
+    /// What users want.
+    pub resources: watch::Receiver<Arc<Resources>>,
+    /// Who exists.
+    pub inventory: watch::Receiver<vms::Facts>,
+    /// Who is well.
+    pub health: watch::Receiver<Snapshot>,
+    /// This node's network.
+    pub topology: watch::Receiver<Topology>,
+}
+
+/// What flows out, beside commands.
+pub struct Outputs {
+    /// Where statuses are stored.
+    pub registry: Arc<Registry>,
+    /// Whom to probe.
+    pub probes: watch::Sender<WantedBackends>,
+    /// Which addresses to resolve.
+    pub addresses: watch::Sender<BTreeSet<IpAddr>>,
+}
+
+/// The control loop.
+pub struct Control<D> {
+    cycle: Cycle<D>,
+    inputs: Inputs,
+    outputs: Outputs,
+    about: About,
+    facts: Facts,
+    storing: Option<JoinHandle<Result<(), StoreError>>>,
+    store_after: Instant,
+    resync_at: Instant,
+}
+
+impl<D: Datapath> Control<D> {
+    /// With everything connected.
+    pub fn new(cycle: Cycle<D>, inputs: Inputs, outputs: Outputs, about: About) -> Self {
+        let now = Instant::now();
+        Self {
+            cycle,
+            inputs,
+            outputs,
+            about,
+            facts: Facts::default(),
+            storing: None,
+            store_after: now,
+            resync_at: now + RESYNC,
+        }
+    }
+
+    /// Takes turns until it is asked to stop, and answers requests for reports in between.
+    pub async fn run(
+        mut self,
+        mut reports: mpsc::Receiver<oneshot::Sender<Report>>,
+        stop: impl Future<Output = ()>,
+    ) {
+        tokio::pin!(stop);
+        self.turn();
+        loop {
+            let due = self.due();
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(answer) = reports.recv() => {
+                    // An asker that has gone away misses nothing.
+                    drop(answer.send(report(&mut self.cycle, &self.facts, &self.about)));
+                }
+                result = stored(&mut self.storing) => self.handle_stored(result),
+                () = changed(&mut self.inputs) => {
+                    sleep(SETTLE).await;
+                    self.turn();
+                }
+                () = sleep_until(due) => {
+                    if Instant::now() >= self.resync_at {
+                        self.cycle.forget();
+                        self.resync_at = Instant::now() + RESYNC;
+                    }
+                    self.turn();
+                }
+            }
+        }
+        if let Some(storing) = self.storing.take() {
+            // Whatever comes of it, it has been tried.
+            drop(storing.await);
+        }
+    }
+
+    fn due(&self) -> Instant {
+        let next = self.cycle.poll_timeout().map(Instant::from_std);
+        next.map_or(self.resync_at, |next| next.min(self.resync_at))
+    }
+
+    fn turn(&mut self) {
+        self.read_facts();
+        let Wishes { probes, addresses, statuses } =
+            self.cycle.turn(&self.facts, Instant::now().into_std(), Timestamp::now());
+        publish(&self.outputs.probes, probes);
+        publish(&self.outputs.addresses, addresses);
+        self.store(statuses);
+    }
+
+    fn read_facts(&mut self) {
+        let inventory = self.inputs.inventory.borrow_and_update();
+        self.about.inventory_problem.clone_from(&inventory.problem);
+        // An inventory that never could be read knows nothing; it does not know that there is nobody.
+        if inventory.problem.is_none() || self.facts.virtual_machines.is_some() {
+            self.facts.virtual_machines = Some(inventory.vms.clone());
+        }
+        drop(inventory);
+        self.facts.resources = Arc::clone(&self.inputs.resources.borrow_and_update());
+        self.facts.health.clone_from(&self.inputs.health.borrow_and_update());
+        self.facts.topology.clone_from(&self.inputs.topology.borrow_and_update());
+    }
+
+    /// Stores statuses, one transaction at a time; what changes meanwhile follows in the turn after it.
+    fn store(&mut self, statuses: Statuses) {
+        if statuses.load_balancers.is_empty() || self.storing.is_some() || Instant::now() < self.store_after {
+            return;
+        }
+        let registry = Arc::clone(&self.outputs.registry);
+        self.storing = Some(tokio::task::spawn_blocking(move || registry.write_status(statuses)));
+    }
+
+    fn handle_stored(&mut self, result: Result<(), String>) {
+        self.storing = None;
+        if let Err(error) = result {
+            tracing::warn!("statuses are not stored: {error}; tried again in {STATUS_RETRY:?}");
+            self.store_after = Instant::now() + STATUS_RETRY;
+            self.resync_at = self.resync_at.min(self.store_after);
+        }
+    }
+}
+
+fn publish<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
+    sender.send_if_modified(|last| {
+        let is_new = *last != value;
+        *last = value;
+        is_new
+    });
+}
+
+/// Waits for any fact to change.
+async fn changed(inputs: &mut Inputs) {
+    let Inputs { resources, inventory, health, topology } = inputs;
+    tokio::select! {
+        Ok(()) = resources.changed() => {}
+        Ok(()) = inventory.changed() => {}
+        Ok(()) = health.changed() => {}
+        Ok(()) = topology.changed() => {}
+        // All senders are gone: the supervisor is about to say so.
+        else => std::future::pending().await,
+    }
+}
+
+async fn stored(storing: &mut Option<JoinHandle<Result<(), StoreError>>>) -> Result<(), String> {
+    match storing {
+        Some(handle) => match handle.await {
+            Ok(result) => result.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        },
+        None => std::future::pending().await,
+    }
+}
