@@ -17,6 +17,8 @@ mod pins;
 mod random;
 mod raw;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::BTreeMap;

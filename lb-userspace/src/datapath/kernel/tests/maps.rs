@@ -1,0 +1,121 @@
+//! What is in the maps, and who may adopt them.
+
+use super::super::*;
+use super::{LISTENER, SETTINGS, backend, commands, fill, in_namespace};
+use crate::datapath::model::BackendState;
+
+#[test]
+fn what_was_executed_is_observed() {
+    in_namespace(|directory| {
+        let mut kernel = directory.open().unwrap();
+        assert_eq!(kernel.observe().unwrap(), Observed::default());
+        let mut model = crate::datapath::memory::Memory::default();
+        for command in commands() {
+            kernel.execute(&command).unwrap();
+            model.execute(&command).unwrap();
+            assert_eq!(kernel.observe().unwrap(), model.observe().unwrap(), "{command:?}");
+        }
+        for command in [
+            Command::RemoveVip(LISTENER.vip),
+            Command::RemoveListener(LISTENER),
+            Command::RemoveTable(ListenerIndex(5)),
+            Command::PutBackend(BackendId(1), backend(BackendState::Dead, 0)),
+        ] {
+            for _ in 0..2 {
+                kernel.execute(&command).unwrap();
+                model.execute(&command).unwrap();
+                assert_eq!(kernel.observe().unwrap(), model.observe().unwrap(), "{command:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn every_table_size_fits() {
+    in_namespace(|directory| {
+        // The programs declare the tables with BPF_F_INNER_MAP, else all would have to be of one size.
+        let mut kernel = directory.open().unwrap();
+        for slots in lb_common::maglev::SIZES {
+            let table = vec![BackendId(7); slots as usize];
+            kernel.execute(&Command::PutTable(ListenerIndex(0), table.clone())).unwrap();
+            assert_eq!(kernel.observe().unwrap().tables[&ListenerIndex(0)], table);
+        }
+    });
+}
+
+#[test]
+fn the_next_agent_adopts_what_is_pinned_and_changes_nothing() {
+    in_namespace(|directory| {
+        let mut first = directory.open().unwrap();
+        fill(&mut first);
+        let (before, seed) = (first.observe().unwrap(), first.maglev_seed().unwrap());
+        let config = first.maps.config.get(&0, 0).unwrap();
+        drop(first);
+        let second = directory.open().unwrap();
+        assert_eq!(second.observe().unwrap(), before);
+        assert_eq!(second.maglev_seed().unwrap(), seed);
+        assert_eq!(second.maps.config.get(&0, 0).unwrap(), config);
+        assert_ne!(config.flow_secrets, config.maglev_secrets);
+        assert_eq!(config.bucket_mask, 255);
+    });
+}
+
+#[test]
+fn timeouts_follow_the_configuration() {
+    in_namespace(|directory| {
+        let before = directory.open().unwrap().maps.config.get(&0, 0).unwrap();
+        let mut settings = SETTINGS;
+        settings.timeouts.tcp_closing *= 10;
+        let kernel = Kernel::open(&directory.0, &settings).unwrap();
+        let after = kernel.maps.config.get(&0, 0).unwrap();
+        assert_eq!((before.tcp_closing, after.tcp_closing), (5, 47));
+        assert_eq!(after.flow_secrets, before.flow_secrets);
+    });
+}
+
+#[test]
+fn a_pinned_map_of_another_shape_is_refused_and_left_alone() {
+    in_namespace(|directory| {
+        let mut kernel = directory.open().unwrap();
+        fill(&mut kernel);
+        let before = kernel.observe().unwrap();
+        let larger = config::Datapath { max_backends: 512, ..SETTINGS };
+        let text = Kernel::open(&directory.0, &larger).err().unwrap().to_string();
+        assert!(text.contains("BACKEND"), "{text}");
+        assert!(text.contains("its number of entries is 256, and 512 is wanted"), "{text}");
+        assert!(text.contains("lb agent --detach"), "{text}");
+        assert_eq!(kernel.observe().unwrap(), before);
+        assert_eq!(directory.open().unwrap().observe().unwrap(), before);
+    });
+}
+
+#[test]
+fn a_pin_directory_elsewhere_is_refused() {
+    in_namespace(|_| {
+        let error = Kernel::open(Path::new("/proc/lb"), &SETTINGS).err().unwrap();
+        assert!(matches!(error, KernelError::NotOnBpffs(_)), "{error}");
+    });
+}
+
+#[test]
+fn the_counters_of_a_reused_id_start_from_zero() {
+    in_namespace(|directory| {
+        let mut kernel = directory.open().unwrap();
+        fill(&mut kernel);
+        let cpus = aya::util::nr_cpus().unwrap();
+        let counted = crate::datapath::counters::Stats { flows: 3, ..Default::default() };
+        let values = aya::maps::PerCpuValues::try_from(vec![counted; cpus]).unwrap();
+        kernel.maps.backend_stats.set(1, values, 0).unwrap();
+        let flows = |kernel: &Kernel| {
+            let observed = kernel.observe().unwrap();
+            kernel.counters(&observed).unwrap().backends[&BackendId(1)].flows
+        };
+        assert_eq!(flows(&kernel), 3 * cpus as u64);
+        kernel.execute(&Command::PutBackend(BackendId(1), backend(BackendState::Draining, 0))).unwrap();
+        kernel.execute(&Command::PutBackend(BackendId(1), backend(BackendState::Dead, 0))).unwrap();
+        assert_eq!(flows(&kernel), 3 * cpus as u64, "the dead keep their counters");
+        kernel.execute(&Command::PutBackend(BackendId(1), backend(BackendState::Active, 1))).unwrap();
+        assert_eq!(flows(&kernel), 0);
+        assert_eq!(kernel.counters(&kernel.observe().unwrap()).unwrap().flows.capacity, 1024);
+    });
+}

@@ -1,0 +1,109 @@
+//! Against this machine's kernel, in network namespaces and pin directories of their own.
+
+mod hooks;
+mod maps;
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::*;
+use crate::config::Timeouts;
+use crate::datapath::model::{BackendState, Mac, Placement, Protocol, VipPolicy};
+
+const SETTINGS: config::Datapath = config::Datapath {
+    flow_entries: 1024,
+    max_listeners: 64,
+    max_backends: 256,
+    timeouts: Timeouts {
+        tcp_opening: std::time::Duration::from_mins(1),
+        tcp_established: std::time::Duration::from_hours(2),
+        tcp_closing: std::time::Duration::from_secs(10),
+        udp_opening: std::time::Duration::from_secs(30),
+        udp_established: std::time::Duration::from_mins(3),
+    },
+};
+
+/// A pin directory that goes with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("lb-unit-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Self(PathBuf::from("/sys/fs/bpf").join(name))
+    }
+
+    fn open(&self) -> Result<Kernel, KernelError> {
+        Kernel::open(&self.0, &SETTINGS)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        pins::remove_all(&self.0).unwrap();
+    }
+}
+
+/// Runs a test in a thread with its own network namespace, or says why it can't run.
+fn in_namespace(test: impl FnOnce(Directory) + Send + 'static) {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("loading packet programs needs root");
+    }
+    if let Err(error @ KernelError::Lacking(_)) = Shapes::read(OBJECT, &SETTINGS) {
+        return skip(&error.to_string());
+    }
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        test(Directory::new());
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Where `cargo xtask test` looks for the reasons of tests that did not run.
+fn skip(reason: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    eprintln!("skipped {test}: {reason}");
+    if let Some(file) = std::env::var_os("LB_TEST_SKIPS") {
+        let file = std::fs::File::options().append(true).create(true).open(file);
+        file.and_then(|mut file| writeln!(file, "{test}: {reason}")).unwrap();
+    }
+}
+
+const LISTENER: ListenerAddress = ListenerAddress {
+    vip: IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1)),
+    port: 80,
+    protocol: Protocol::Tcp,
+};
+
+fn backend(state: BackendState, generation: u8) -> BackendEntry {
+    BackendEntry {
+        listener: ListenerIndex(5),
+        address: SocketAddr::from(([192, 0, 2, 11], 8080)),
+        placement: Placement { mac: Some(Mac([2, 0, 0, 0, 1, 11])), ifindex: 3, ..Placement::default() },
+        state,
+        generation,
+    }
+}
+
+/// A VIP, a listener with a table of 251 slots, and its backend.
+fn commands() -> Vec<Command> {
+    let entry = ListenerEntry { index: ListenerIndex(5), slots: 251, drop_unserved: true };
+    vec![
+        Command::PutBackend(BackendId(1), backend(BackendState::Active, 0)),
+        Command::PutTable(ListenerIndex(5), vec![BackendId(1); 251]),
+        Command::PutListener(LISTENER, entry),
+        Command::PutVip(LISTENER.vip, VipPolicy { drop_unserved: true }),
+    ]
+}
+
+fn fill(kernel: &mut Kernel) {
+    for command in commands() {
+        kernel.execute(&command).unwrap();
+    }
+}
