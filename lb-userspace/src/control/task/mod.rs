@@ -194,3 +194,6 @@ async fn stored(storing: &mut Option<JoinHandle<Result<(), StoreError>>>) -> Res
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! The loop between a real API over a Unix socket and a datapath in memory.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::*;
+use crate::api::{Api, socket};
+use crate::cli::client::Client;
+use crate::config::Interfaces;
+use crate::control::hold::{HOLD_DOWN, Stations};
+use crate::control::plan::{Capacity, Planner};
+use crate::control::report::ReportRequests;
+use crate::datapath::counters::Counters;
+use crate::datapath::memory::Memory;
+use crate::datapath::model::{BackendState, Command, Observed};
+use crate::datapath::port::{Port, Served};
+use crate::inventory::file;
+use crate::store::MemoryStore;
+use crate::supervise::Supervisor;
+
+const GROUP: &str = "/apis/loadbalancer.harvesterhci.io/v1beta1";
+/// Everything here takes milliseconds; a busy machine gets some time.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A datapath in memory that tests look into, and that refuses commands on request.
+#[derive(Clone, Default)]
+struct Visible(Arc<Mutex<(Memory, u32)>>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("no room in the map")]
+struct Refused;
+
+impl Visible {
+    fn with<T>(&self, look: impl FnOnce(&mut (Memory, u32)) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Address and port of the backends that take new flows.
+    fn active(&self) -> Vec<String> {
+        let observed = self.observe().unwrap();
+        let active = observed.backends.values().filter(|backend| backend.state == BackendState::Active);
+        let mut active: Vec<_> = active.map(|backend| backend.address.to_string()).collect();
+        active.sort();
+        active
+    }
+}
+
+impl Datapath for Visible {
+    type Error = Refused;
+
+    fn observe(&self) -> Result<Observed, Refused> {
+        Ok(self.with(|(memory, _)| memory.observe().unwrap()))
+    }
+
+    fn execute(&mut self, command: &Command) -> Result<(), Refused> {
+        self.with(|(memory, refusals)| {
+            if *refusals > 0 {
+                *refusals -= 1;
+                return Err(Refused);
+            }
+            memory.execute(command).unwrap();
+            Ok(())
+        })
+    }
+
+    fn serve(&mut self, ports: &BTreeMap<u32, Port>) -> Result<Served, Refused> {
+        Ok(self.with(|(memory, _)| memory.serve(ports).unwrap()))
+    }
+
+    fn counters(&self, observed: &Observed) -> Result<Counters, Refused> {
+        Ok(self.with(|(memory, _)| memory.counters(observed).unwrap()))
+    }
+}
+
+/// An agent without a kernel.
+struct Agent {
+    client: Client,
+    datapath: Visible,
+    inventory: watch::Sender<vms::Facts>,
+    registry: Arc<Registry>,
+    supervisor: Supervisor,
+    directory: PathBuf,
+}
+
+impl Agent {
+    async fn start(name: &str, first: vms::Facts) -> Self {
+        let directory = std::env::temp_dir().join(format!("lb-control-{name}-{}", std::process::id()));
+        let path = directory.join("lb.sock");
+        let registry = Arc::new(Registry::open(Box::new(MemoryStore::default())).unwrap());
+        let datapath = Visible::default();
+        let planner = Planner::new(Capacity { listeners: 16, backends: 64 }, 7);
+        let interfaces = Interfaces { uplinks: Some(Vec::new()), ..Interfaces::default() };
+        let cycle = Cycle::new(datapath.clone(), planner, interfaces, 251, Stations::new(HOLD_DOWN));
+        let (inventory, facts) = watch::channel(first);
+        let (_, topology) = watch::channel(Topology::default());
+        let (addresses, _) = watch::channel(BTreeSet::new());
+        let (probes, wanted) = watch::channel(WantedBackends::new());
+        let (states, health) = watch::channel(Snapshot::new());
+        let mut supervisor = Supervisor::default();
+        supervisor.start("health", |_| async move {
+            crate::health::task::run(wanted, states).await;
+            Ok(())
+        });
+        let inputs = Inputs { resources: registry.watch(), inventory: facts, health, topology };
+        let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses };
+        let about = About {
+            node: "node-1".into(),
+            started: std::time::Instant::now(),
+            store: registry.place(),
+            provider: "file",
+            inventory: "/etc/lb/vms.yaml".into(),
+            inventory_problem: None,
+        };
+        let control = Control::new(cycle, inputs, outputs, about);
+        let (reports, requests) = ReportRequests::channel();
+        supervisor.start("control", |mut stop| async move {
+            control.run(requests, async move { stop.requested().await }).await;
+            Ok(())
+        });
+        let (listener, socket) = socket::bind(&path).await.unwrap();
+        let api = Api::new(Arc::clone(&registry), reports);
+        supervisor.start("api", |stop| async move {
+            let _socket = socket;
+            Ok(api.serve(listener, stop).await?)
+        });
+        Self { client: Client::new(&path), datapath, inventory, registry, supervisor, directory }
+    }
+
+    async fn with_front(name: &str) -> Self {
+        let agent = Self::start(name, facts(&["web-1 192.0.2.11", "web-2 192.0.2.12"])).await;
+        agent.create_front().await;
+        agent
+    }
+
+    async fn create_front(&self) {
+        let pool = json!({
+            "apiVersion": "loadbalancer.harvesterhci.io/v1beta1", "kind": "IPPool", "metadata": {"name": "lab"},
+            "spec": {
+                "ranges": [{"subnet": "192.0.2.0/24", "rangeStart": "192.0.2.80", "rangeEnd": "192.0.2.99"}],
+                "selector": {"scope": [{"project": "*", "namespace": "*", "guestCluster": "*"}]},
+            },
+        });
+        self.client.post(&format!("{GROUP}/ippools"), &pool).await.unwrap();
+        let front = json!({
+            "apiVersion": "loadbalancer.harvesterhci.io/v1beta1", "kind": "LoadBalancer",
+            "metadata": {"name": "front"},
+            "spec": {
+                "listeners": [{"name": "web", "port": 80, "protocol": "TCP", "backendPort": 8080}],
+                "backendServerSelector": {"app": ["web"]},
+            },
+        });
+        self.client.post(&format!("{GROUP}/namespaces/shop/loadbalancers"), &front).await.unwrap();
+    }
+
+    async fn front(&self) -> Value {
+        self.client.get(&format!("{GROUP}/namespaces/shop/loadbalancers/front")).await.unwrap()
+    }
+
+    async fn stop(mut self) {
+        self.supervisor.stop().await;
+        std::fs::remove_dir_all(&self.directory).unwrap();
+    }
+}
+
+/// Facts of VMs written `name address`, in namespace shop with label app: web.
+fn facts(virtual_machines: &[&str]) -> vms::Facts {
+    let vm = |vm: &&str| {
+        let (name, address) = vm.split_once(' ').unwrap();
+        json!({
+            "namespace": "shop", "name": name, "labels": {"app": "web"}, "interfaces": [{"ipAddress": address}],
+        })
+    };
+    let list: Vec<_> = virtual_machines.iter().map(vm).collect();
+    let text = json!({ "virtualMachines": list }).to_string();
+    vms::Facts { vms: file::parse(&text).unwrap(), problem: None }
+}
+
+/// Looks again and again until it is so.
+async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let look = async {
+        while !is_so().await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(timeout(DEADLINE, look).await.is_ok(), "never: {what}");
+}
+
+async fn serves(agent: &Agent, expected: &[&str]) {
+    eventually(&format!("serves {expected:?}"), async || agent.datapath.active() == expected).await;
+}
+
+#[tokio::test]
+async fn a_created_load_balancer_is_served_by_its_vms_and_becomes_ready() {
+    let agent = Agent::with_front("serve").await;
+    serves(&agent, &["192.0.2.11:8080", "192.0.2.12:8080"]).await;
+    let observed = agent.datapath.observe().unwrap();
+    assert!(observed.vips.contains_key(&"192.0.2.80".parse().unwrap()));
+    assert_eq!(observed.tables.values().map(Vec::len).collect::<Vec<_>>(), [251]);
+    eventually("ready", async || {
+        let front = agent.front().await;
+        front["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True")
+    })
+    .await;
+    assert_eq!(agent.front().await["status"]["backendServers"], json!(["192.0.2.11", "192.0.2.12"]));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn changed_facts_change_the_backends() {
+    let agent = Agent::with_front("facts").await;
+    serves(&agent, &["192.0.2.11:8080", "192.0.2.12:8080"]).await;
+    for (vms, expected) in [
+        (&["web-1 192.0.2.11"][..], &["192.0.2.11:8080"][..]),
+        (&["web-1 192.0.2.21"], &["192.0.2.21:8080"]),
+        (&[], &[]),
+        (&["web-3 192.0.2.13"], &["192.0.2.13:8080"]),
+    ] {
+        agent.inventory.send_replace(facts(vms));
+        serves(&agent, expected).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_load_balancer_leaves_nothing_that_answers() {
+    let agent = Agent::with_front("delete").await;
+    serves(&agent, &["192.0.2.11:8080", "192.0.2.12:8080"]).await;
+    agent.client.delete(&format!("{GROUP}/namespaces/shop/loadbalancers/front")).await.unwrap();
+    eventually("gone", async || {
+        let observed = agent.datapath.observe().unwrap();
+        observed.vips.is_empty() && observed.listeners.is_empty() && agent.datapath.active().is_empty()
+    })
+    .await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_command_is_shown_and_tried_again() {
+    let agent = Agent::start("refused", facts(&["web-1 192.0.2.11"])).await;
+    agent.datapath.with(|(_, refusals)| *refusals = 3);
+    agent.create_front().await;
+    eventually("the failure is shown", async || {
+        let status = agent.client.get("/lb/v1/status").await.unwrap();
+        status["failures"].as_array().unwrap().iter().any(|failure| failure["error"] == "no room in the map")
+    })
+    .await;
+    serves(&agent, &["192.0.2.11:8080"]).await;
+    let status = agent.client.get("/lb/v1/status").await.unwrap();
+    assert_eq!(status["failures"], json!([]));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_inventory_that_was_never_read_changes_nothing() {
+    let unread = vms::Facts { problem: Some("line 3: not a list".into()), ..vms::Facts::default() };
+    let agent = Agent::start("unread", unread).await;
+    agent.create_front().await;
+    let status = agent.client.get("/lb/v1/status").await.unwrap();
+    assert_eq!(status["inventory"]["error"], "line 3: not a list");
+    assert_eq!(agent.datapath.observe().unwrap(), Observed::default());
+    agent.inventory.send_replace(facts(&["web-1 192.0.2.11"]));
+    serves(&agent, &["192.0.2.11:8080"]).await;
+    let broken = vms::Facts { problem: Some("line 4".into()), ..facts(&["web-1 192.0.2.11"]) };
+    agent.inventory.send_replace(broken);
+    eventually("the problem is shown", async || {
+        let status = agent.client.get("/lb/v1/status").await.unwrap();
+        status["inventory"]["error"] == "line 4" && status["inventory"]["virtualMachines"] == 1
+    })
+    .await;
+    assert_eq!(agent.datapath.active(), ["192.0.2.11:8080"]);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_status_is_written_once_and_not_again() {
+    let agent = Agent::with_front("quiet").await;
+    eventually("all backends are in the status", async || {
+        agent.front().await["status"]["backends"].as_array().is_some_and(|backends| backends.len() == 2)
+    })
+    .await;
+    let revision = agent.registry.snapshot().revision;
+    for _ in 0..5 {
+        // Every report follows the turns of the facts before it.
+        agent.inventory.send_replace(facts(&["web-1 192.0.2.11", "web-2 192.0.2.12"]));
+        agent.client.get("/lb/v1/status").await.unwrap();
+    }
+    assert_eq!(agent.registry.snapshot().revision, revision);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn reports_tell_listeners_and_backends() {
+    let agent = Agent::with_front("report").await;
+    agent.inventory.send_replace(facts(&["web-1 192.0.2.11", "web-3 "]));
+    serves(&agent, &["192.0.2.11:8080"]).await;
+    insta::assert_json_snapshot!(agent.client.get("/lb/v1/backends").await.unwrap());
+    let mut status = agent.client.get("/lb/v1/status").await.unwrap();
+    let reasons = status.as_object_mut().unwrap().remove("reasons").unwrap();
+    assert_eq!(reasons["not_ours"], 0);
+    assert!(status.as_object_mut().unwrap().remove("uptimeSeconds").is_some());
+    insta::assert_json_snapshot!(status);
+    agent.stop().await;
+}
