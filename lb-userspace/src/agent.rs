@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -64,7 +65,7 @@ pub enum StartAgent {
 /// # Errors
 /// When it can't start, or one of its tasks fails.
 pub async fn run(config: Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let pins = config.pin_directory.join(lb_common::map::ABI_VERSION.to_string());
+    let pins = pins(&config);
     let supervisor = start(config).await?;
     supervisor.run().await?;
     let pins = pins.display();
@@ -87,6 +88,8 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     check_interfaces(&config, &links::snapshot(&BTreeSet::new()).await?)?;
     let store = RedbStore::open(&config.state_directory.join(STORE_FILE))?;
     let registry = Arc::new(Registry::open(Box::new(store))?);
+    // What an earlier agent left serves on, even if this one can't start.
+    let is_fresh = !pins(&config).exists();
     let kernel = Kernel::open(&config.pin_directory, &config.datapath)?;
     let capacity =
         Capacity { listeners: config.datapath.max_listeners, backends: config.datapath.max_backends };
@@ -99,10 +102,12 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     // Asked for before the first turn, so that backends found there are placed as they were.
     let known: BTreeSet<IpAddr> = addresses(&inventory.borrow());
     let topology = links::snapshot(&known).await?;
-    cycle.serve_ports(&topology)?;
-    let refused = cycle.refused_ports().iter().find(|port| port.role != Role::VmPort);
-    if let Some(port) = refused {
-        return Err(StartAgent::Refused(port.clone()));
+    if let Err(error) = attach(&mut cycle, &topology) {
+        drop(cycle);
+        if is_fresh {
+            Kernel::detach(&config.pin_directory)?;
+        }
+        return Err(error);
     }
 
     let (addresses, wanted) = watch::channel(known);
@@ -141,6 +146,19 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     });
     tracing::info!(node = config.node, "READY: serving the API at {}", config.socket.display());
     Ok(supervisor)
+}
+
+fn pins(config: &Config) -> PathBuf {
+    config.pin_directory.join(lb_common::map::ABI_VERSION.to_string())
+}
+
+/// Attaches the programs; uplinks and routed interfaces that refuse them are errors at the start.
+fn attach(cycle: &mut Cycle<Kernel>, topology: &Topology) -> Result<(), StartAgent> {
+    cycle.serve_ports(topology)?;
+    match cycle.refused_ports().iter().find(|port| port.role != Role::VmPort) {
+        Some(port) => Err(StartAgent::Refused(port.clone())),
+        None => Ok(()),
+    }
 }
 
 fn check_interfaces(config: &Config, topology: &Topology) -> Result<(), StartAgent> {

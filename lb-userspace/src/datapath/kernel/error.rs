@@ -149,5 +149,32 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    shortened(&text)
+}
+
+/// The first line and the last ones: a refused program comes with megabytes of the verifier's thoughts, and the
+/// reason stands at their end.
+fn shortened(text: &str) -> String {
+    const LAST: usize = 12;
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.as_slice() {
+        [first, middle @ ..] if middle.len() > LAST => {
+            let (left_out, last) = middle.split_at(middle.len() - LAST);
+            format!("{first}\n[{} lines left out]\n{}", left_out.len(), last.join("\n"))
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_keeps_its_beginning_and_its_end() {
+        assert_eq!(shortened("refused: no memory"), "refused: no memory");
+        let long: String = (0..1000).map(|line| line.to_string() + "\n").collect();
+        let short = shortened(&long);
+        assert!(short.starts_with("0\n[987 lines left out]\n988\n") && short.ends_with("\n999"), "{short}");
+    }
 }
