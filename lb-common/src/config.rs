@@ -42,8 +42,9 @@ impl ConfigValue {
     pub const fn timeout(&self, protocol: Protocol, state: State) -> u16 {
         match (protocol, state) {
             (_, State::Empty | State::Busy) => 0,
-            (Protocol::Tcp, State::Opening) => self.tcp_opening,
-            (Protocol::Tcp, State::Replied | State::Established | State::Finished) => self.tcp_established,
+            // An answered SYN is half-open still: a flood of them must not stay.
+            (Protocol::Tcp, State::Opening | State::Replied) => self.tcp_opening,
+            (Protocol::Tcp, State::Established | State::Finished) => self.tcp_established,
             (Protocol::Tcp, State::Closing) => self.tcp_closing,
             (Protocol::Udp, State::Opening) => self.udp_opening,
             (Protocol::Udp, _) => self.udp_established,

@@ -42,6 +42,12 @@ impl Delta {
         delta
     }
 
+    /// The change itself, as `bpf_l3_csum_replace` and `bpf_l4_csum_replace` take it with size 0.
+    #[inline(always)]
+    pub const fn diff(self) -> u32 {
+        fold(self.0) as u32
+    }
+
     /// The changed checksum field of a header, raw. RFC 1624, equation 3.
     #[inline(always)]
     pub const fn apply(self, field: u16) -> u16 {

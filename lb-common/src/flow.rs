@@ -8,7 +8,9 @@ use crate::backend::BackendRef;
 use crate::head::{Head, Kind};
 use crate::net::{Address, Be16, Ipv4, Protocol};
 
-/// A 5-tuple as seen on the wire.
+/// A 5-tuple as seen on the wire. Aligned so that a copy on a packet program's stack, where the verifier
+/// demands it, is moved in aligned words; as [`Flow`].
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowKey<A> {
     /// Source address.
@@ -38,12 +40,11 @@ impl<A: Address> FlowKey<A> {
 }
 
 /// One half of a flow, taken out of its entry.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flow<A> {
     /// The tuple that it rewrites.
     pub key: FlowKey<A>,
-    /// State, direction and mode.
-    pub kind: Kind,
     /// The address that replaces: forward, the destination (the backend); reply and masquerade, the
     /// destination (the client); reply without masquerade, the source (the VIP).
     pub address: A,
@@ -57,6 +58,8 @@ pub struct Flow<A> {
     pub next_hop: u16,
     /// When it was last used, in ticks ([`crate::config::TICK_SHIFT`]).
     pub last_seen: u16,
+    /// State, direction and mode.
+    pub kind: Kind,
 }
 
 impl<A: Address> Flow<A> {
@@ -192,6 +195,57 @@ impl<A: Address> FlowEntry<A> {
         }
     }
 
+    /// The tuple after the rewrite: [`Flow::rewritten`], read from the entry's bits.
+    #[inline(always)]
+    pub fn rewritten(&self) -> FlowKey<A> {
+        let (source, destination) = match (self.head.is_masqueraded(), self.head.is_reply()) {
+            (true, _) => (self.destination, self.address),
+            (false, false) => (self.source, self.address),
+            (false, true) => (self.address, self.destination),
+        };
+        FlowKey {
+            source,
+            destination,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            protocol: self.head.protocol(),
+        }
+    }
+
+    /// The entry of the other half: [`Flow::twin`], made from the entry's bits.
+    #[inline(always)]
+    pub fn twin(&self) -> Self {
+        let rewritten = self.rewritten();
+        let address =
+            if !self.head.is_masqueraded() && !self.head.is_reply() { self.destination } else { self.source };
+        let (source_port, destination_port) = self.head.ports();
+        Self {
+            head: self.head.twin((self.destination_port, self.source_port)),
+            source: rewritten.destination,
+            destination: rewritten.source,
+            address,
+            source_port: destination_port,
+            destination_port: source_port,
+            ..*self
+        }
+    }
+
+    /// Does it have the addresses of this tuple?
+    #[inline(always)]
+    pub fn is_between(&self, source: A, destination: A) -> bool {
+        self.source == source && self.destination == destination
+    }
+
+    /// Do both rewrite the same tuple in the same way?
+    #[inline(always)]
+    pub fn same_flow(&self, other: &Self) -> bool {
+        self.head.same_flow(other.head)
+            && self.is_between(other.source, other.destination)
+            && self.address == other.address
+            && self.source_port == other.source_port
+            && self.destination_port == other.destination_port
+    }
+
     /// The entry of a flow that takes the place of an entry with head `previous`.
     #[inline(always)]
     pub fn new(flow: &Flow<A>, previous: Head) -> Self {
@@ -258,6 +312,18 @@ mod tests {
         fn an_entry_holds_the_whole_flow(flow in forward(), previous: u64) {
             prop_assert_eq!(FlowEntry::new(&flow, Head(previous)).flow(), flow);
             prop_assert_eq!(FlowEntry::new(&flow.twin(), Head(previous)).flow(), flow.twin());
+        }
+
+        #[test]
+        fn an_entry_does_as_its_flow_does(flow in forward(), previous: u64) {
+            for flow in [flow, flow.twin()] {
+                let entry = FlowEntry::new(&flow, Head(previous));
+                prop_assert_eq!(entry.rewritten(), flow.rewritten());
+                prop_assert_eq!(entry.twin().flow(), flow.twin());
+                prop_assert_eq!(entry.twin().head.version(), 0);
+                prop_assert!(entry.same_flow(&entry.twin().twin()));
+                prop_assert!(!entry.same_flow(&entry.twin()));
+            }
         }
     }
 }

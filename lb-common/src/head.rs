@@ -35,15 +35,10 @@ impl State {
     /// From the low three bits; the unused code reads as [`State::Busy`], which nobody uses.
     #[inline(always)]
     pub const fn from_bits(bits: u8) -> Self {
-        match bits & 7 {
-            0 => Self::Empty,
-            2 => Self::Opening,
-            3 => Self::Replied,
-            4 => Self::Established,
-            5 => Self::Finished,
-            6 => Self::Closing,
-            _ => Self::Busy,
-        }
+        let bits = if bits & 7 == 7 { Self::Busy as u8 } else { bits & 7 };
+        // SAFETY: the states are numbered from 0 to 6 without a gap, and 7 was replaced. A `match` would do,
+        // but every branch of it is one more path for the verifier to follow.
+        unsafe { core::mem::transmute::<u8, Self>(bits) }
     }
 }
 
@@ -109,6 +104,12 @@ impl Head {
         self.0 & MATCH == wanted && self.0 & STATE > (State::Busy as u64) << 32
     }
 
+    /// Zero if ports and protocol are the wanted ones, live or not.
+    #[inline(always)]
+    pub const fn unlike(self, wanted: u64) -> u64 {
+        (self.0 ^ wanted) & MATCH
+    }
+
     /// The claim on this entry: same marks and version, state busy.
     #[inline(always)]
     pub const fn busy(self) -> Self {
@@ -160,7 +161,73 @@ impl Head {
     /// The protocol of a live entry.
     #[inline(always)]
     pub const fn protocol(self) -> Protocol {
-        if self.0 & UDP == 0 { Protocol::Tcp } else { Protocol::Udp }
+        const STEP: u8 = Protocol::Udp.number() - Protocol::Tcp.number();
+        let number = Protocol::Tcp.number() + ((self.0 / UDP) & 1) as u8 * STEP;
+        // SAFETY: the number is that of TCP, or of UDP. Without a branch, as in `State::from_bits`.
+        unsafe { core::mem::transmute::<u8, Protocol>(number) }
+    }
+
+    /// The state of an entry.
+    #[inline(always)]
+    pub const fn state(self) -> State {
+        State::from_bits((self.0 >> 32) as u8)
+    }
+
+    /// The code of the state.
+    #[inline(always)]
+    pub const fn state_bits(self) -> u8 {
+        (self.0 >> 32) as u8 & 7
+    }
+
+    /// The same entry in the state with this code.
+    #[inline(always)]
+    pub const fn with_state_bits(self, bits: u8) -> Self {
+        Self(self.0 & !STATE | (bits as u64 & 7) << 32)
+    }
+
+    /// Is it the reply half?
+    #[inline(always)]
+    pub const fn is_reply(self) -> bool {
+        self.0 & REPLY != 0
+    }
+
+    /// Is the source rewritten to the VIP on the way to the backend?
+    #[inline(always)]
+    pub const fn is_masqueraded(self) -> bool {
+        self.0 & MASQUERADE != 0
+    }
+
+    /// Is the reply half applied at the egress of the client's interface?
+    #[inline(always)]
+    pub const fn at_egress(self) -> bool {
+        self.0 & AT_EGRESS != 0
+    }
+
+    /// Does the sender of this half leave checksums to its device?
+    #[inline(always)]
+    pub const fn is_partial(self) -> bool {
+        self.0 & PARTIAL != 0
+    }
+
+    /// Do two heads agree in ports, protocol, direction and mode?
+    #[inline(always)]
+    pub const fn same_flow(self, other: Self) -> bool {
+        (self.0 ^ other.0) & (MATCH | REPLY | MASQUERADE) == 0
+    }
+
+    /// The head of an entry like this one that takes the place of one with head `previous`.
+    #[inline(always)]
+    pub const fn replacing(self, previous: Self) -> Self {
+        let kept = self.0 & !(MARKS | 0xffff << VERSION_SHIFT);
+        Self(kept | previous.0 & MARKS | (previous.version().wrapping_add(1) as u64) << VERSION_SHIFT)
+    }
+
+    /// The head of the other half, which has these ports: the same state and mode, another direction, no
+    /// version, marks or knowledge of its sender.
+    #[inline(always)]
+    pub const fn twin(self, ports: (Be16, Be16)) -> Self {
+        let kept = (self.0 ^ REPLY) & (UDP | STATE | REPLY | MASQUERADE | AT_EGRESS);
+        Self(kept | ports.0.raw() as u64 | (ports.1.raw() as u64) << 16)
     }
 
     /// State and flags.

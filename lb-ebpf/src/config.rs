@@ -1,0 +1,35 @@
+//! CONFIG and the time.
+
+use aya_ebpf::btf_maps::Array;
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::macros::btf_map;
+use lb_common::config::{ConfigValue, TICK_SHIFT};
+
+/// One entry, written by the agent at any time; a program reads each word as it finds it.
+#[btf_map]
+static CONFIG: Array<ConfigValue, 1> = Array::new();
+
+/// The configuration, and now.
+#[derive(Clone, Copy)]
+pub struct Clock {
+    /// The configuration.
+    pub config: &'static ConfigValue,
+    /// Now, as flows count time.
+    pub tick: u16,
+}
+
+impl Clock {
+    /// Reads it.
+    #[inline(always)]
+    pub fn read() -> Option<Self> {
+        let config = CONFIG.get(0)?;
+        Some(Self { config, tick: (nanoseconds() >> TICK_SHIFT) as u16 })
+    }
+}
+
+/// The time since boot, some milliseconds coarse.
+#[inline(always)]
+pub fn nanoseconds() -> u64 {
+    // SAFETY: a plain helper call without arguments.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}

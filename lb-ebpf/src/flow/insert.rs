@@ -1,0 +1,137 @@
+//! Entering half a flow into the table.
+
+use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::macros::btf_map;
+use lb_common::flow::{FlowEntry, FlowKey, OverflowKey, WAYS};
+use lb_common::head::Head;
+use lb_common::reason::Reason;
+
+use super::table::{Flows, Set, spilled};
+use super::victim::{Price, price};
+use crate::backend;
+use crate::config::Clock;
+use crate::stats;
+
+/// What came of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Insertion {
+    /// It stands in the table.
+    Entered = 0,
+    /// Its key belongs to another live flow.
+    Taken = 1,
+    /// There was no room.
+    Full = 2,
+}
+
+/// Tries to claim an entry before the overflow map is taken.
+const CLAIMS: u32 = 1;
+
+/// Each CPU's own scratch of one packet: what the entries of a bucket cost, tagged. Values that went through
+/// a map are unknown to the verifier, which else would follow each combination of prices on its own.
+#[btf_map]
+static PRICES: PerCpuArray<[u32; WAYS], 1> = PerCpuArray::new();
+
+/// Enters half a flow, whose head has no version: over its own earlier entry, into an empty one, over the cheapest to lose; or, if all
+/// are live, into the overflow map.
+#[inline(never)]
+pub fn insert<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
+    let Some(set) = Set::of(&key(flow), clock.config) else { return Insertion::Full };
+    for _ in 0..CLAIMS {
+        let slot = set.slot(cheapest(set, flow, clock));
+        let entry = slot.copy();
+        let cost = price_of(&entry, flow, clock);
+        if cost == Price::TAKEN {
+            return Insertion::Taken;
+        }
+        if !cost.affordable() {
+            break;
+        }
+        if slot.claim(entry.head) {
+            slot.publish(flow, entry.head);
+            return settle(set, flow);
+        }
+    }
+    overflow(set, flow, clock)
+}
+
+/// The way whose entry costs least; or the one that another live flow has with this very key.
+#[inline(always)]
+fn cheapest<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, clock: &Clock) -> usize {
+    let Some(prices) = PRICES.get_ptr_mut(0) else { return 0 };
+    let prices = prices.cast::<u32>();
+    for way in 0..WAYS {
+        let entry = set.slot(way).copy();
+        let cost = price_of(&entry, flow, clock);
+        // SAFETY: `way` is inside the array, which is this CPU's own.
+        let target = unsafe { prices.add(way) };
+        // SAFETY: as above.
+        unsafe { target.write_volatile(if cost == Price::TAKEN { Price::OWN } else { cost }.tagged(way)) };
+    }
+    let mut best = u32::MAX;
+    for way in 0..WAYS {
+        // SAFETY: `way` is inside the array, which is this CPU's own.
+        let source = unsafe { prices.add(way) };
+        // SAFETY: as above.
+        best = best.min(unsafe { source.read_volatile() });
+    }
+    Price::way(best)
+}
+
+#[inline(always)]
+fn price_of<A: Flows>(entry: &FlowEntry<A>, flow: &FlowEntry<A>, clock: &Clock) -> Price {
+    price(entry, backend::serves(entry.backend), flow, clock.config, clock.tick)
+}
+
+/// Of two CPUs that entered the same tuple at once, the one in the lowest way wins. Whoever publishes last
+/// sees the other, so both ends of this rule are kept by whoever sees.
+#[inline(always)]
+fn settle<A: Flows>(set: Set<A>, flow: &FlowEntry<A>) -> Insertion {
+    let wanted = Head::wanted(flow.head.ports(), flow.head.protocol());
+    let mut found = false;
+    let mut same = true;
+    for way in 0..WAYS {
+        let slot = set.slot(way);
+        let Some(entry) = slot.read(wanted) else { continue };
+        if !entry.is_between(flow.source, flow.destination) {
+            continue;
+        }
+        if found {
+            slot.empty(entry.head);
+        } else {
+            found = true;
+            same = entry.same_flow(flow);
+        }
+    }
+    if same { Insertion::Entered } else { Insertion::Taken }
+}
+
+#[inline(always)]
+fn overflow<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
+    if let Some(slot) = spilled(&key(flow)) {
+        let entry = slot.copy();
+        let cost = price_of(&entry, flow, clock);
+        if cost == Price::TAKEN {
+            return Insertion::Taken;
+        }
+    }
+    if A::spill(&OverflowKey::from(key(flow)), flow) && set.mark_overflowed() {
+        stats::count(Reason::Overflowed);
+        Insertion::Entered
+    } else {
+        Insertion::Full
+    }
+}
+
+/// The tuple that an entry rewrites.
+#[inline(always)]
+fn key<A: Flows>(entry: &FlowEntry<A>) -> FlowKey<A> {
+    let (source_port, destination_port) = entry.head.ports();
+    FlowKey {
+        source: entry.source,
+        destination: entry.destination,
+        source_port,
+        destination_port,
+        protocol: entry.head.protocol(),
+    }
+}

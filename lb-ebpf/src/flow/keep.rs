@@ -1,0 +1,62 @@
+//! Keeping both halves of a flow alive and in step.
+
+use lb_common::flow::FlowEntry;
+use lb_common::head::State;
+use lb_common::reason::Reason;
+
+use super::life::{Event, looks_at_twin, step};
+use super::{Flows, Hit, Insertion, insert, lookup};
+use crate::config::Clock;
+use crate::stats;
+
+/// Brings a flow up to date with a packet that took it. `next_hop` is where the client's packets come from,
+/// looked up by the caller when [`Hit::is_due`].
+#[inline(always)]
+pub fn keep<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock) {
+    let (state, reply) = (hit.entry.head.state_bits(), hit.entry.head.is_reply());
+    if hit.is_due(clock) || looks_at_twin(state, reply, event) {
+        if !keep_both(hit, event, next_hop, clock) {
+            restore(hit, next_hop, clock);
+        }
+    } else {
+        hit.enter(step(state, state, reply, event).0);
+    }
+}
+
+/// Once a tick, and when the other half matters: not the fast path. False: the other half is gone, and is
+/// still needed.
+#[inline(never)]
+fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock) -> bool {
+    hit.touch(clock.tick);
+    let (state, reply) = (hit.entry.head.state_bits(), hit.entry.head.is_reply());
+    let Some(other) = lookup(&hit.entry.rewritten().reversed(), clock) else {
+        if !matches!(event, Event::FINISH | Event::RESET) {
+            return false;
+        }
+        // The other half is over, as far as anybody knows.
+        hit.enter(State::Closing as u8);
+        return true;
+    };
+    if !other.entry.same_flow(&hit.entry.twin()) {
+        return true;
+    }
+    other.touch(clock.tick);
+    if next_hop == hit.entry.next_hop {
+        let (own, others) = step(state, other.entry.head.state_bits(), reply, event);
+        hit.enter(own);
+        other.enter(others);
+    } else {
+        // A change of state waits for the next packet: both need the head as it was.
+        other.change_next_hop(next_hop);
+        hit.change_next_hop(next_hop);
+    }
+    true
+}
+
+#[inline(never)]
+fn restore<A: Flows>(hit: &Hit<A>, next_hop: u16, clock: &Clock) {
+    let twin = FlowEntry { next_hop, last_seen: clock.tick, ..hit.entry.twin() };
+    if insert(&twin, clock) == Insertion::Entered {
+        stats::count(Reason::TwinRestored);
+    }
+}

@@ -1,0 +1,138 @@
+//! Flows: found, entered, kept alive, ended.
+
+mod insert;
+mod keep;
+pub mod life;
+pub mod slot;
+mod table;
+mod victim;
+
+use lb_common::config::expired;
+use lb_common::flow::{FlowEntry, FlowKey, WAYS};
+use lb_common::head::{Head, State};
+
+use crate::config::Clock;
+use life::Event;
+use slot::Slot;
+use table::Set;
+
+pub use insert::{Insertion, insert};
+pub use keep::keep;
+pub use table::{Flows, draft};
+
+/// Half a flow, and where it stands.
+#[derive(Clone, Copy)]
+pub struct Hit<A> {
+    /// What it says. It stays packed: each bit that is unpacked early is a branch that the verifier follows.
+    pub entry: FlowEntry<A>,
+    slot: Slot<A>,
+}
+
+/// The half of a flow that a packet with this tuple takes. All ways are looked at without a branch, and the
+/// one that fits is then read with care.
+#[inline(always)]
+pub fn lookup<A: Flows>(key: &FlowKey<A>, clock: &Clock) -> Option<Hit<A>> {
+    let set = Set::of(key, clock.config)?;
+    let wanted = Head::wanted((key.source_port, key.destination_port), key.protocol);
+    let mut candidate = 0;
+    for way in 1..WAYS {
+        candidate |= way as u64 & !ones_unless_zero(set.slot(way).difference(key, wanted));
+    }
+    if let Some(hit) = hit(set.slot(candidate as usize), key, wanted) {
+        return Some(hit);
+    }
+    if set.overflowed() { hit(table::spilled(key)?, key, wanted) } else { None }
+}
+
+/// All ones, or zero for zero. In assembly, for the compiler makes a branch of whatever it knows to be a
+/// comparison: branches on the way are mispredicted, and multiply the paths that the verifier follows.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn ones_unless_zero(value: u64) -> u64 {
+    let mut ones = value;
+    // SAFETY: computes with two registers.
+    unsafe {
+        core::arch::asm!(
+            "{ones} = -{ones}",
+            "{ones} |= {value}",
+            "{ones} s>>= 63",
+            ones = inout(reg) ones,
+            value = in(reg) value,
+            options(pure, nomem, nostack),
+        );
+    }
+    ones
+}
+
+/// All ones, or zero for zero.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+const fn ones_unless_zero(value: u64) -> u64 {
+    if value == 0 { 0 } else { u64::MAX }
+}
+
+#[inline(always)]
+fn hit<A: Flows>(slot: Slot<A>, key: &FlowKey<A>, wanted: u64) -> Option<Hit<A>> {
+    let entry = slot.read(wanted)?;
+    entry.is_between(key.source, key.destination).then_some(Hit { entry, slot })
+}
+
+impl<A: Flows> Hit<A> {
+    /// Was it last used before this tick?
+    #[inline(always)]
+    pub fn is_due(&self, clock: &Clock) -> bool {
+        self.entry.last_seen != clock.tick
+    }
+
+    /// Was it unused for longer than its state allows?
+    #[inline(always)]
+    pub fn expired(&self, clock: &Clock) -> bool {
+        let timeout = clock.config.timeout(self.entry.head.protocol(), self.entry.head.state());
+        self.is_due(clock) && expired(self.entry.last_seen, clock.tick, timeout)
+    }
+
+    /// Does a packet begin anew what was about to end?
+    #[inline(always)]
+    pub fn reopened(&self, event: Event) -> bool {
+        event == Event::OPEN && self.entry.head.state() == State::Closing
+    }
+
+    /// Moves this half to the state with this code. Lost if another CPU changes the entry at the same moment: the next
+    /// packet tries again.
+    #[inline(always)]
+    pub fn enter(&self, state: u8) {
+        let head = self.entry.head;
+        if state != head.state_bits() {
+            let _ = self.slot.swap(head, head.with_state_bits(state));
+        }
+    }
+
+    /// Notes whether the sender leaves checksums to its device.
+    #[inline(always)]
+    pub fn note_partial(&self, partial: bool) {
+        let head = self.entry.head;
+        if partial != head.is_partial() {
+            let _ = self.slot.swap(head, head.with_partial(partial));
+        }
+    }
+
+    /// Notes that it is in use.
+    #[inline(always)]
+    pub fn touch(&self, now: u16) {
+        self.slot.touch(now);
+    }
+
+    /// Ends it.
+    #[inline(always)]
+    pub fn remove(&self) {
+        self.slot.empty(self.entry.head);
+    }
+
+    /// Makes the client's answers take another way.
+    #[inline(always)]
+    pub fn change_next_hop(&self, next_hop: u16) {
+        if self.slot.claim(self.entry.head) {
+            self.slot.publish(&FlowEntry { next_hop, ..self.entry }, self.entry.head);
+        }
+    }
+}

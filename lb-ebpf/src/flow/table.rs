@@ -1,0 +1,128 @@
+//! The flow table's maps, and the slots of a tuple.
+
+use aya_ebpf::bindings::{BPF_ANY, BPF_F_MMAPABLE};
+use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray};
+use aya_ebpf::macros::btf_map;
+use lb_common::config::ConfigValue;
+use lb_common::flow::{Bucket, FlowEntry, FlowKey, OverflowKey, WAYS};
+use lb_common::hash;
+use lb_common::map;
+use lb_common::net::{Address, Ipv4};
+
+use super::slot::Slot;
+
+/// Array of buckets; 128 B each, [`map::FLOW_BUCKETS`] unless the agent chose another power of two. Mapped
+/// into memory by the agent, which reads and ages it. Never full: a bucket of live flows spills over. Shared
+/// by all CPUs under the protocol of [`super::slot`].
+#[btf_map]
+static FLOWS_V4: Array<Bucket<Ipv4>, { map::FLOW_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
+
+/// Flows whose bucket was full of live ones. When this is full too, the kernel takes the one that was unused
+/// the longest. Entries are changed in place under the protocol of [`super::slot`].
+#[btf_map]
+static OVERFLOW_V4: LruHashMap<OverflowKey<Ipv4>, FlowEntry<Ipv4>, { map::MAX_OVERFLOW as usize }> =
+    LruHashMap::new();
+
+/// Each CPU's own scratch of one packet: a new flow's forward half. What went through a map is unknown to the
+/// verifier, which else would follow each combination of its bits on its own; and the stack is short.
+#[btf_map]
+static DRAFT_V4: PerCpuArray<FlowEntry<Ipv4>, 1> = PerCpuArray::new();
+
+/// Addresses whose flows have a table.
+pub trait Flows: Address {
+    /// The bucket with this index; `None` past the end.
+    fn bucket(index: u32) -> Option<*mut Bucket<Self>>;
+
+    /// Room for a new flow's forward half, this CPU's own.
+    fn draft() -> Option<*mut FlowEntry<Self>>;
+
+    /// The entry of a tuple in the overflow map.
+    fn spilled(key: &OverflowKey<Self>) -> Option<*mut FlowEntry<Self>>;
+
+    /// Puts an entry into the overflow map. False: the kernel found no room.
+    fn spill(key: &OverflowKey<Self>, entry: &FlowEntry<Self>) -> bool;
+}
+
+impl Flows for Ipv4 {
+    #[inline(always)]
+    fn bucket(index: u32) -> Option<*mut Bucket<Self>> {
+        FLOWS_V4.get_ptr_mut(index)
+    }
+
+    #[inline(always)]
+    fn draft() -> Option<*mut FlowEntry<Self>> {
+        DRAFT_V4.get_ptr_mut(0)
+    }
+
+    #[inline(always)]
+    fn spilled(key: &OverflowKey<Self>) -> Option<*mut FlowEntry<Self>> {
+        OVERFLOW_V4.get_ptr_mut(key)
+    }
+
+    #[inline(always)]
+    fn spill(key: &OverflowKey<Self>, entry: &FlowEntry<Self>) -> bool {
+        OVERFLOW_V4.insert(key, entry, u64::from(BPF_ANY)).is_ok()
+    }
+}
+
+/// The bucket of a tuple.
+#[derive(Clone, Copy)]
+pub(super) struct Set<A> {
+    bucket: *mut Bucket<A>,
+}
+
+impl<A: Flows> Set<A> {
+    /// Where a tuple belongs.
+    #[inline(always)]
+    pub(super) fn of(key: &FlowKey<A>, config: &ConfigValue) -> Option<Self> {
+        let ports = (key.source_port, key.destination_port);
+        let hash = hash::tuple(&config.flow_secrets, key.source, key.destination, ports, key.protocol);
+        Some(Self { bucket: A::bucket(hash & config.bucket_mask)? })
+    }
+
+    /// One of its slots; `way` is below [`WAYS`].
+    #[inline(always)]
+    pub(super) fn slot(self, way: usize) -> Slot<A> {
+        let first = self.bucket.cast::<FlowEntry<A>>();
+        // SAFETY: the mask keeps the entry inside the bucket, WAYS being a power of two.
+        let entry = unsafe { first.add(way & (WAYS - 1)) };
+        // SAFETY: the bucket is a map's value, and buckets and entries are aligned to 8.
+        unsafe { Slot::new(entry) }
+    }
+
+    /// Do flows of this bucket live in the overflow map?
+    #[inline(always)]
+    pub(super) fn overflowed(self) -> bool {
+        self.slot(0).head().overflowed()
+    }
+
+    /// Says that flows of this bucket live in the overflow map. False: others kept the entry busy.
+    #[inline(always)]
+    pub(super) fn mark_overflowed(self) -> bool {
+        let first = self.slot(0);
+        for _ in 0..4 {
+            let head = first.head();
+            if head.overflowed() || first.swap(head, head.with_overflowed(true)) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// A tuple's slot in the overflow map.
+#[inline(always)]
+pub(super) fn spilled<A: Flows>(key: &FlowKey<A>) -> Option<Slot<A>> {
+    let entry = A::spilled(&OverflowKey::from(*key))?;
+    // SAFETY: the value of a hash map, which the kernel aligns to 8 and does not free while the program runs.
+    Some(unsafe { Slot::new(entry) })
+}
+
+/// Room for a new flow's forward half, this CPU's own.
+#[inline(always)]
+pub fn draft<A: Flows>() -> Option<Slot<A>> {
+    let entry = A::draft()?;
+    // SAFETY: the value of a per-CPU array, which the kernel aligns to 8.
+    Some(unsafe { Slot::new(entry) })
+}

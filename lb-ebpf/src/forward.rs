@@ -1,0 +1,75 @@
+//! A packet from a client whose flow is known.
+
+use lb_common::net::Protocol;
+use lb_common::port::PortValue;
+use lb_common::reason::Reason;
+
+use crate::config::Clock;
+use crate::family::Family;
+use crate::flow::life::Event;
+use crate::flow::{self, Hit};
+use crate::headers::Ethernet;
+use crate::journey::{Step, addressed_to_us};
+use crate::packet::{Hook, Packet};
+use crate::parse::{Fragment, Ip, Segment};
+use crate::rewrite::sum;
+use crate::{backend, next_hop, stats, transmit};
+
+/// Takes a packet along its flow, unless that is over.
+///
+/// # Errors
+///
+/// Why it can't be sent on.
+#[inline(always)]
+pub fn take<P: Packet, F: Family>(
+    packet: &mut P,
+    ip: &Ip<F::Address>,
+    segment: &Segment<F::Address>,
+    hit: &Hit<F::Address>,
+    port: &PortValue,
+    clock: &Clock,
+) -> Result<Step, Reason> {
+    if P::HOOK == Hook::Egress {
+        return Err(Reason::NotOurs);
+    }
+    addressed_to_us(packet, port)?;
+    if ip.fragment != Fragment::None {
+        return Err(Reason::Fragment);
+    }
+    if hit.reopened(segment.event) || hit.expired(clock) {
+        return Ok(Step::Begin);
+    }
+    let entry = &hit.entry;
+    let Some(backend) = backend::serving(entry.backend) else { return Ok(Step::Begin) };
+    let partial = sum::is_partial(packet, segment, port, entry.head.is_partial());
+    hit.note_partial(partial);
+    let learns = hit.is_due(clock) && !entry.head.at_egress();
+    let next_hop = if learns { learn(packet) } else { entry.next_hop };
+    flow::keep(hit, segment.event, next_hop, clock);
+    let bytes = packet.bytes(segment.end());
+    let action = transmit::forward::<P, F>(packet, segment, entry, partial, backend, port)?;
+    stats::packet(entry.backend, backend.listener, false, bytes);
+    Ok(Step::Done(action))
+}
+
+/// Where the packet comes from, as an index into NEXT_HOPS.
+#[inline(always)]
+pub fn learn<P: Packet>(packet: &P) -> u16 {
+    packet.header::<Ethernet>(0).map_or(0, |ethernet| next_hop::learn(ethernet.source, packet.interface()))
+}
+
+/// Removes a flow that is over. True: what belongs to it can't begin anew, as its backend is dead, and a
+/// connection to it must be reset for the client to dial again at once.
+#[inline(always)]
+pub fn ends<F: Family>(segment: &Segment<F::Address>, clock: &Clock) -> bool {
+    let Some(hit) = flow::lookup(&segment.key, clock) else { return false };
+    if hit.entry.head.is_reply() {
+        return false;
+    }
+    let begins = segment.key.protocol == Protocol::Udp || segment.event == Event::OPEN;
+    if !begins && !hit.expired(clock) && !backend::serves(hit.entry.backend) {
+        return true;
+    }
+    hit.remove();
+    false
+}

@@ -1,0 +1,121 @@
+//! Headers as they stand in a frame.
+
+use lb_common::net::{Be16, Ipv4, Mac};
+use network_types::icmp::Icmpv4Hdr;
+use network_types::ip::Ipv4Hdr;
+use network_types::tcp::TcpHdr;
+use network_types::udp::UdpHdr;
+
+/// A type that can be laid over packet bytes anywhere.
+///
+/// # Safety
+///
+/// Alignment 1, no padding, and every bit pattern is a value.
+pub unsafe trait Header: Copy {}
+
+/// An Ethernet header. Ours, because network-types' demands even addresses.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Ethernet {
+    /// To whom.
+    pub destination: Mac,
+    /// From whom.
+    pub source: Mac,
+    /// What follows.
+    pub kind: Be16,
+}
+
+/// Where [`Ethernet::source`] is.
+pub const SOURCE: usize = 6;
+
+/// IPv4 in [`Ethernet::kind`].
+pub const IPV4: Be16 = Be16::new(0x0800);
+/// ARP in [`Ethernet::kind`].
+pub const ARP: Be16 = Be16::new(0x0806);
+/// IPv6 in [`Ethernet::kind`].
+pub const IPV6: Be16 = Be16::new(0x86dd);
+/// 802.1Q in [`Ethernet::kind`].
+pub const VLAN: Be16 = Be16::new(0x8100);
+/// 802.1ad in [`Ethernet::kind`].
+pub const QINQ: Be16 = Be16::new(0x88a8);
+
+/// A frame up to the end of an IPv4 header without options.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FrontV4 {
+    /// Ethernet.
+    pub ethernet: Ethernet,
+    /// IPv4.
+    pub ip: Ipv4Hdr,
+}
+
+/// An ARP packet for IPv4 over Ethernet (RFC 826).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Arp {
+    /// 1: Ethernet.
+    pub hardware: Be16,
+    /// IPv4's EtherType.
+    pub protocol: Be16,
+    /// 6.
+    pub hardware_length: u8,
+    /// 4.
+    pub protocol_length: u8,
+    /// 1 request, 2 reply.
+    pub operation: Be16,
+    /// Who speaks.
+    pub sender_mac: Mac,
+    /// Who speaks.
+    pub sender: Ipv4,
+    /// Who is asked; ignored in requests.
+    pub target_mac: Mac,
+    /// Who is asked.
+    pub target: Ipv4,
+}
+
+/// Both ports, with which TCP and UDP begin.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Ports {
+    /// From.
+    pub source: Be16,
+    /// To.
+    pub destination: Be16,
+}
+
+/// Four bytes of a header. The stack takes headers as words: there the verifier demands alignment.
+pub type Word = [u8; 4];
+
+/// A value whose copy on the stack begins at a multiple of 8.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aligned<T>(pub T);
+
+macro_rules! header {
+    ($($type:ty = $size:expr),+ $(,)?) => {$(
+        const _: () = assert!(align_of::<$type>() == 1 && size_of::<$type>() == $size);
+        // SAFETY: alignment and absence of padding are asserted above; the fields are integers and byte
+        // arrays, for which every bit pattern is a value.
+        unsafe impl Header for $type {}
+    )+};
+}
+
+header!(
+    u8 = 1,
+    Be16 = 2,
+    Mac = 6,
+    Ports = 4,
+    Ethernet = 14,
+    Arp = 28,
+    FrontV4 = 34,
+    [Word; 2] = 8,
+    [Word; 5] = 20,
+    [Word; 7] = 28,
+    [Word; 10] = 40,
+    [Word; 14] = 56,
+    TcpHdr = 20,
+    UdpHdr = 8,
+    Icmpv4Hdr = 8,
+    Ipv4 = 4,
+    [Ipv4; 2] = 8,
+);

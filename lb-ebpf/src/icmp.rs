@@ -1,0 +1,58 @@
+//! ICMP to a VIP.
+
+use lb_common::csum::Delta;
+use lb_common::net::{Be16, Ipv4};
+use lb_common::port::PortValue;
+use lb_common::reason::Reason;
+use lb_common::vip::{ANSWER_ECHO, VipValue};
+use network_types::icmp::Icmpv4Hdr;
+
+use crate::answer::TTL;
+use crate::family::{Family as _, V4};
+use crate::headers::{Ethernet, FrontV4, SOURCE};
+use crate::packet::Packet;
+use crate::parse::Ip;
+use crate::stats;
+use crate::verdict::Action;
+
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REPLY: u8 = 0;
+const HEADER_CHECKSUM: usize = 24;
+
+/// Answers an echo request in its own frame.
+///
+/// # Errors
+///
+/// `IcmpUnhandled` for anything else, and where the VIP or the sender is not to be answered for.
+#[inline(always)]
+pub fn take<P: Packet>(
+    packet: &mut P,
+    ip: &Ip<Ipv4>,
+    vip: VipValue,
+    port: &PortValue,
+) -> Result<Action, Reason> {
+    packet.pull(ip.transport + size_of::<Icmpv4Hdr>());
+    let icmp: &Icmpv4Hdr = packet.header(ip.transport).ok_or(Reason::Malformed)?;
+    let request = icmp.type_ == ECHO_REQUEST && icmp.code == 0;
+    if !request || vip.flags & ANSWER_ECHO == 0 || !V4::answerable(ip.source) {
+        return Err(Reason::IcmpUnhandled);
+    }
+    let check = Delta::new()
+        .replace16(u16::from_ne_bytes([ECHO_REQUEST, 0]), u16::from_ne_bytes([ECHO_REPLY, 0]))
+        .apply(u16::from_ne_bytes(icmp.check));
+    let to = packet.header::<Ethernet>(0).ok_or(Reason::Malformed)?.source;
+    let header = packet.header::<FrontV4>(0).ok_or(Reason::Malformed)?.ip.check;
+    // Swapping the addresses does not change the sum.
+    let header = Delta::new()
+        .replace16(u16::from_ne_bytes([ip.hops, 0]), u16::from_ne_bytes([TTL, 0]))
+        .apply(u16::from_ne_bytes(header));
+    packet.store(ip.transport, &Be16([ECHO_REPLY, 0]))?;
+    packet.store(ip.transport + 2, &Be16::from_raw(check))?;
+    packet.store(V4::HOPS, &Be16([TTL, ip.protocol]))?;
+    packet.store(HEADER_CHECKSUM, &Be16::from_raw(header))?;
+    packet.store(V4::ADDRESSES, &[ip.destination, ip.source])?;
+    packet.store(0, &to)?;
+    packet.store(SOURCE, &port.mac)?;
+    stats::count(Reason::EchoAnswered);
+    Ok(Action::Back)
+}

@@ -1,0 +1,48 @@
+//! VIPs and their listeners.
+
+use aya_ebpf::btf_maps::HashMap;
+use aya_ebpf::macros::btf_map;
+use lb_common::flow::FlowKey;
+use lb_common::listener::{ListenerKey, ListenerValue};
+use lb_common::map;
+use lb_common::net::{Address, Ipv4};
+use lb_common::vip::VipValue;
+
+/// The addresses that are ours. Written by the agent.
+#[btf_map]
+static VIPS_V4: HashMap<Ipv4, VipValue, { map::MAX_VIPS as usize }> = HashMap::new();
+
+/// What is served there. Written by the agent, after the backends and tables that it names.
+#[btf_map]
+static LISTENERS_V4: HashMap<ListenerKey<Ipv4>, ListenerValue, { map::MAX_LISTENERS as usize }> =
+    HashMap::new();
+
+/// Addresses that can be VIPs.
+pub trait Listeners: Address {
+    /// The VIP with this address.
+    fn vip(self) -> Option<VipValue>;
+
+    /// The listener with this key.
+    fn listener(key: &ListenerKey<Self>) -> Option<ListenerValue>;
+}
+
+impl Listeners for Ipv4 {
+    #[inline(always)]
+    fn vip(self) -> Option<VipValue> {
+        // SAFETY: copied at once; the agent replaces values whole, and one that is recycled this very moment
+        // belonged to a VIP until this very moment.
+        unsafe { VIPS_V4.get(self) }.copied()
+    }
+
+    #[inline(always)]
+    fn listener(key: &ListenerKey<Self>) -> Option<ListenerValue> {
+        // SAFETY: as for VIPs.
+        unsafe { LISTENERS_V4.get(key) }.copied()
+    }
+}
+
+/// The listener that a packet dials.
+#[inline(always)]
+pub fn dialled<A: Listeners>(key: &FlowKey<A>) -> Option<ListenerValue> {
+    A::listener(&ListenerKey::new(key.destination, key.destination_port, key.protocol))
+}

@@ -1,0 +1,64 @@
+//! The choice of a backend (Maglev, NSDI '16).
+
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps};
+use aya_ebpf::macros::btf_map;
+use lb_common::backend::{BackendRef, BackendValue};
+use lb_common::listener::ListenerValue;
+use lb_common::maglev::{SlotPair, pairs, slot};
+use lb_common::map;
+use lb_common::reason::Reason;
+
+use crate::backend;
+
+/// By listener index; the agent replaces an inner array whole, so a packet sees the old table or the new one.
+#[btf_map]
+static MAGLEV: ArrayOfMaps<
+    Array<SlotPair, { pairs(map::MAGLEV_SLOTS) as usize }>,
+    { map::MAX_LISTENERS as usize },
+> = ArrayOfMaps::new();
+
+/// Slots that are tried before a listener counts as without backend: its table is renewed soon after a
+/// backend stops being active, until then its slots are skipped.
+const PROBES: u32 = 2;
+
+/// The backend for a tuple's hash, and the `attempt`-th alternative to it.
+///
+/// # Errors
+///
+/// `Inconsistent` where the listener's table is missing.
+#[inline(always)]
+pub fn select(
+    listener: &ListenerValue,
+    hash: u32,
+    attempt: u32,
+) -> Result<Option<(BackendRef, &'static BackendValue)>, Reason> {
+    let table = MAGLEV.get(listener.index).ok_or(Reason::Inconsistent)?;
+    for probe in 0..PROBES {
+        let step = attempt.wrapping_mul(PROBES).wrapping_add(probe);
+        let chosen = slot(alternative(hash, step), listener.slots);
+        let pair = table.get(chosen / 2).ok_or(Reason::Inconsistent)?;
+        let [even, odd] = pair.0;
+        if let Some(found) = backend::active(if chosen.is_multiple_of(2) { even } else { odd }) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The hash itself, then others that follow from it alone: 2^32 divided by the golden ratio steps far.
+#[inline(always)]
+const fn alternative(hash: u32, step: u32) -> u32 {
+    hash.wrapping_add(step.wrapping_mul(0x9e37_79b9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternatives_reach_other_slots() {
+        let slots: std::collections::BTreeSet<_> =
+            (0..16).map(|step| slot(alternative(0x1234_5678, step), 251)).collect();
+        assert_eq!(slots.len(), 16);
+    }
+}

@@ -1,0 +1,180 @@
+//! A packet to a VIP that belongs to no flow yet.
+
+use aya_ebpf::helpers::bpf_get_prandom_u32;
+use lb_common::backend::{BackendRef, BackendValue, MASQUERADE, REPLY_AT_EGRESS};
+use lb_common::flow::{Flow, FlowEntry};
+use lb_common::hash;
+use lb_common::head::{Head, Kind, State};
+use lb_common::listener::ListenerValue;
+use lb_common::maglev::slot;
+use lb_common::net::Be16;
+use lb_common::port::{PortValue, UPLINK};
+use lb_common::reason::Reason;
+use lb_common::vip::DROP_UNSERVED;
+
+use crate::config::Clock;
+use crate::family::Family;
+use crate::flow::life::Event;
+use crate::flow::slot::Slot;
+use crate::flow::{self, Insertion};
+use crate::journey::Step;
+use crate::listener::Listeners as _;
+use crate::packet::Packet;
+use crate::parse::Segment;
+use crate::refuse::Refusal;
+use crate::rewrite::sum;
+use crate::{backend, forward, listener, maglev, parse, port, stats};
+
+/// Finds a backend for it and enters the flow; or refuses it. The packet was found to be a whole segment to a
+/// VIP; it is read anew, as keeping it at hand would take more of the stack than there is.
+///
+/// # Errors
+///
+/// Why it is neither.
+#[inline(always)]
+pub fn dial<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
+    let port = port::attached(packet.interface()).ok_or(Reason::NotOurs)?;
+    let clock = &Clock::read().ok_or(Reason::NotOurs)?;
+    let ip = F::read(packet.header(0).ok_or(Reason::Truncated)?);
+    let vip = ip.destination.vip().ok_or(Reason::NotOurs)?;
+    let Some(segment) = &parse::segment(packet, &ip) else { return Err(Reason::Malformed) };
+    let Some(listener) = listener::dialled(&segment.key) else {
+        let drop = vip.flags & DROP_UNSERVED != 0;
+        return if drop { Err(Reason::NoListenerDropped) } else { Ok(Step::Refuse(Refusal::NoListener)) };
+    };
+    // A RST without a flow has nothing to reset.
+    let opened = if listener.slots == 0 || segment.event == Event::RESET {
+        Opened::NoBackend
+    } else {
+        open::<P, F>(packet, segment, &listener, port, clock)
+    };
+    match opened {
+        Opened::Entered => Ok(Step::Begun),
+        Opened::NoBackend => {
+            stats::refused(listener.index);
+            let drop = (vip.flags | listener.flags) & DROP_UNSERVED != 0;
+            if drop { Err(Reason::NoBackendDropped) } else { Ok(Step::Refuse(Refusal::NoBackend)) }
+        }
+        Opened::Conflict => Err(Reason::FlowConflict),
+        Opened::NoPort => Err(Reason::PortsExhausted),
+        Opened::Full => Err(Reason::TableFull),
+        Opened::Inconsistent => Err(Reason::Inconsistent),
+    }
+}
+
+/// What came of opening a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+enum Opened {
+    Entered,
+    NoBackend,
+    Conflict,
+    NoPort,
+    Full,
+    Inconsistent,
+}
+
+/// Backends that are tried, or ports where the source port may change, before a flow is given up.
+const ATTEMPTS: u32 = 2;
+
+/// Selects a backend and enters both halves.
+#[inline(always)]
+fn open<P: Packet, F: Family>(
+    packet: &P,
+    segment: &Segment<F::Address>,
+    listener: &ListenerValue,
+    port: &PortValue,
+    clock: &Clock,
+) -> Opened {
+    let key = &segment.key;
+    let ports = (key.source_port, key.destination_port);
+    let hash = hash::tuple(&clock.config.maglev_secrets, key.source, key.destination, ports, key.protocol);
+    let mut source_port = key.source_port;
+    let mut alternative = 0;
+    let mut failure = Opened::Conflict;
+    let Some(draft) = flow::draft() else { return Opened::Inconsistent };
+    for _ in 0..ATTEMPTS {
+        let Ok(selected) = maglev::select(listener, hash, alternative) else { return Opened::Inconsistent };
+        let Some((id, backend)) = selected else { return Opened::NoBackend };
+        let mut flow = plan::<F>(segment, id, backend, packet.interface(), clock);
+        flow.kind.partial = sum::looks_partial::<P, F::Address>(segment, port);
+        flow.source_port = source_port;
+        if !flow.kind.at_egress {
+            flow.next_hop = forward::learn(packet);
+        }
+        draft.write(&FlowEntry::new(&flow, Head::default()));
+        let entry = draft.copy();
+        match flow::insert(&entry.twin(), clock) {
+            Insertion::Entered => return enter::<F>(draft, packet.interface(), port, clock),
+            Insertion::Full => return Opened::Full,
+            Insertion::Taken if entry.head.is_masqueraded() => {
+                source_port = random_port();
+                failure = Opened::NoPort;
+            }
+            Insertion::Taken => alternative += 1,
+        }
+    }
+    failure
+}
+
+/// The forward half of a new flow.
+#[inline(always)]
+fn plan<F: Family>(
+    segment: &Segment<F::Address>,
+    id: BackendRef,
+    backend: &BackendValue,
+    interface: u32,
+    clock: &Clock,
+) -> Flow<F::Address> {
+    let masquerade = backend.flags & MASQUERADE != 0 || backend.ifindex == interface;
+    Flow {
+        key: segment.key,
+        kind: Kind {
+            state: State::Opening,
+            reply: false,
+            masquerade,
+            at_egress: !masquerade && backend.flags & REPLY_AT_EGRESS != 0,
+            partial: false,
+        },
+        address: F::backend(backend),
+        source_port: segment.key.source_port,
+        destination_port: backend.port,
+        backend: id,
+        next_hop: 0,
+        last_seen: clock.tick,
+    }
+}
+
+/// Enters the forward half once the reply half stands. Where another CPU was quicker with the same packet's
+/// sibling, its flow stands.
+#[inline(always)]
+fn enter<F: Family>(draft: Slot<F::Address>, interface: u32, port: &PortValue, clock: &Clock) -> Opened {
+    let entry = draft.copy();
+    match flow::insert(&entry, clock) {
+        Insertion::Entered => {
+            if let Some(backend) = backend::serving(entry.backend) {
+                stats::flow(entry.backend, backend.listener);
+                if backend.ifindex == interface && port.flags & UPLINK == 0 {
+                    stats::count(Reason::Hairpin);
+                }
+            }
+            Opened::Entered
+        }
+        Insertion::Taken => {
+            if let Some(own) = flow::lookup(&entry.rewritten().reversed(), clock) {
+                own.remove();
+            }
+            Opened::Entered
+        }
+        Insertion::Full => Opened::Full,
+    }
+}
+
+/// A port that no service is on.
+#[inline(always)]
+fn random_port() -> Be16 {
+    const FIRST: u16 = 1024;
+    // SAFETY: a plain helper call without arguments.
+    let random = unsafe { bpf_get_prandom_u32() };
+    Be16::new(FIRST + slot(random, 0x1_0000 - u32::from(FIRST)) as u16)
+}

@@ -1,0 +1,88 @@
+//! A packet: the only door to its bytes.
+
+mod tc;
+mod xdp;
+
+use lb_common::reason::Reason;
+
+use crate::family::Family;
+use crate::headers::Header;
+use crate::rewrite::Rewrite;
+use crate::verdict::Action;
+
+pub use tc::{AtEgress, AtIngress, TcPacket};
+pub use xdp::XdpPacket;
+
+/// Where a program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// XDP.
+    Xdp,
+    /// tc, incoming.
+    Ingress,
+    /// tc, outgoing.
+    Egress,
+}
+
+/// Bytes that [`Packet::load`] fetches at most.
+pub const CHUNK: usize = 128;
+
+/// Header offsets are below this, which the verifier wants to see where they are used.
+pub const MAX_OFFSET: usize = 0xff;
+
+/// A packet at a hook.
+pub trait Packet {
+    /// Which hook.
+    const HOOK: Hook;
+
+    /// The interface that it comes in by or, at egress, goes out of.
+    fn interface(&self) -> u32;
+
+    /// Bytes from the Ethernet header on, all fragments of the buffer included.
+    fn length(&self) -> u32;
+
+    /// Bytes for the counters: `claimed`, those up to the end of the IP packet, where it costs a call to ask
+    /// the kernel.
+    fn bytes(&self, claimed: u32) -> u32;
+
+    /// Does it carry a VLAN tag outside its bytes?
+    fn tagged(&self) -> bool;
+
+    /// Makes the first `length` bytes reachable by [`Packet::header`] if the packet has that many and the
+    /// hook can.
+    fn pull(&mut self, length: usize);
+
+    /// A header for reading; `None` where the bytes end before it does.
+    fn header<T: Header>(&self, offset: usize) -> Option<&T>;
+
+    /// Copies `length` bytes (1 to [`CHUNK`]) into the buffer.
+    ///
+    /// # Errors
+    ///
+    /// `Truncated` where the packet ends before.
+    fn load(&self, offset: u32, buffer: &mut [u8; CHUNK], length: u32) -> Result<(), Reason>;
+
+    /// Overwrites bytes without a care for checksums.
+    ///
+    /// # Errors
+    ///
+    /// `WriteFailed` where the packet ends before, or the kernel refuses.
+    fn store<T: Header>(&mut self, offset: usize, value: &T) -> Result<(), Reason>;
+
+    /// Cuts or lengthens the packet at its tail.
+    ///
+    /// # Errors
+    ///
+    /// `WriteFailed` where there is no room.
+    fn resize(&mut self, length: u32) -> Result<(), Reason>;
+
+    /// Rewrites addresses, ports, TTL and checksums.
+    ///
+    /// # Errors
+    ///
+    /// `WriteFailed`: the packet may be half rewritten then, and must not go on.
+    fn rewrite<F: Family>(&mut self, rewrite: &Rewrite<F::Address>) -> Result<(), Reason>;
+
+    /// The program's return value for an action.
+    fn verdict(&self, action: Action) -> i32;
+}

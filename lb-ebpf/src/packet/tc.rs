@@ -1,0 +1,206 @@
+//! A packet at a tc hook: an skb, perhaps a segmentation-offload giant with unfinished checksums.
+//!
+//! It is read in place and written through helpers only: they unshare the buffer when there is something to
+//! write (a direct write anywhere in a program makes the kernel unshare every packet), and they know what a
+//! checksum field holds.
+
+use core::marker::PhantomData;
+
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, TC_ACT_UNSPEC,
+};
+use aya_ebpf::helpers::{
+    bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail, bpf_skb_load_bytes,
+    bpf_skb_pull_data, bpf_skb_store_bytes,
+};
+use aya_ebpf::programs::TcContext;
+use lb_common::csum::Delta;
+use lb_common::net::Protocol;
+use lb_common::reason::Reason;
+
+use super::{CHUNK, Hook, MAX_OFFSET, Packet};
+use crate::family::Family;
+use crate::headers::{Aligned, Header, Ports};
+use crate::rewrite::Rewrite;
+use crate::verdict::Action;
+
+/// A side of an interface.
+pub trait Side {
+    /// Its hook.
+    const HOOK: Hook;
+}
+
+/// Packets that come in.
+pub struct AtIngress;
+
+/// Packets that go out.
+pub struct AtEgress;
+
+impl Side for AtIngress {
+    const HOOK: Hook = Hook::Ingress;
+}
+
+impl Side for AtEgress {
+    const HOOK: Hook = Hook::Egress;
+}
+
+/// See the module.
+pub struct TcPacket<'a, S> {
+    context: &'a TcContext,
+    side: PhantomData<S>,
+}
+
+impl<'a, S: Side> TcPacket<'a, S> {
+    /// The packet of a program's context.
+    #[inline(always)]
+    pub const fn new(context: &'a TcContext) -> Self {
+        Self { context, side: PhantomData }
+    }
+
+    #[inline(always)]
+    fn skb(&self) -> *mut __sk_buff {
+        self.context.skb.skb
+    }
+
+    /// Where the reachable part begins and ends. Loaded anew each time, for the compiler else leaves out a
+    /// check that follows from another, and the verifier does not follow.
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        // SAFETY: the context is the one that the kernel gave the program, valid while it runs.
+        let data = unsafe { &raw const (*self.skb()).data };
+        // SAFETY: as above.
+        let end = unsafe { &raw const (*self.skb()).data_end };
+        // SAFETY: as above.
+        let data = unsafe { data.read_volatile() };
+        // SAFETY: as above.
+        (data as usize, unsafe { end.read_volatile() } as usize)
+    }
+
+    #[inline(always)]
+    fn write<T: Header>(&mut self, offset: usize, value: &T, flags: u32) -> Result<(), Reason> {
+        let value = Aligned(*value);
+        let bytes = (&raw const value).cast();
+        // SAFETY: the pointer and the length are those of `value`; the kernel checks the packet's end.
+        let status = unsafe {
+            bpf_skb_store_bytes(self.skb(), offset as u32, bytes, size_of::<T>() as u32, u64::from(flags))
+        };
+        written(status)
+    }
+
+    #[inline(always)]
+    fn mend_transport(&mut self, offset: usize, change: Delta, flags: u32) -> Result<(), Reason> {
+        let diff = u64::from(change.diff());
+        // SAFETY: a plain helper call; the kernel checks the packet's end.
+        written(unsafe { bpf_l4_csum_replace(self.skb(), offset as u32, 0, diff, u64::from(flags)) })
+    }
+}
+
+#[inline(always)]
+const fn written(status: i64) -> Result<(), Reason> {
+    if status == 0 { Ok(()) } else { Err(Reason::WriteFailed) }
+}
+
+impl<S: Side> Packet for TcPacket<'_, S> {
+    const HOOK: Hook = S::HOOK;
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is the one that the kernel gave the program, valid while it runs.
+        unsafe { (*self.skb()).ifindex }
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.context.len()
+    }
+
+    #[inline(always)]
+    fn bytes(&self, _claimed: u32) -> u32 {
+        self.context.len()
+    }
+
+    #[inline(always)]
+    fn tagged(&self) -> bool {
+        // SAFETY: the context is the one that the kernel gave the program, valid while it runs.
+        unsafe { (*self.skb()).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn pull(&mut self, length: usize) {
+        let (data, end) = self.bounds();
+        if data + length > end {
+            // SAFETY: a plain helper call; packet pointers are taken anew after this. Where it fails, the
+            // packet is too short and the read that follows says so.
+            let _ = unsafe { bpf_skb_pull_data(self.skb(), length as u32) };
+        }
+    }
+
+    #[inline(always)]
+    fn header<T: Header>(&self, offset: usize) -> Option<&T> {
+        let (data, end) = self.bounds();
+        let start = data + (offset & MAX_OFFSET);
+        if start + size_of::<T>() > end {
+            return None;
+        }
+        // SAFETY: the type ends before the packet's reachable part does, and `Header` makes any bytes a
+        // value at any address; nothing writes while `&self` is borrowed.
+        Some(unsafe { &*(start as *const T) })
+    }
+
+    #[inline(always)]
+    fn load(&self, offset: u32, buffer: &mut [u8; CHUNK], length: u32) -> Result<(), Reason> {
+        // SAFETY: the kernel checks the packet's end, and `length` is at most that of the buffer.
+        let status =
+            unsafe { bpf_skb_load_bytes(self.skb().cast(), offset, buffer.as_mut_ptr().cast(), length) };
+        if status == 0 { Ok(()) } else { Err(Reason::Truncated) }
+    }
+
+    #[inline(always)]
+    fn store<T: Header>(&mut self, offset: usize, value: &T) -> Result<(), Reason> {
+        self.write(offset, value, BPF_F_RECOMPUTE_CSUM)
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, length: u32) -> Result<(), Reason> {
+        // SAFETY: a plain helper call; packet pointers are taken anew after this.
+        written(unsafe { bpf_skb_change_tail(self.skb(), length, 0) })
+    }
+
+    #[inline(always)]
+    fn rewrite<F: Family>(&mut self, rewrite: &Rewrite<F::Address>) -> Result<(), Reason> {
+        if let Some(offset) = F::CHECKSUM {
+            let diff = u64::from(F::header_change(rewrite).diff());
+            // SAFETY: a plain helper call; the kernel checks the packet's end.
+            written(unsafe { bpf_l3_csum_replace(self.skb(), offset as u32, 0, diff, 0) })?;
+        }
+        let (field, zero) = match rewrite.to.protocol {
+            Protocol::Tcp => (rewrite.transport + 16, 0),
+            Protocol::Udp => (rewrite.transport + 6, BPF_F_MARK_MANGLED_0),
+        };
+        self.mend_transport(field, rewrite.address_change(), BPF_F_PSEUDO_HDR | zero)?;
+        if rewrite.changes_ports() {
+            self.mend_transport(field, rewrite.port_change(), zero)?;
+        }
+        let ports = Ports { source: rewrite.to.source_port, destination: rewrite.to.destination_port };
+        // The checksums above make up for these bytes, so the sum over all of them stays.
+        self.write(F::ADDRESSES, &F::addresses(rewrite), 0)?;
+        self.write(rewrite.transport, &ports, 0)?;
+        match rewrite.hops {
+            Some(hops) => self.write(F::HOPS, &hops.after, 0),
+            None => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    fn verdict(&self, action: Action) -> i32 {
+        match action {
+            // With tcx and clsact alike: the next program decides.
+            Action::Pass => TC_ACT_UNSPEC,
+            Action::Drop => TC_ACT_SHOT,
+            // SAFETY: a plain helper call: it notes the interface for the stack.
+            Action::Back => unsafe { bpf_redirect(self.interface(), 0) as i32 },
+            // SAFETY: as above.
+            Action::Redirect(interface) => unsafe { bpf_redirect(interface, 0) as i32 },
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Saying no: RST, ICMP port unreachable, or silence.
+
+use lb_common::net::Protocol;
+use lb_common::port::PortValue;
+use lb_common::reason::Reason;
+
+use crate::family::Family;
+use crate::flow::life::Event;
+use crate::packet::Packet;
+use crate::parse::Segment;
+use crate::verdict::Action;
+use crate::{limit, parse, port, stats};
+
+/// Why a segment is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
+pub enum Refusal {
+    /// Nothing listens there.
+    NoListener = 0,
+    /// Nobody serves the listener.
+    NoBackend = 1,
+    /// The one who served this flow is dead.
+    BackendDead = 2,
+}
+
+impl Refusal {
+    /// The refusal with this number.
+    #[inline(always)]
+    pub const fn numbered(number: i32) -> Option<Self> {
+        match number {
+            0 => Some(Self::NoListener),
+            1 => Some(Self::NoBackend),
+            2 => Some(Self::BackendDead),
+            _ => None,
+        }
+    }
+
+    /// The names of RST, ICMP and silence.
+    #[inline(always)]
+    const fn reasons(self) -> (Reason, Reason, Reason) {
+        match self {
+            Self::NoListener => {
+                (Reason::NoListenerReset, Reason::NoListenerUnreachable, Reason::NoListenerDropped)
+            }
+            Self::NoBackend => {
+                (Reason::NoBackendReset, Reason::NoBackendUnreachable, Reason::NoBackendDropped)
+            }
+            Self::BackendDead => (Reason::BackendDead, Reason::BackendDead, Reason::BackendDead),
+        }
+    }
+}
+
+/// Refuses a segment: with an answer if it may be answered. A RST never is (RFC 9293 section 3.10.7.1), nor
+/// is anything from an address that can't be a sender's (RFC 1122 section 3.2.2).
+///
+/// # Errors
+///
+/// The name of the silence.
+#[inline(always)]
+pub fn refuse<P: Packet, F: Family>(packet: &mut P, refusal: Refusal) -> Result<Action, Reason> {
+    let (reset, unreachable, silence) = refusal.reasons();
+    let port = port::attached(packet.interface()).ok_or(silence)?;
+    let ip = F::read(packet.header(0).ok_or(silence)?);
+    let Some(segment) = &parse::segment(packet, &ip) else { return Err(silence) };
+    let answerable = segment.event != Event::RESET && F::answerable(segment.key.source);
+    if !answerable || !limit::answer() || !write::<P, F>(packet, segment, port) {
+        return Err(silence);
+    }
+    stats::count(match segment.key.protocol {
+        Protocol::Tcp => reset,
+        Protocol::Udp => unreachable,
+    });
+    Ok(Action::Back)
+}
+
+/// Turns a segment into its refusal; false where it can't be.
+#[inline(never)]
+fn write<P: Packet, F: Family>(packet: &mut P, segment: &Segment<F::Address>, port: &PortValue) -> bool {
+    let written = match segment.key.protocol {
+        Protocol::Tcp => F::reset(packet, segment, port),
+        Protocol::Udp => F::unreachable(packet, segment, port),
+    };
+    written.is_some()
+}

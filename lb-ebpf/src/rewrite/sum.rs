@@ -1,0 +1,133 @@
+//! How a segment's checksum stands when XDP sees it, and so how it must be rewritten.
+//!
+//! A sender behind a veth, tap or virtio-net may leave the checksum to its device: the field then holds the
+//! folded pseudo-header sum. One valid full checksum in 65,536 has that value as well, and one unfinished
+//! segment in 65,536 happens to add up. So the flow remembers which kind its sender is, and only a segment
+//! that contradicts it is summed up whole.
+
+use aya_ebpf::helpers::bpf_csum_diff;
+use lb_common::csum::{fold, pseudo_header};
+use lb_common::net::{Address, Protocol};
+use lb_common::port::{GENERIC, PARTIAL_CHECKSUMS, PortValue};
+use lb_common::reason::Reason;
+
+use crate::headers::Aligned;
+use crate::packet::{CHUNK, Hook, Packet};
+use crate::parse::Segment;
+
+/// How a checksum is to be rewritten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sum {
+    /// By the change of addresses and ports.
+    Full,
+    /// By the change of the addresses, uncomplemented: a device completes it.
+    Partial,
+    /// From the folded sum of all bytes of the segment as it came: nobody else will complete it.
+    Whole(u16),
+}
+
+/// Does the field hold the sum of the pseudo-header, at a place where XDP may see such?
+#[inline(always)]
+pub fn looks_partial<P: Packet, A: Address>(segment: &Segment<A>, port: &PortValue) -> bool {
+    P::HOOK == Hook::Xdp && port.flags & PARTIAL_CHECKSUMS != 0 && is_pseudo(segment)
+}
+
+/// Does the field hold the sum of the pseudo-header?
+#[inline(always)]
+pub fn is_pseudo<A: Address>(segment: &Segment<A>) -> bool {
+    let key = &segment.key;
+    let absent = key.protocol == Protocol::Udp && segment.field == 0;
+    !absent
+        && segment.field == pseudo_header(key.source, key.destination, key.protocol.number(), segment.length)
+}
+
+/// Is the checksum of a known flow's segment partial? `habit` is what the flow remembers of its sender.
+#[inline(always)]
+pub fn is_partial<P: Packet, A: Address>(
+    packet: &P,
+    segment: &Segment<A>,
+    port: &PortValue,
+    habit: bool,
+) -> bool {
+    looks_partial::<P, A>(segment, port) && (habit || !adds_up(packet, segment))
+}
+
+/// Is the checksum a valid full one?
+#[inline(always)]
+pub fn adds_up<P: Packet, A: Address>(packet: &P, segment: &Segment<A>) -> bool {
+    let key = &segment.key;
+    let pseudo = pseudo_header(key.source, key.destination, key.protocol.number(), segment.length);
+    let bytes = whole(packet, segment.transport as u32, u32::from(segment.length));
+    bytes != UNREADABLE && fold(u64::from(bytes) + u64::from(pseudo)) == 0xffff
+}
+
+/// How to rewrite the checksum; `leaves` says that the frame is transmitted from here.
+///
+/// # Errors
+///
+/// `Malformed` where the segment is not as long as its header says.
+#[inline(always)]
+pub fn plan<P: Packet, A: Address>(
+    packet: &P,
+    segment: &Segment<A>,
+    port: &PortValue,
+    partial: bool,
+    leaves: bool,
+) -> Result<Sum, Reason> {
+    if P::HOOK != Hook::Xdp || !partial {
+        return Ok(Sum::Full);
+    }
+    if !leaves || port.flags & GENERIC != 0 {
+        return Ok(Sum::Partial);
+    }
+    match whole(packet, segment.transport as u32, u32::from(segment.length)) {
+        UNREADABLE => Err(Reason::Malformed),
+        bytes => Ok(Sum::Whole(fold(u64::from(bytes)))),
+    }
+}
+
+/// Chunks that are summed before the tail: the sum is found for segments of up to 383 bytes.
+const CHUNKS: u32 = 2;
+
+/// More than a folded sum can be.
+const UNREADABLE: u32 = u32::MAX;
+
+/// The folded sum of some bytes, [`UNREADABLE`] where there are not as many.
+#[inline(never)]
+fn whole<P: Packet>(packet: &P, offset: u32, length: u32) -> u32 {
+    const STEP: u32 = CHUNK as u32;
+    let mut buffer = Aligned([0_u8; CHUNK]);
+    let mut sum = 0;
+    let mut done = 0;
+    for _ in 0..CHUNKS {
+        if length - done < STEP {
+            break;
+        }
+        if packet.load(offset + done, &mut buffer.0, STEP).is_err() {
+            return UNREADABLE;
+        }
+        sum = add(&mut buffer, sum);
+        done += STEP;
+    }
+    let rest = length - done;
+    if rest >= STEP {
+        return UNREADABLE;
+    }
+    if rest != 0 {
+        buffer = Aligned([0; CHUNK]);
+        // The same number, in a form whose limits the verifier sees.
+        let rest = ((rest - 1) & (STEP - 1)) + 1;
+        if packet.load(offset + done, &mut buffer.0, rest).is_err() {
+            return UNREADABLE;
+        }
+        sum = add(&mut buffer, sum);
+    }
+    u32::from(fold(u64::from(sum)))
+}
+
+#[inline(always)]
+fn add(buffer: &mut Aligned<[u8; CHUNK]>, sum: u32) -> u32 {
+    let words = (&raw mut *buffer).cast();
+    // SAFETY: reads the buffer, the length of which is given.
+    unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, words, CHUNK as u32, sum).cast_unsigned() as u32 }
+}

@@ -1,0 +1,66 @@
+//! Counters. Each CPU has its own, so nothing is locked and nothing is lost.
+
+use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::macros::btf_map;
+use lb_common::backend::BackendRef;
+use lb_common::map;
+use lb_common::reason::{REASONS as COUNT, Reason};
+use lb_common::stats::{Stats, Traffic};
+
+/// By listener index; read by the agent.
+#[btf_map]
+static LISTENER_STATS: PerCpuArray<Stats, { map::MAX_LISTENERS as usize }> = PerCpuArray::new();
+
+/// By backend id; read by the agent.
+#[btf_map]
+static BACKEND_STATS: PerCpuArray<Stats, { map::MAX_BACKENDS as usize }> = PerCpuArray::new();
+
+/// By [`Reason`]; read by the agent.
+#[btf_map]
+static REASONS: PerCpuArray<u64, { COUNT as usize }> = PerCpuArray::new();
+
+/// Counts a reason.
+#[inline(always)]
+pub fn count(reason: Reason) {
+    if let Some(counter) = REASONS.get_ptr_mut(reason as u32) {
+        // SAFETY: this CPU's own counter, and programs on one CPU do not interrupt each other here: XDP and
+        // tc both run in softirq context.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Counts a packet of `bytes` towards the client (`reply`) or towards the backend.
+#[inline(always)]
+pub fn packet(backend: BackendRef, listener: u32, reply: bool, bytes: u32) {
+    for stats in [BACKEND_STATS.get_ptr_mut(backend.id()), LISTENER_STATS.get_ptr_mut(listener)] {
+        // SAFETY: this CPU's own counters, as in `count`.
+        let Some(stats) = (unsafe { stats.and_then(|stats| stats.as_mut()) }) else { continue };
+        add(if reply { &mut stats.reply } else { &mut stats.forward }, bytes);
+    }
+}
+
+#[inline(always)]
+fn add(traffic: &mut Traffic, bytes: u32) {
+    traffic.packets += 1;
+    traffic.bytes += u64::from(bytes);
+}
+
+/// Counts a new flow.
+#[inline(always)]
+pub fn flow(backend: BackendRef, listener: u32) {
+    for stats in [BACKEND_STATS.get_ptr_mut(backend.id()), LISTENER_STATS.get_ptr_mut(listener)] {
+        // SAFETY: this CPU's own counters, as in `count`.
+        if let Some(stats) = unsafe { stats.and_then(|stats| stats.as_mut()) } {
+            stats.flows += 1;
+        }
+    }
+}
+
+/// Counts a packet that no backend took.
+#[inline(always)]
+pub fn refused(listener: u32) {
+    if let Some(stats) = LISTENER_STATS.get_ptr_mut(listener) {
+        // SAFETY: this CPU's own counters, as in `count`.
+        unsafe { (*stats).refused += 1 };
+    }
+}
