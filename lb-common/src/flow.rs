@@ -173,18 +173,24 @@ impl<A: Address> From<FlowKey<A>> for OverflowKey<A> {
 }
 
 impl<A: Address> FlowEntry<A> {
+    /// The tuple that it rewrites.
+    #[inline(always)]
+    pub fn key(&self) -> FlowKey<A> {
+        let (source_port, destination_port) = self.head.ports();
+        FlowKey {
+            source: self.source,
+            destination: self.destination,
+            source_port,
+            destination_port,
+            protocol: self.head.protocol(),
+        }
+    }
+
     /// The flow of a live entry, for a reader that has made sure it did not change meanwhile.
     #[inline(always)]
     pub fn flow(&self) -> Flow<A> {
-        let (source_port, destination_port) = self.head.ports();
         Flow {
-            key: FlowKey {
-                source: self.source,
-                destination: self.destination,
-                source_port,
-                destination_port,
-                protocol: self.head.protocol(),
-            },
+            key: self.key(),
             kind: self.head.kind(),
             address: self.address,
             source_port: self.source_port,

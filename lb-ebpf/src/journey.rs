@@ -15,29 +15,40 @@ use crate::refuse::{self, Refusal};
 use crate::verdict::Action;
 use crate::{arp, flow, forward, open, parse, port, reply, stats, verdict};
 
-/// Decides about a packet, changes it accordingly, and gives the program's return value.
+/// A program's stages, each a global function over its context: the verifier checks such a function once, by
+/// itself, instead of once for each way in which it is reached.
+#[derive(Clone, Copy)]
+pub struct Stages<C> {
+    /// The fast path: a packet takes its flow.
+    pub follow: extern "C" fn(C) -> i32,
+    /// The slow path: no live flow takes the packet.
+    pub begin: extern "C" fn(C) -> i32,
+    /// The slow path's second half: a packet dials a VIP.
+    pub dial: extern "C" fn(C) -> i32,
+    /// The slow path's end: a packet is refused.
+    pub refuse: extern "C" fn(C, i32) -> i32,
+}
+
+/// Decides about an incoming packet, changes it accordingly, and gives the program's return value.
 ///
-/// Each part is a function of its own, called one after the other rather than one by the other, and reads the
-/// packet anew: the stack of all functions on the way to an instruction is 512 bytes.
+/// The stages are called one after the other rather than one by the other, and each reads the packet anew:
+/// the stack of all functions on the way to an instruction is 512 bytes.
 #[inline(always)]
-pub fn run<P: Packet>(packet: &mut P) -> i32 {
-    let mut code = follow(packet);
-    if P::HOOK == Hook::Egress {
-        return code;
-    }
+pub fn run<C: Copy>(context: C, stages: Stages<C>) -> i32 {
+    let mut code = (stages.follow)(context);
     if code == BEGIN {
-        code = begin(packet);
+        code = (stages.begin)(context);
     }
     if code == DIAL {
-        code = dial(packet);
+        code = (stages.dial)(context);
         if code == BEGUN {
-            return follow(packet);
+            return (stages.follow)(context);
         }
     }
-    match Refusal::numbered(code.wrapping_sub(REFUSE)) {
-        Some(refusal) => refuse(packet, refusal),
-        None => code,
+    if Refusal::numbered(code.wrapping_sub(REFUSE)).is_some() {
+        return (stages.refuse)(context, code.wrapping_sub(REFUSE));
     }
+    code
 }
 
 /// No verdict yet: no live flow takes the packet.
@@ -65,30 +76,31 @@ pub enum Step {
 }
 
 /// The fast path: a packet takes its flow.
-#[inline(never)]
-fn follow<P: Packet>(packet: &mut P) -> i32 {
+#[inline(always)]
+pub fn follow<P: Packet>(packet: &mut P) -> i32 {
     let step = arrive(packet);
     settle(packet, step)
 }
 
 /// The slow path: no live flow takes the packet. It is read anew, which costs less than keeping at hand what
 /// the fast path does not need.
-#[inline(never)]
-fn begin<P: Packet>(packet: &mut P) -> i32 {
+#[inline(always)]
+pub fn begin<P: Packet>(packet: &mut P) -> i32 {
     let step = decide::<P, V4>(packet);
     settle(packet, step)
 }
 
 /// The slow path's second half: a packet dials a VIP.
-#[inline(never)]
-fn dial<P: Packet>(packet: &mut P) -> i32 {
+#[inline(always)]
+pub fn dial<P: Packet>(packet: &mut P) -> i32 {
     let step = open::dial::<P, V4>(packet);
     settle(packet, step)
 }
 
 /// The slow path's end: a packet is refused.
-#[inline(never)]
-fn refuse<P: Packet>(packet: &mut P, refusal: Refusal) -> i32 {
+#[inline(always)]
+pub fn refuse<P: Packet>(packet: &mut P, number: i32) -> i32 {
+    let refusal = Refusal::numbered(number).unwrap_or(Refusal::NoListener);
     let outcome = refuse::refuse::<P, V4>(packet, refusal);
     verdict::settle(packet, outcome)
 }

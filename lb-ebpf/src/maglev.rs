@@ -1,5 +1,6 @@
 //! The choice of a backend (Maglev, NSDI '16).
 
+use aya_ebpf::bindings::BPF_F_INNER_MAP;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps};
 use aya_ebpf::macros::btf_map;
 use lb_common::backend::{BackendRef, BackendValue};
@@ -11,15 +12,16 @@ use lb_common::reason::Reason;
 use crate::backend;
 
 /// By listener index; the agent replaces an inner array whole, so a packet sees the old table or the new one.
+/// `BPF_F_INNER_MAP` (5.10) lets tables differ in size.
 #[btf_map]
 static MAGLEV: ArrayOfMaps<
-    Array<SlotPair, { pairs(map::MAGLEV_SLOTS) as usize }>,
+    Array<SlotPair, { pairs(map::MAGLEV_SLOTS) as usize }, { BPF_F_INNER_MAP as usize }>,
     { map::MAX_LISTENERS as usize },
 > = ArrayOfMaps::new();
 
 /// Slots that are tried before a listener counts as without backend: its table is renewed soon after a
 /// backend stops being active, until then its slots are skipped.
-const PROBES: u32 = 2;
+const PROBES: u32 = 4;
 
 /// The backend for a tuple's hash, and the `attempt`-th alternative to it.
 ///

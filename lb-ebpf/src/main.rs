@@ -8,29 +8,53 @@ fn main() {
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::bindings::xdp_action;
+    use aya_ebpf::bindings::{__sk_buff, xdp_action, xdp_md};
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
-    use lb_ebpf::journey;
+    use lb_ebpf::journey::{self, Stages};
     use lb_ebpf::packet::{AtEgress, AtIngress, TcPacket, XdpPacket};
 
     /// Balances what enters an uplink.
     #[xdp(frags)]
     fn lb_xdp(context: XdpContext) -> u32 {
-        journey::run(&mut XdpPacket::new(&context)).cast_unsigned()
+        let stages =
+            Stages { follow: lb_xdp_follow, begin: lb_xdp_begin, dial: lb_xdp_dial, refuse: lb_xdp_refuse };
+        journey::run(context.ctx, stages).cast_unsigned()
     }
 
     /// Balances what enters an uplink without XDP, or a VM port.
     #[classifier]
     fn lb_tc_ingress(context: TcContext) -> i32 {
-        journey::run(&mut TcPacket::<AtIngress>::new(&context))
+        let stages =
+            Stages { follow: lb_tc_follow, begin: lb_tc_begin, dial: lb_tc_dial, refuse: lb_tc_refuse };
+        journey::run(context.skb.skb, stages)
     }
 
     /// Rewrites answers on their way out to the client.
     #[classifier]
     fn lb_tc_egress(context: TcContext) -> i32 {
-        journey::run(&mut TcPacket::<AtEgress>::new(&context))
+        journey::follow(&mut TcPacket::<AtEgress>::new(context.skb.skb))
     }
+
+    /// A stage of a program, as a global function.
+    macro_rules! stage {
+        ($name:ident: $stage:ident($($argument:ident)?) of $packet:ty, $context:ty) => {
+            #[unsafe(no_mangle)]
+            #[inline(never)]
+            extern "C" fn $name(context: *mut $context $(, $argument: i32)?) -> i32 {
+                journey::$stage(&mut <$packet>::new(context) $(, $argument)?)
+            }
+        };
+    }
+
+    stage!(lb_xdp_follow: follow() of XdpPacket, xdp_md);
+    stage!(lb_xdp_begin: begin() of XdpPacket, xdp_md);
+    stage!(lb_xdp_dial: dial() of XdpPacket, xdp_md);
+    stage!(lb_xdp_refuse: refuse(refusal) of XdpPacket, xdp_md);
+    stage!(lb_tc_follow: follow() of TcPacket<AtIngress>, __sk_buff);
+    stage!(lb_tc_begin: begin() of TcPacket<AtIngress>, __sk_buff);
+    stage!(lb_tc_dial: dial() of TcPacket<AtIngress>, __sk_buff);
+    stage!(lb_tc_refuse: refuse(refusal) of TcPacket<AtIngress>, __sk_buff);
 
     /// Passes everything: native `XDP_TX` into a veth needs a program on its peer.
     #[xdp(frags)]

@@ -75,7 +75,7 @@ enum Opened {
 }
 
 /// Backends that are tried, or ports where the source port may change, before a flow is given up.
-const ATTEMPTS: u32 = 2;
+const ATTEMPTS: u32 = 4;
 
 /// Selects a backend and enters both halves.
 #[inline(always)]
@@ -104,7 +104,7 @@ fn open<P: Packet, F: Family>(
         }
         draft.write(&FlowEntry::new(&flow, Head::default()));
         let entry = draft.copy();
-        match flow::insert(&entry.twin(), clock) {
+        match flow::insert(&entry.twin()) {
             Insertion::Entered => return enter::<F>(draft, packet.interface(), port, clock),
             Insertion::Full => return Opened::Full,
             Insertion::Taken if entry.head.is_masqueraded() => {
@@ -150,7 +150,7 @@ fn plan<F: Family>(
 #[inline(always)]
 fn enter<F: Family>(draft: Slot<F::Address>, interface: u32, port: &PortValue, clock: &Clock) -> Opened {
     let entry = draft.copy();
-    match flow::insert(&entry, clock) {
+    match flow::insert(&entry) {
         Insertion::Entered => {
             if let Some(backend) = backend::serving(entry.backend) {
                 stats::flow(entry.backend, backend.listener);

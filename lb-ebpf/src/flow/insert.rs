@@ -2,8 +2,9 @@
 
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
-use lb_common::flow::{FlowEntry, FlowKey, OverflowKey, WAYS};
+use lb_common::flow::{FlowEntry, OverflowKey, WAYS};
 use lb_common::head::Head;
+use lb_common::net::Ipv4;
 use lb_common::reason::Reason;
 
 use super::table::{Flows, Set, spilled};
@@ -32,11 +33,36 @@ const CLAIMS: u32 = 1;
 #[btf_map]
 static PRICES: PerCpuArray<[u32; WAYS], 1> = PerCpuArray::new();
 
-/// Enters half a flow, whose head has no version: over its own earlier entry, into an empty one, over the cheapest to lose; or, if all
-/// are live, into the overflow map.
+/// Enters half a flow, whose head has no version: over its own earlier entry, into an empty one, over the
+/// cheapest to lose; or, if all are live, into the overflow map.
+#[inline(always)]
+pub fn insert<A: Flows>(flow: &FlowEntry<A>) -> Insertion {
+    match A::insert(flow) {
+        0 => Insertion::Entered,
+        1 => Insertion::Taken,
+        _ => Insertion::Full,
+    }
+}
+
+/// [`insert`] for IPv4, as a function that the verifier checks once, by itself: a global one, which takes a
+/// pointer and returns a number. It gives the code of an [`Insertion`].
+///
+/// # Safety
+///
+/// `flow` is null or points to an entry.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn insert<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
-    let Some(set) = Set::of(&key(flow), clock.config) else { return Insertion::Full };
+pub(super) unsafe extern "C" fn lb_insert_v4(flow: *const FlowEntry<Ipv4>) -> u32 {
+    // SAFETY: promised by the caller, and checked by the verifier.
+    match (unsafe { flow.as_ref() }, Clock::read()) {
+        (Some(flow), Some(clock)) => place(flow, &clock) as u32,
+        _ => Insertion::Full as u32,
+    }
+}
+
+#[inline(always)]
+fn place<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
+    let Some(set) = Set::of(&flow.key(), clock.config) else { return Insertion::Full };
     for _ in 0..CLAIMS {
         let slot = set.slot(cheapest(set, flow, clock));
         let entry = slot.copy();
@@ -108,30 +134,17 @@ fn settle<A: Flows>(set: Set<A>, flow: &FlowEntry<A>) -> Insertion {
 
 #[inline(always)]
 fn overflow<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
-    if let Some(slot) = spilled(&key(flow)) {
+    if let Some(slot) = spilled(&flow.key()) {
         let entry = slot.copy();
         let cost = price_of(&entry, flow, clock);
         if cost == Price::TAKEN {
             return Insertion::Taken;
         }
     }
-    if A::spill(&OverflowKey::from(key(flow)), flow) && set.mark_overflowed() {
+    if A::spill(&OverflowKey::from(flow.key()), flow) && set.mark_overflowed() {
         stats::count(Reason::Overflowed);
         Insertion::Entered
     } else {
         Insertion::Full
-    }
-}
-
-/// The tuple that an entry rewrites.
-#[inline(always)]
-fn key<A: Flows>(entry: &FlowEntry<A>) -> FlowKey<A> {
-    let (source_port, destination_port) = entry.head.ports();
-    FlowKey {
-        source: entry.source,
-        destination: entry.destination,
-        source_port,
-        destination_port,
-        protocol: entry.head.protocol(),
     }
 }

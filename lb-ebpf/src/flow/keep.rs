@@ -2,6 +2,7 @@
 
 use lb_common::flow::FlowEntry;
 use lb_common::head::State;
+use lb_common::net::Ipv4;
 use lb_common::reason::Reason;
 
 use super::life::{Event, looks_at_twin, step};
@@ -15,17 +16,35 @@ use crate::stats;
 pub fn keep<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock) {
     let (state, reply) = (hit.entry.head.state_bits(), hit.entry.head.is_reply());
     if hit.is_due(clock) || looks_at_twin(state, reply, event) {
-        if !keep_both(hit, event, next_hop, clock) {
-            restore(hit, next_hop, clock);
-        }
+        A::keep(&hit.entry, event, next_hop);
     } else {
         hit.enter(step(state, state, reply, event).0);
     }
 }
 
-/// Once a tick, and when the other half matters: not the fast path. False: the other half is gone, and is
-/// still needed.
+/// The part of [`keep`] that looks at both halves, for IPv4: a global function, which the verifier checks
+/// once, by itself. It finds the entry anew, as such a function takes no pointer into the table.
+///
+/// # Safety
+///
+/// `entry` is null or points to an entry.
+#[unsafe(no_mangle)]
 #[inline(never)]
+pub(super) unsafe extern "C" fn lb_keep_v4(entry: *const FlowEntry<Ipv4>, event: u32, next_hop: u32) -> u32 {
+    // SAFETY: promised by the caller, and checked by the verifier.
+    let Some(entry) = (unsafe { entry.as_ref() }) else { return 0 };
+    let Some(clock) = &Clock::read() else { return 0 };
+    let (event, next_hop) = (Event::from_code(event), next_hop as u16);
+    if let Some(hit) = lookup(&entry.key(), clock)
+        && !keep_both(&hit, event, next_hop, clock)
+    {
+        restore(&hit, next_hop, clock);
+    }
+    0
+}
+
+/// Once a tick, and when the other half matters. False: the other half is gone, and is still needed.
+#[inline(always)]
 fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock) -> bool {
     hit.touch(clock.tick);
     let (state, reply) = (hit.entry.head.state_bits(), hit.entry.head.is_reply());
@@ -53,10 +72,10 @@ fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock)
     true
 }
 
-#[inline(never)]
+#[inline(always)]
 fn restore<A: Flows>(hit: &Hit<A>, next_hop: u16, clock: &Clock) {
     let twin = FlowEntry { next_hop, last_seen: clock.tick, ..hit.entry.twin() };
-    if insert(&twin, clock) == Insertion::Entered {
+    if insert(&twin) == Insertion::Entered {
         stats::count(Reason::TwinRestored);
     }
 }

@@ -36,6 +36,18 @@ impl Event {
         }
     }
 
+    /// As a number.
+    #[inline(always)]
+    pub const fn code(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The inverse of [`Event::code`]; of greater numbers only the last bits count.
+    #[inline(always)]
+    pub const fn from_code(code: u32) -> Self {
+        Self(code as u8 & 3)
+    }
+
     /// Of a TCP header.
     #[inline(always)]
     pub fn of_tcp(tcp: &TcpHdr) -> Self {

@@ -9,6 +9,7 @@ use lb_common::hash;
 use lb_common::map;
 use lb_common::net::{Address, Ipv4};
 
+use super::life::Event;
 use super::slot::Slot;
 
 /// Array of buckets; 128 B each, [`map::FLOW_BUCKETS`] unless the agent chose another power of two. Mapped
@@ -37,6 +38,12 @@ pub trait Flows: Address {
     /// Room for a new flow's forward half, this CPU's own.
     fn draft() -> Option<*mut FlowEntry<Self>>;
 
+    /// See [`super::insert`]; gives the code of an [`super::Insertion`].
+    fn insert(flow: &FlowEntry<Self>) -> u32;
+
+    /// See [`super::keep`].
+    fn keep(entry: &FlowEntry<Self>, event: Event, next_hop: u16);
+
     /// The entry of a tuple in the overflow map.
     fn spilled(key: &OverflowKey<Self>) -> Option<*mut FlowEntry<Self>>;
 
@@ -53,6 +60,18 @@ impl Flows for Ipv4 {
     #[inline(always)]
     fn draft() -> Option<*mut FlowEntry<Self>> {
         DRAFT_V4.get_ptr_mut(0)
+    }
+
+    #[inline(always)]
+    fn insert(flow: &FlowEntry<Self>) -> u32 {
+        // SAFETY: a reference is a valid pointer.
+        unsafe { super::insert::lb_insert_v4(flow) }
+    }
+
+    #[inline(always)]
+    fn keep(entry: &FlowEntry<Self>, event: Event, next_hop: u16) {
+        // SAFETY: a reference is a valid pointer.
+        unsafe { super::keep::lb_keep_v4(entry, event.code(), u32::from(next_hop)) };
     }
 
     #[inline(always)]

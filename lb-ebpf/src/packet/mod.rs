@@ -62,6 +62,9 @@ pub trait Packet {
     /// `Truncated` where the packet ends before.
     fn load(&self, offset: u32, buffer: &mut [u8; CHUNK], length: u32) -> Result<(), Reason>;
 
+    /// The folded sum of `length` bytes, more than 16 bits where the packet ends before.
+    fn sum(&self, offset: u32, length: u32) -> u32;
+
     /// Overwrites bytes without a care for checksums.
     ///
     /// # Errors

@@ -13,7 +13,6 @@ use aya_ebpf::helpers::{
     bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail, bpf_skb_load_bytes,
     bpf_skb_pull_data, bpf_skb_store_bytes,
 };
-use aya_ebpf::programs::TcContext;
 use lb_common::csum::Delta;
 use lb_common::net::Protocol;
 use lb_common::reason::Reason;
@@ -21,8 +20,15 @@ use lb_common::reason::Reason;
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
 use crate::family::Family;
 use crate::headers::{Aligned, Header, Ports};
-use crate::rewrite::Rewrite;
+use crate::rewrite::{Rewrite, sum};
 use crate::verdict::Action;
+
+/// [`sum::whole`] of an skb: a global function, which the verifier checks once, by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_sum_tc(skb: *mut __sk_buff, offset: u32, length: u32) -> u32 {
+    sum::whole(&TcPacket::<AtIngress>::new(skb), offset, length)
+}
 
 /// A side of an interface.
 pub trait Side {
@@ -45,21 +51,21 @@ impl Side for AtEgress {
 }
 
 /// See the module.
-pub struct TcPacket<'a, S> {
-    context: &'a TcContext,
+pub struct TcPacket<S> {
+    skb: *mut __sk_buff,
     side: PhantomData<S>,
 }
 
-impl<'a, S: Side> TcPacket<'a, S> {
+impl<S: Side> TcPacket<S> {
     /// The packet of a program's context.
     #[inline(always)]
-    pub const fn new(context: &'a TcContext) -> Self {
-        Self { context, side: PhantomData }
+    pub const fn new(skb: *mut __sk_buff) -> Self {
+        Self { skb, side: PhantomData }
     }
 
     #[inline(always)]
     fn skb(&self) -> *mut __sk_buff {
-        self.context.skb.skb
+        self.skb
     }
 
     /// Where the reachable part begins and ends. Loaded anew each time, for the compiler else leaves out a
@@ -74,6 +80,12 @@ impl<'a, S: Side> TcPacket<'a, S> {
         let data = unsafe { data.read_volatile() };
         // SAFETY: as above.
         (data as usize, unsafe { end.read_volatile() } as usize)
+    }
+
+    #[inline(always)]
+    fn skb_length(&self) -> u32 {
+        // SAFETY: the context is the one that the kernel gave the program, valid while it runs.
+        unsafe { (*self.skb).len }
     }
 
     #[inline(always)]
@@ -100,7 +112,7 @@ const fn written(status: i64) -> Result<(), Reason> {
     if status == 0 { Ok(()) } else { Err(Reason::WriteFailed) }
 }
 
-impl<S: Side> Packet for TcPacket<'_, S> {
+impl<S: Side> Packet for TcPacket<S> {
     const HOOK: Hook = S::HOOK;
 
     #[inline(always)]
@@ -111,12 +123,12 @@ impl<S: Side> Packet for TcPacket<'_, S> {
 
     #[inline(always)]
     fn length(&self) -> u32 {
-        self.context.len()
+        self.skb_length()
     }
 
     #[inline(always)]
     fn bytes(&self, _claimed: u32) -> u32 {
-        self.context.len()
+        self.skb_length()
     }
 
     #[inline(always)]
@@ -153,6 +165,11 @@ impl<S: Side> Packet for TcPacket<'_, S> {
         let status =
             unsafe { bpf_skb_load_bytes(self.skb().cast(), offset, buffer.as_mut_ptr().cast(), length) };
         if status == 0 { Ok(()) } else { Err(Reason::Truncated) }
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: u32, length: u32) -> u32 {
+        lb_sum_tc(self.skb(), offset, length)
     }
 
     #[inline(always)]

@@ -1,8 +1,7 @@
 //! A packet at the XDP hook: its bytes are written in place.
 
-use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
-use aya_ebpf::programs::XdpContext;
 use lb_common::net::Protocol;
 use lb_common::reason::Reason;
 use network_types::tcp::TcpHdr;
@@ -11,18 +10,25 @@ use network_types::udp::UdpHdr;
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
 use crate::family::Family;
 use crate::headers::Header;
-use crate::rewrite::Rewrite;
+use crate::rewrite::{Rewrite, sum};
 use crate::verdict::Action;
 
-/// See the module.
-pub struct XdpPacket<'a> {
-    context: &'a XdpContext,
+/// [`sum::whole`] of a frame: a global function, which the verifier checks once, by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_sum_xdp(context: *mut xdp_md, offset: u32, length: u32) -> u32 {
+    sum::whole(&XdpPacket::new(context), offset, length)
 }
 
-impl<'a> XdpPacket<'a> {
+/// See the module.
+pub struct XdpPacket {
+    context: *mut xdp_md,
+}
+
+impl XdpPacket {
     /// The packet of a program's context.
     #[inline(always)]
-    pub const fn new(context: &'a XdpContext) -> Self {
+    pub const fn new(context: *mut xdp_md) -> Self {
         Self { context }
     }
 
@@ -31,9 +37,9 @@ impl<'a> XdpPacket<'a> {
     #[inline(always)]
     fn pointer<T: Header>(&self, offset: usize) -> Option<*mut T> {
         // SAFETY: the context is the one that the kernel gave the program, valid while it runs.
-        let data = unsafe { &raw const (*self.context.ctx).data };
+        let data = unsafe { &raw const (*self.context).data };
         // SAFETY: as above.
-        let end = unsafe { &raw const (*self.context.ctx).data_end };
+        let end = unsafe { &raw const (*self.context).data_end };
         // SAFETY: as above.
         let start = unsafe { data.read_volatile() } as usize + (offset & MAX_OFFSET);
         // SAFETY: as above.
@@ -50,18 +56,19 @@ impl<'a> XdpPacket<'a> {
     }
 }
 
-impl Packet for XdpPacket<'_> {
+impl Packet for XdpPacket {
     const HOOK: Hook = Hook::Xdp;
 
     #[inline(always)]
     fn interface(&self) -> u32 {
-        self.context.ingress_ifindex() as u32
+        // SAFETY: the context is the one that the kernel gave the program, valid while it runs.
+        unsafe { (*self.context).ingress_ifindex }
     }
 
     #[inline(always)]
     fn length(&self) -> u32 {
         // SAFETY: the context is the one that the kernel gave the program.
-        unsafe { bpf_xdp_get_buff_len(self.context.ctx) as u32 }
+        unsafe { bpf_xdp_get_buff_len(self.context) as u32 }
     }
 
     #[inline(always)]
@@ -88,9 +95,13 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn load(&self, offset: u32, buffer: &mut [u8; CHUNK], length: u32) -> Result<(), Reason> {
         // SAFETY: the kernel checks the packet's end, and `length` is at most that of the buffer.
-        let status =
-            unsafe { bpf_xdp_load_bytes(self.context.ctx, offset, buffer.as_mut_ptr().cast(), length) };
+        let status = unsafe { bpf_xdp_load_bytes(self.context, offset, buffer.as_mut_ptr().cast(), length) };
         if status == 0 { Ok(()) } else { Err(Reason::Truncated) }
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: u32, length: u32) -> u32 {
+        lb_sum_xdp(self.context, offset, length)
     }
 
     #[inline(always)]
@@ -104,7 +115,7 @@ impl Packet for XdpPacket<'_> {
         let delta = length.wrapping_sub(self.length()).cast_signed();
         // SAFETY: the context is the one that the kernel gave the program; packet pointers are taken anew
         // after this.
-        let status = unsafe { bpf_xdp_adjust_tail(self.context.ctx, delta) };
+        let status = unsafe { bpf_xdp_adjust_tail(self.context, delta) };
         if status == 0 { Ok(()) } else { Err(Reason::WriteFailed) }
     }
 
