@@ -158,6 +158,17 @@ impl Packet {
         Self { destination, ..self }
     }
 
+    /// From where it went to where it came from.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self { source: self.destination, destination: self.source, ..self }
+    }
+
+    /// Where it comes from.
+    pub fn source(&self) -> Endpoint {
+        self.source
+    }
+
     /// TCP with these flags.
     #[must_use]
     pub fn tcp(self, flags: u8) -> Self {

@@ -58,6 +58,25 @@ impl Rig {
         });
     }
 
+    /// Enters many halves, and gives the number of those whose bucket had room. One pass over the table.
+    pub fn put_flows(&mut self, flows: impl IntoIterator<Item = Flow<Ipv4>>) -> usize {
+        let config = self.array::<ConfigValue>(map::CONFIG).get(&0, 0).expect("read CONFIG");
+        let mut table = self.array::<Bucket<Ipv4>>(map::FLOWS_V4);
+        let mut buckets: Vec<_> = table.iter().map(|bucket| bucket.expect("read FLOWS_V4")).collect();
+        let mut entered = 0;
+        for flow in flows {
+            let bucket = &mut buckets[bucket_of(&flow.key, &config) as usize];
+            if let Some(free) = bucket.entries.iter_mut().find(|entry| !is_live(entry)) {
+                *free = FlowEntry::new(&flow, free.head);
+                entered += 1;
+            }
+        }
+        for (index, bucket) in (0..).zip(buckets) {
+            table.set(index, bucket, 0).expect("write FLOWS_V4");
+        }
+        entered
+    }
+
     /// Removes half a flow from the table.
     pub fn remove_flow(&mut self, key: &FlowKey<Ipv4>) {
         self.edit_entry(key, |entry| entry.head = entry.head.emptied());
@@ -90,14 +109,18 @@ impl Rig {
 
     fn edit(&mut self, key: &FlowKey<Ipv4>, change: impl FnOnce(&mut Bucket<Ipv4>)) {
         let config = self.array::<ConfigValue>(map::CONFIG).get(&0, 0).expect("read CONFIG");
-        let ports = (key.source_port, key.destination_port);
-        let hash = hash::tuple(&config.flow_secrets, key.source, key.destination, ports, key.protocol);
-        let index = hash & config.bucket_mask;
+        let index = bucket_of(key, &config);
         let mut table = self.array::<Bucket<Ipv4>>(map::FLOWS_V4);
         let mut bucket = table.get(&index, 0).expect("read FLOWS_V4");
         change(&mut bucket);
         table.set(index, bucket, 0).expect("write FLOWS_V4");
     }
+}
+
+fn bucket_of(key: &FlowKey<Ipv4>, config: &ConfigValue) -> u32 {
+    let ports = (key.source_port, key.destination_port);
+    let hash = hash::tuple(&config.flow_secrets, key.source, key.destination, ports, key.protocol);
+    hash & config.bucket_mask
 }
 
 fn is_live(entry: &FlowEntry<Ipv4>) -> bool {

@@ -43,6 +43,18 @@ impl Hook {
         }
     }
 
+    /// Whether the kernel makes a test run of this frame: it has a whole Ethernet header and, in tc, also a
+    /// whole fixed IP header where its EtherType promises one.
+    pub fn runs(self, frame: &[u8]) -> bool {
+        let shortest = match (self, frame.get(12..14)) {
+            (Self::Xdp, _) => 14,
+            (Self::TcIngress | Self::TcEgress, Some([0x08, 0x00])) => 14 + 20,
+            (Self::TcIngress | Self::TcEgress, Some([0x86, 0xdd])) => 14 + 40,
+            (Self::TcIngress | Self::TcEgress, _) => 14 + 1,
+        };
+        frame.len() >= shortest
+    }
+
     /// The return value that says this: `XDP_*` or `TC_ACT_*` of the kernel's `bpf.h` and `pkt_cls.h`.
     pub const fn code(self, verdict: Verdict) -> i32 {
         match (self, verdict) {

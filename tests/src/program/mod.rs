@@ -9,12 +9,14 @@ mod given;
 mod hook;
 mod object;
 mod rig;
+mod shape;
 mod values;
 
 pub use given::{Given, given};
 pub use hook::{Hook, Verdict};
 pub use object::{Programs, Sizes};
 pub use rig::{Outcome, Rig};
+pub use shape::{HASH_OVERHEAD, MapShape, ProgramShape};
 pub use values::{Backend, Listener, Port, backend, listener, uplink, vm_port};
 
 /// The interface at which test runs happen unless they say otherwise: the loopback interface of the network

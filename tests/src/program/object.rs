@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use aya::maps::{Array, MapError};
 use aya::programs::{Program, SchedClassifier, Xdp};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lb_common::map;
 
 use super::Hook;
@@ -44,7 +44,7 @@ impl Programs {
     /// When they can, but the object is missing or broken.
     pub fn load(sizes: Sizes) -> Result<Self, String> {
         Self::permitted()?;
-        let mut loader = EbpfLoader::new();
+        let mut loader = loader();
         loader
             .map_max_entries(map::FLOWS_V4, sizes.buckets)
             .map_max_entries(map::OVERFLOW_V4, sizes.overflow)
@@ -66,7 +66,7 @@ impl Programs {
     /// When they can, but the object is missing or broken.
     pub fn in_default_sizes() -> Result<Self, String> {
         Self::permitted()?;
-        Ok(Self { ebpf: EbpfLoader::new().load(&bytes()).expect("load the object's maps") })
+        Ok(Self { ebpf: loader().load(&bytes()).expect("load the object's maps") })
     }
 
     /// Tries whether the kernel lets this process have a map.
@@ -120,6 +120,13 @@ impl<'a> From<&'a mut Program> for Loaded<'a> {
             _ => panic!("neither an XDP nor a tc program"),
         }
     }
+}
+
+/// Without the verifier's walk through a program that it refuses, which may be gigabytes: its last words do.
+fn loader() -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    loader.verifier_log_level(VerifierLogLevel::STATS);
+    loader
 }
 
 fn bytes() -> Vec<u8> {

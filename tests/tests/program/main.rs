@@ -1,0 +1,17 @@
+//! Ring 2: one program, one packet, through `BPF_PROG_TEST_RUN`, on every hook at which it makes sense.
+
+mod scene;
+
+mod answers;
+mod bridge;
+mod checksums;
+mod golden;
+mod hairpin;
+mod life;
+mod masquerade;
+mod properties;
+mod refused;
+mod router;
+mod sizes;
+mod table;
+mod untouched;
