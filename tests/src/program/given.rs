@@ -52,10 +52,15 @@ fn secret() -> impl FnMut(u64) -> u64 {
     let mut state = 0_u64;
     move |seed| {
         state = state.wrapping_add(seed | 1);
-        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+        mixed(state)
     }
+}
+
+/// SplitMix64's finaliser.
+pub(super) fn mixed(state: u64) -> u64 {
+    let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 impl Given {

@@ -24,6 +24,9 @@ pub struct Rig {
     counted: Counts,
 }
 
+/// `BPF_F_INNER_MAP`: the tables of one outer map differ in size.
+const OF_ANY_SIZE: u32 = 1 << 12;
+
 /// The longest frame that a test run gives back.
 const LONGEST: usize = 16 * 1024;
 
@@ -117,11 +120,10 @@ impl Rig {
     /// Writes a listener and, where it has backends, its table.
     pub fn set_listener(&mut self, listener: &Listener) {
         if !listener.backends.is_empty() {
-            let mut inner = Array::<MapData, SlotPair>::create(pairs(map::MAGLEV_SLOTS), 0)
+            let mut inner = Array::<MapData, SlotPair>::create(pairs(listener.value.slots), OF_ANY_SIZE)
                 .expect("create a Maglev table");
-            let mut ids = listener.backends.iter().copied().cycle();
             for pair in 0..pairs(listener.value.slots) {
-                let slots = SlotPair([ids.next().unwrap_or(0), ids.next().unwrap_or(0)]);
+                let slots = SlotPair([listener.slot(pair * 2), listener.slot(pair * 2 + 1)]);
                 inner.set(pair, slots, 0).expect("write a Maglev table");
             }
             let mut tables: ArrayOfMaps<_, Array<MapData, SlotPair>> =

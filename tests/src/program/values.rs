@@ -6,6 +6,7 @@ use lb_common::net::{Be16, Ipv4, Mac, Protocol};
 use lb_common::port::{self, PortValue};
 use lb_common::vip::DROP_UNSERVED;
 
+use super::given::mixed;
 use crate::packet::Endpoint;
 
 /// A value of PORTS.
@@ -170,12 +171,18 @@ impl Listener {
         self
     }
 
-    /// The backends with these ids take its slots in turn.
+    /// The backends with these ids share its slots, in no order that anybody could follow.
     #[must_use]
     pub fn served_by(mut self, backends: &[u32]) -> Self {
         self.value.slots = if backends.is_empty() { 0 } else { SLOTS };
         self.backends = backends.to_vec();
         self
+    }
+
+    /// Who takes a slot.
+    pub(super) fn slot(&self, slot: u32) -> u32 {
+        let choice = mixed(u64::from(slot) + 1) % self.backends.len() as u64;
+        self.backends[choice as usize]
     }
 
     /// What can't be served is dropped.

@@ -52,7 +52,7 @@ fn a_partial_checksum_that_is_passed_stays_partial() {
 #[test]
 fn a_partial_checksum_that_leaves_is_completed() {
     stick().port(uplink(NODE_MAC).partial_checksums()).at(Hook::Xdp, |rig| {
-        for size in [0, 1, 2, 62, 63, 74, 75, 107, 108, 109, 127, 128, 129] {
+        for size in [0, 1, 2, 62, 63, 74, 75, 107, 108, 109, 127, 128, 129, 500, 1447, 1448, 8948] {
             let payload: Vec<u8> = (0..size).map(|index: usize| (index * 31 + size) as u8).collect();
             let sent = data(&payload);
             rig.when(&sent.clone().partial()).then(Back, &returned(sent.clone()));

@@ -13,5 +13,6 @@ mod properties;
 mod refused;
 mod router;
 mod sizes;
+mod snapshot;
 mod table;
 mod untouched;

@@ -173,7 +173,7 @@ fn on_a_conflict_another_backend_is_taken() {
                 conflicts += 1;
             }
         }
-        // A few alternatives are tried, each of which hits the same backend's slots half of the time.
+        // A few alternatives are tried, each of which is the same backend again half of the time.
         assert!(conflicts <= 12, "{conflicts} of 64 found no other backend");
     });
 }
