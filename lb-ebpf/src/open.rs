@@ -1,13 +1,10 @@
 //! A packet to a VIP that belongs to no flow yet.
 
-use aya_ebpf::helpers::bpf_get_prandom_u32;
 use lb_common::backend::{BackendRef, BackendValue, MASQUERADE, REPLY_AT_EGRESS};
 use lb_common::flow::{Flow, FlowEntry};
 use lb_common::hash;
 use lb_common::head::{Head, Kind, State};
 use lb_common::listener::ListenerValue;
-use lb_common::maglev::slot;
-use lb_common::net::Be16;
 use lb_common::port::{PortValue, UPLINK};
 use lb_common::reason::Reason;
 use lb_common::vip::DROP_UNSERVED;
@@ -74,8 +71,9 @@ enum Opened {
     Inconsistent,
 }
 
-/// Backends that are tried, or ports where the source port may change, before a flow is given up.
-const ATTEMPTS: u32 = 4;
+/// Backends that are tried before a flow is given up. Where the source port may change, the same one is tried
+/// again: another CPU was quicker to take a port that was free.
+const ATTEMPTS: u32 = 3;
 
 /// Selects a backend and enters both halves.
 #[inline(always)]
@@ -89,7 +87,6 @@ fn open<P: Packet, F: Family>(
     let key = &segment.key;
     let ports = (key.source_port, key.destination_port);
     let hash = hash::tuple(&clock.config.maglev_secrets, key.source, key.destination, ports, key.protocol);
-    let mut source_port = key.source_port;
     let mut alternative = 0;
     let mut failure = Opened::Conflict;
     let Some(draft) = flow::draft() else { return Opened::Inconsistent };
@@ -98,19 +95,19 @@ fn open<P: Packet, F: Family>(
         let Some((id, backend)) = selected else { return Opened::NoBackend };
         let mut flow = plan::<F>(segment, id, backend, packet.interface(), clock);
         flow.kind.partial = sum::looks_partial::<P, F::Address>(segment, port);
-        flow.source_port = source_port;
         if !flow.kind.at_egress {
             flow.next_hop = forward::learn(packet);
         }
         draft.write(&FlowEntry::new(&flow, Head::default()));
+        if flow.kind.masquerade {
+            let Some(source_port) = flow::source_port::free::<F::Address>() else { return Opened::NoPort };
+            draft.write(&FlowEntry { source_port, ..draft.copy() });
+        }
         let entry = draft.copy();
         match flow::insert(&entry.twin()) {
             Insertion::Entered => return enter::<F>(draft, packet.interface(), port, clock),
             Insertion::Full => return Opened::Full,
-            Insertion::Taken if entry.head.is_masqueraded() => {
-                source_port = random_port();
-                failure = Opened::NoPort;
-            }
+            Insertion::Taken if entry.head.is_masqueraded() => failure = Opened::NoPort,
             Insertion::Taken => alternative += 1,
         }
     }
@@ -168,13 +165,4 @@ fn enter<F: Family>(draft: Slot<F::Address>, interface: u32, port: &PortValue, c
         }
         Insertion::Full => Opened::Full,
     }
-}
-
-/// A port that no service is on.
-#[inline(always)]
-fn random_port() -> Be16 {
-    const FIRST: u16 = 1024;
-    // SAFETY: a plain helper call without arguments.
-    let random = unsafe { bpf_get_prandom_u32() };
-    Be16::new(FIRST + slot(random, 0x1_0000 - u32::from(FIRST)) as u16)
 }

@@ -16,14 +16,18 @@ use crate::stats;
 pub fn keep<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock) {
     let (state, reply) = (hit.entry.head.state_bits(), hit.entry.head.is_reply());
     if hit.is_due(clock) || looks_at_twin(state, reply, event) {
-        A::keep(&hit.entry, event, next_hop);
+        // One after the other, not one by the other: together they need more stack than there is.
+        if !A::keep(&hit.entry, event, next_hop) {
+            A::restore(&hit.entry, next_hop);
+        }
     } else {
         hit.enter(step(state, state, reply, event).0);
     }
 }
 
 /// The part of [`keep`] that looks at both halves, for IPv4: a global function, which the verifier checks
-/// once, by itself. It finds the entry anew, as such a function takes no pointer into the table.
+/// once, by itself. It finds the entry anew, as such a function takes no pointer into the table. 0: the other
+/// half is gone, and is still needed.
 ///
 /// # Safety
 ///
@@ -32,13 +36,23 @@ pub fn keep<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock) 
 #[inline(never)]
 pub(super) unsafe extern "C" fn lb_keep_v4(entry: *const FlowEntry<Ipv4>, event: u32, next_hop: u32) -> u32 {
     // SAFETY: promised by the caller, and checked by the verifier.
-    let Some(entry) = (unsafe { entry.as_ref() }) else { return 0 };
-    let Some(clock) = &Clock::read() else { return 0 };
-    let (event, next_hop) = (Event::from_code(event), next_hop as u16);
-    if let Some(hit) = lookup(&entry.key(), clock)
-        && !keep_both(&hit, event, next_hop, clock)
-    {
-        restore(&hit, next_hop, clock);
+    let Some(entry) = (unsafe { entry.as_ref() }) else { return 1 };
+    let Some(clock) = &Clock::read() else { return 1 };
+    let Some(hit) = lookup(&entry.key(), clock) else { return 1 };
+    u32::from(keep_both(&hit, Event::from_code(event), next_hop as u16, clock))
+}
+
+/// Enters the other half of an IPv4 flow again: a global function, too. Gives 0.
+///
+/// # Safety
+///
+/// `entry` is null or points to an entry.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) unsafe extern "C" fn lb_restore_v4(entry: *const FlowEntry<Ipv4>, next_hop: u32) -> u32 {
+    // SAFETY: promised by the caller, and checked by the verifier.
+    if let (Some(entry), Some(clock)) = (unsafe { entry.as_ref() }, Clock::read()) {
+        restore(entry, next_hop as u16, &clock);
     }
     0
 }
@@ -73,8 +87,8 @@ fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock)
 }
 
 #[inline(always)]
-fn restore<A: Flows>(hit: &Hit<A>, next_hop: u16, clock: &Clock) {
-    let twin = FlowEntry { next_hop, last_seen: clock.tick, ..hit.entry.twin() };
+fn restore<A: Flows>(entry: &FlowEntry<A>, next_hop: u16, clock: &Clock) {
+    let twin = FlowEntry { next_hop, last_seen: clock.tick, ..entry.twin() };
     if insert(&twin) == Insertion::Entered {
         stats::count(Reason::TwinRestored);
     }

@@ -4,6 +4,7 @@ mod insert;
 mod keep;
 pub mod life;
 pub mod slot;
+pub mod source_port;
 mod table;
 mod victim;
 
@@ -42,6 +43,18 @@ pub fn lookup<A: Flows>(key: &FlowKey<A>, clock: &Clock) -> Option<Hit<A>> {
         return Some(hit);
     }
     if set.overflowed() { hit(table::spilled(key)?, key, wanted) } else { None }
+}
+
+/// Does any packet with this tuple take a flow?
+#[inline(always)]
+pub fn exists<A: Flows>(key: &FlowKey<A>, clock: &Clock) -> bool {
+    let Some(set) = Set::of(key, clock.config) else { return false };
+    let wanted = Head::wanted((key.source_port, key.destination_port), key.protocol);
+    let mut absent = u64::MAX;
+    for way in 0..WAYS {
+        absent &= ones_unless_zero(set.slot(way).difference(key, wanted));
+    }
+    absent == 0 || set.overflowed() && table::spilled(key).is_some()
 }
 
 /// All ones, or zero for zero. In assembly, for the compiler makes a branch of whatever it knows to be a

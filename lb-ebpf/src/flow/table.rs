@@ -41,8 +41,14 @@ pub trait Flows: Address {
     /// See [`super::insert`]; gives the code of an [`super::Insertion`].
     fn insert(flow: &FlowEntry<Self>) -> u32;
 
-    /// See [`super::keep`].
-    fn keep(entry: &FlowEntry<Self>, event: Event, next_hop: u16);
+    /// See [`super::keep`]. False: the other half is gone, and is still needed.
+    fn keep(entry: &FlowEntry<Self>, event: Event, next_hop: u16) -> bool;
+
+    /// Enters the other half of a flow again.
+    fn restore(entry: &FlowEntry<Self>, next_hop: u16);
+
+    /// See [`super::source_port::free`]: raw, 0 for none.
+    fn free_port() -> u32;
 
     /// The entry of a tuple in the overflow map.
     fn spilled(key: &OverflowKey<Self>) -> Option<*mut FlowEntry<Self>>;
@@ -69,9 +75,20 @@ impl Flows for Ipv4 {
     }
 
     #[inline(always)]
-    fn keep(entry: &FlowEntry<Self>, event: Event, next_hop: u16) {
+    fn keep(entry: &FlowEntry<Self>, event: Event, next_hop: u16) -> bool {
         // SAFETY: a reference is a valid pointer.
-        unsafe { super::keep::lb_keep_v4(entry, event.code(), u32::from(next_hop)) };
+        unsafe { super::keep::lb_keep_v4(entry, event.code(), u32::from(next_hop)) != 0 }
+    }
+
+    #[inline(always)]
+    fn restore(entry: &FlowEntry<Self>, next_hop: u16) {
+        // SAFETY: a reference is a valid pointer.
+        unsafe { super::keep::lb_restore_v4(entry, u32::from(next_hop)) };
+    }
+
+    #[inline(always)]
+    fn free_port() -> u32 {
+        super::source_port::lb_free_port_v4()
     }
 
     #[inline(always)]

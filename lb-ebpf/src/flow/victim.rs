@@ -41,7 +41,7 @@ impl Price {
     }
 }
 
-/// The price of `entry` for `flow`; `alive` says whether the backend of the entry serves its generation.
+/// The price of `entry` for `flow`, whose other half may stand in the same bucket and stays; `alive` says whether the backend of the entry serves its generation.
 #[inline(always)]
 pub(super) fn price<A: Address>(
     entry: &FlowEntry<A>,
@@ -61,6 +61,12 @@ pub(super) fn price<A: Address>(
     {
         let own = out || !alive || state == State::Closing || entry.same_flow(flow);
         return if own { Price::OWN } else { Price::TAKEN };
+    }
+    let twin = flow.rewritten().reversed();
+    if entry.head.matches(Head::wanted((twin.source_port, twin.destination_port), twin.protocol))
+        && entry.is_between(twin.source, twin.destination)
+    {
+        return Price::LIVE;
     }
     match state {
         State::Busy => Price::LIVE,
@@ -123,6 +129,12 @@ mod tests {
         for state in [State::Established, State::Finished, State::Closing, State::Busy] {
             assert!(!cost(&flow(2, 1, state, 0), true).affordable(), "{state:?}");
         }
+    }
+
+    #[test]
+    fn the_other_half_of_the_new_flow_stays() {
+        let twin = flow(1, 1, State::Opening, 0).twin();
+        assert!(!cost(&twin, true).affordable());
     }
 
     #[test]
