@@ -27,7 +27,8 @@ fn check<S: Strategy>(
     let cases = env::var("LB_CASES").map_or(CASES, |cases| cases.parse().expect("LB_CASES is a number"));
     given.at_each(hooks, |rig| {
         let rig = RefCell::new(rig);
-        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        let config =
+            Config { cases, max_global_rejects: cases, failure_persistence: None, ..Config::default() };
         let result = TestRunner::new(config).run(strategy, |value| property(&mut rig.borrow_mut(), value));
         result.unwrap_or_else(|error| panic!("{error}"));
     });

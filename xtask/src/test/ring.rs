@@ -1,5 +1,6 @@
 //! The rings of tests, and their counts.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -144,8 +145,8 @@ fn counted(command: &mut Command, ring: Ring) -> Result<Counts> {
     Ok(counts)
 }
 
-/// `NAME: REASON`, one for each test that skipped itself.
-fn skipped(path: &Path) -> Result<Vec<String>> {
+/// `NAME: REASON`, one for each test that skipped itself; a test with several parts may say it for each.
+fn skipped(path: &Path) -> Result<BTreeSet<String>> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     Ok(text.lines().map(str::to_owned).collect())
 }
