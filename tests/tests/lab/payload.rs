@@ -13,7 +13,7 @@ everywhere!(
     files_of_100_megabytes_arrive_whole,
     payloads_of_every_size_come_back_unchanged,
     no_checksum_is_wrong_whatever_is_offloaded,
-    a_host_that_drops_invalid_packets_drops_none,
+    a_hardened_host_drops_nothing_as_invalid,
 );
 
 /// Bytes in 100 MB.
@@ -68,7 +68,7 @@ fn no_checksum_is_wrong_whatever_is_offloaded(fixture: &mut Fixture) {
     }
 }
 
-fn a_host_that_drops_invalid_packets_drops_none(fixture: &mut Fixture) {
+fn a_hardened_host_drops_nothing_as_invalid(fixture: &mut Fixture) {
     let node = fixture.lab.node();
     host::harden(node).unwrap();
     exchange_all_sizes(fixture);
