@@ -1,6 +1,6 @@
 //! The way out.
 
-use lb_common::backend::{BackendValue, ROUTED};
+use lb_common::backend::{BackendValue, REPLY_AT_EGRESS, ROUTED};
 use lb_common::flow::{FlowEntry, FlowKey};
 use lb_common::net::Mac;
 use lb_common::port::PortValue;
@@ -42,7 +42,7 @@ pub fn forward<P: Packet, F: Family>(
 ) -> Result<Action, Reason> {
     let exit = to_backend(backend, port, packet.interface())?;
     let routed = backend.flags & ROUTED != 0;
-    if exit == Exit::Stack && (backend.ifindex != 0 || backend.bridge != 0) {
+    if backend.mac.is_unset() && (backend.ifindex != 0 || backend.bridge != 0) {
         stats::count(Reason::NeighbourUnknown);
     }
     send::<P, F>(packet, segment, entry, partial, exit, routed, port)
@@ -82,7 +82,8 @@ fn to_backend(backend: &BackendValue, port: &PortValue, interface: u32) -> Resul
     if backend.bridge != 0 && backend.bridge == port.bridge {
         return Ok(Exit::Bridge(Aligned(backend.mac)));
     }
-    if backend.ifindex == 0 {
+    // Answers that pass the stack must find that it has seen the question: it drops them as invalid otherwise.
+    if backend.ifindex == 0 || backend.flags & REPLY_AT_EGRESS != 0 {
         return Ok(Exit::Stack);
     }
     let out = port::known(backend.ifindex).ok_or(Reason::Inconsistent)?;
@@ -166,6 +167,15 @@ mod tests {
         assert_eq!(exit(0, 0, BACKEND), Exit::Stack);
         assert_eq!(exit(0, 8, BACKEND), Exit::Stack, "another bridge");
         assert_eq!(exit(4, 9, Mac::default()), Exit::Stack, "no neighbour");
+    }
+
+    #[test]
+    fn a_question_whose_answer_passes_the_stack_passes_it_too() {
+        let flags = REPLY_AT_EGRESS | ROUTED;
+        let backend = |ifindex| BackendValue { ifindex, flags, mac: BACKEND, ..BackendValue::default() };
+        let port = PortValue { mac: PORT, ..PortValue::default() };
+        assert_eq!(to_backend(&backend(4), &port, HERE).unwrap(), Exit::Stack);
+        assert_eq!(to_backend(&backend(HERE), &port, HERE).unwrap(), wire(Action::Back, BACKEND, PORT));
     }
 
     #[test]

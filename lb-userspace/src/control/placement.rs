@@ -119,15 +119,14 @@ impl View<'_> {
 
     fn routed(&self, mac: Mac, port: &AttachedPort) -> Placed {
         let masquerade = self.masquerades_always();
-        let by_xdp = port.hook.is_xdp();
         let placement = Placement {
             mac: Some(mac),
-            // tc leaves the way to the stack, which forwards and lowers the TTL itself.
-            ifindex: if by_xdp { port.ifindex } else { 0 },
+            // Also where tc leaves the way to the stack: a client behind this very interface gets no direct answer.
+            ifindex: port.ifindex,
             bridge: 0,
             masquerade,
-            reply_at_egress: !by_xdp && !masquerade,
-            routed: by_xdp,
+            reply_at_egress: !port.hook.is_xdp() && !masquerade,
+            routed: true,
         };
         Placed { placement, is_local: false, reason: format!("routed through {}", port.name) }
     }
@@ -273,7 +272,7 @@ mod tests {
         let mut topology = sample::vm_host();
         reach(&mut topology, BACKEND, IN0, None, station(11));
         let by_xdp = Placement { mac: Some(station(11)), ifindex: IN0, routed: true, ..Placement::default() };
-        let by_tc = Placement { mac: Some(station(11)), reply_at_egress: true, ..Placement::default() };
+        let by_tc = Placement { reply_at_egress: true, ..by_xdp };
         for (hook, expected) in [(Hook::Xdp, by_xdp), (Hook::XdpGeneric, by_xdp), (Hook::Tc, by_tc)] {
             let placed = place(BACKEND, None, Auto, &topology, &ports(hook));
             assert_eq!((placed.placement, placed.reason.as_str()), (expected, "routed through in0"));

@@ -13,6 +13,7 @@ use lb_tests::lab::server::http::Http;
 use lb_tests::lab::server::{dns, echo, iperf};
 use lb_tests::lab::topology::{Hook, Topology};
 use lb_tests::lab::{Lab, SHOP, Spec, Vm, wait};
+use serde_json::Value;
 
 /// How many VMs a shared lab has.
 pub(crate) const VMS: u8 = 3;
@@ -49,6 +50,10 @@ impl Fixture {
         let listeners = ["web:80:8080/tcp", "dns:53/udp", "streams:5201/tcp", "echo:7/tcp", "echo-udp:7/udp"];
         let arguments: Vec<&str> = listeners.iter().flat_map(|listener| ["--listener", listener]).collect();
         let vip = lab.create_lb("front", &arguments).unwrap();
+        // Until its neighbour is resolved, a VM is masqueraded to, wherever it is.
+        let mode = if spec.topology == Topology::Stick { "Masquerade" } else { "Preserve" };
+        wait::until("the agent has found all VMs", SOON, || modes(&lab).iter().all(|each| each == mode))
+            .unwrap();
         Self { agent, http, _echo: echoes, _processes: processes, vip, lab }
     }
 
@@ -101,6 +106,14 @@ impl Fixture {
     pub(crate) fn delete_lb(&self, name: &str) {
         self.lab.installation.lb(&["delete", name, "--namespace", SHOP]).unwrap();
     }
+}
+
+/// How packets reach the backends of `front`.
+fn modes(lab: &Lab) -> Vec<String> {
+    let report = lab.installation.json(&["backend", "list", "front", "--namespace", SHOP]).unwrap();
+    let listeners = report.pointer("/loadBalancers/0/listeners").and_then(Value::as_array).unwrap();
+    let backends = listeners.iter().flat_map(|listener| listener["backends"].as_array().unwrap());
+    backends.map(|backend| backend["mode"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// Starts a VM's nginx.
