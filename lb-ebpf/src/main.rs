@@ -7,6 +7,7 @@ fn main() {
 }
 
 #[cfg(target_arch = "bpf")]
+#[expect(clippy::needless_pass_by_value, reason = "the macros hand the context over by value")]
 mod programs {
     use aya_ebpf::bindings::{__sk_buff, xdp_action, xdp_md};
     use aya_ebpf::macros::{classifier, xdp};

@@ -22,8 +22,13 @@ pub(super) const FLAGS: &str = "-Clinker=bpf-linker -Clink-arg=--btf -Ctarget-cp
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
 
-const PACKAGES: [Package; 2] =
-    [Package::file(DEBIAN_RUSTC, "rustc-web"), Package::file(DEBIAN_CORE, "libstd-rust-web-dev-bpf")];
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
+
+const PACKAGES: [Package; 3] = [
+    Package::file(DEBIAN_RUSTC, "rustc-web"),
+    Package::file(DEBIAN_CORE, "libstd-rust-web-dev-bpf"),
+    Package::file(DEBIAN_CLIPPY, "rust-web-clippy"),
+];
 
 /// Chooses one where both are there: `debian` or `nightly`.
 const CHOICE: &str = "LB_BPF_COMPILER";
@@ -68,7 +73,8 @@ impl Compiler {
     pub(super) fn cargo(&self, verb: &str) -> Command {
         match self.kind {
             Kind::Debian => {
-                let mut command = Command::new("cargo");
+                // Clippy must be the compiler's own, not that of the cargo that runs this program.
+                let mut command = Command::new(if verb == "clippy" { DEBIAN_CLIPPY } else { "cargo" });
                 // Debian's release compiler knows the eBPF target's unstable features, it only asks for this.
                 command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1").arg(verb);
                 command
@@ -85,17 +91,19 @@ impl Compiler {
         }
     }
 
-    /// Debian packages no clippy for it.
+    /// Does it bring clippy?
     pub(super) fn has_clippy(&self) -> bool {
-        self.kind == Kind::Nightly
-            && Command::new("rustup")
+        match self.kind {
+            Kind::Debian => Path::new(DEBIAN_CLIPPY).exists(),
+            Kind::Nightly => Command::new("rustup")
                 .args(["run", "nightly", "cargo-clippy", "-V"])
                 .output()
-                .is_ok_and(|output| output.status.success())
+                .is_ok_and(|output| output.status.success()),
+        }
     }
 
     fn debian() -> Option<Result<Self>> {
-        if !Path::new(DEBIAN_RUSTC).exists() || !Path::new(DEBIAN_CORE).exists() {
+        if ![DEBIAN_RUSTC, DEBIAN_CORE, DEBIAN_CLIPPY].iter().all(|file| Path::new(file).exists()) {
             return None;
         }
         Some(Self::described(Kind::Debian, Command::new(DEBIAN_RUSTC).arg("-vV")))
@@ -104,7 +112,9 @@ impl Compiler {
     fn debian_or_install() -> Result<Self> {
         packages::install(&PACKAGES)
             .map_err(|error| error.context(format!("or use rustup instead:\n{}", nightly_remedy())))?;
-        Self::debian().unwrap_or_else(|| bail!("rustc-web is installed, but {DEBIAN_CORE} is missing"))
+        Self::debian().unwrap_or_else(|| {
+            bail!("rustc-web is installed, but {DEBIAN_CORE} or {DEBIAN_CLIPPY} is missing")
+        })
     }
 
     fn nightly() -> Option<Result<Self>> {
