@@ -9,7 +9,7 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::registry;
+use super::registry::{self, LabId};
 
 /// The writing end of the pipe to the watching thread; all that a signal's handler may touch.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
@@ -59,16 +59,19 @@ fn wait(mut reader: PipeReader) {
     }
     eprintln!("\ninterrupted: removing the lab");
     // Twice: the other threads go on meanwhile, and may start one more process.
-    let removed = registry::remove_own().and_then(|()| registry::remove_own());
-    if let Err(error) = removed {
-        eprintln!("{error:#}; `cargo xtask lab down` tries again");
-    }
+    remove_own(2);
     // SAFETY: ends the process at once, without the destructors of labs that are gone.
     unsafe { libc::_exit(INTERRUPTED) };
 }
 
 extern "C" fn at_exit() {
-    if let Err(error) = registry::remove_own() {
+    remove_own(1);
+}
+
+fn remove_own(rounds: usize) {
+    let removed =
+        registry::own().and_then(|own| (0..rounds).try_for_each(|_| own.iter().try_for_each(LabId::remove)));
+    if let Err(error) = removed {
         eprintln!("{error:#}; `cargo xtask lab down` tries again");
     }
 }

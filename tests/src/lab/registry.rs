@@ -4,6 +4,7 @@
 //! pins below `/sys/fs/bpf/lb-ID…`. So a lab can be removed by its id alone.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -117,12 +118,17 @@ impl LabId {
                 },
             )?;
         }
+        // The lab's owner and the thread that watches for interrupts may both be at it: what is gone is gone.
         for namespace in &namespaces {
-            namespace::ip(&["netns", "delete", namespace.name()])?;
+            let deleted = namespace::ip(&["netns", "delete", namespace.name()]);
+            deleted.or_else(|error| if namespace.path().exists() { Err(error) } else { Ok(()) })?;
         }
         for directory in [self.pins(), self.peer_pins(), self.directory()] {
-            if directory.exists() {
-                fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))?;
+            match fs::remove_dir_all(&directory) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("remove {}", directory.display()));
+                }
+                Ok(()) | Err(_) => {}
             }
         }
         // The last lab takes the directory along; with others there it stays.
@@ -165,18 +171,13 @@ pub fn sweep() -> Result<()> {
     Ok(())
 }
 
-/// Removes the labs of this process.
+/// The labs of this process.
 ///
 /// # Errors
-/// When one can't be removed.
-pub fn remove_own() -> Result<()> {
+/// When they can't be listed.
+pub fn own() -> Result<Vec<LabId>> {
     let own = this_process()?;
-    for id in LabId::all()? {
-        if id.owner() == own {
-            id.remove()?;
-        }
-    }
-    Ok(())
+    Ok(LabId::all()?.into_iter().filter(|id| id.owner() == own).collect())
 }
 
 /// Systemd does this at boot, but containers and small systems may lack it. The mount stays.

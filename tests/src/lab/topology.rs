@@ -154,6 +154,8 @@ impl Wiring {
         let vm = Namespace::create(format!("{prefix}{name}"))?;
         let host = self.switch.as_ref().unwrap_or(&self.node);
         cable((&vm, "eth0"), (host, &name))?;
+        // A VM that changes its address keeps the new one when the old one goes.
+        vm.sysctl("ipv4/conf/all/promote_secondaries", "1")?;
         vm.ip(&["link", "set", "eth0", "address", &vm_mac(number)])?;
         vm.ip(&["address", "add", &format!("{}/24", topology.vm(number)), "dev", "eth0"])?;
         host.ip(&["link", "set", &name, "master", "br0"])?;

@@ -19,7 +19,7 @@ use serde_json::Value;
 pub(crate) const VMS: u8 = 3;
 
 /// How long a change of facts or objects may take to show in the datapath, on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A lab at work. Fields are dropped in order: processes before the lab that they run in.
 pub(crate) struct Fixture {
@@ -77,9 +77,11 @@ impl Fixture {
         /// The chance that one of three VMs answers none of so many is 10^-10.
         const ENOUGH: u32 = 60;
         let server = SocketAddr::from((vip, 80));
+        /// A request to an address that nobody has any more is given up soon.
+        const PATIENCE: Duration = Duration::from_millis(500);
         let mut last = Tally::default();
         let settled = wait::until("these VMs answer, and no other", SOON, || {
-            last = http::ask_often(self.lab.client(), server, ENOUGH).unwrap();
+            last = http::ask_patiently(self.lab.client(), server, ENOUGH, PATIENCE).unwrap();
             last.failures.is_empty() && last.answers.keys().eq(vms)
         });
         settled.unwrap_or_else(|error| panic!("{error}: expected {vms:?}, seen {last:?}"));
