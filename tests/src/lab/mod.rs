@@ -59,12 +59,14 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// What the agent is told about it: in namespace [`SHOP`], labelled `app: web`.
+    /// What the agent is told about it: in namespace [`SHOP`], labelled `app: web`, and `vm` with its name.
     pub fn fact(&self) -> Fact {
         Fact {
             namespace: SHOP.to_owned(),
             name: self.name.clone(),
-            labels: [("app".to_owned(), "web".to_owned())].into(),
+            labels: [("app", "web"), ("vm", &self.name)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
             running: true,
             mac: self.mac.clone(),
             address: self.address,

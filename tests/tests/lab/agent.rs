@@ -25,7 +25,7 @@ fn a_killed_agent_leaves_connections_counters_and_maps_alone(fixture: &mut Fixtu
     let mut connections = open_many(fixture.lab.client(), fixture.at(echo::PORT), CONNECTIONS).unwrap();
     echo_on_all(&mut connections);
     let maps = pins::snapshot(&fixture.lab.installation.pins).unwrap();
-    let counted = packets(fixture);
+    let counted = packets(fixture, "front");
     fixture.agent.take().unwrap().kill().unwrap();
     echo_on_all(&mut connections);
     assert_eq!(fixture.ask(30).len(), 3, "new connections without an agent");
@@ -34,7 +34,7 @@ fn a_killed_agent_leaves_connections_counters_and_maps_alone(fixture: &mut Fixtu
     echo_on_all(&mut connections);
     assert_eq!(fixture.ask(30).len(), 3, "new connections after the restart");
     assert_same(&maps, &pins::snapshot(&fixture.lab.installation.pins).unwrap());
-    let counted_again = packets(fixture);
+    let counted_again = packets(fixture, "front");
     // A thousand echoes are two thousand packets of data at least, twice.
     assert!(counted_again >= counted + 4000, "{counted} packets, then {counted_again}");
 }
@@ -51,9 +51,9 @@ fn assert_same(one: &pins::Snapshot, other: &pins::Snapshot) {
     }
 }
 
-/// The packets that the agent counts for the backends of `front`, both ways.
-fn packets(fixture: &Fixture) -> u64 {
-    let report = fixture.lab.installation.json(&["backend", "list", "front", "--namespace", SHOP]).unwrap();
+/// The packets that the agent counts for the backends of a load balancer, both ways.
+fn packets(fixture: &Fixture, name: &str) -> u64 {
+    let report = fixture.lab.installation.json(&["backend", "list", name, "--namespace", SHOP]).unwrap();
     let listeners = report.pointer("/loadBalancers/0/listeners").and_then(Value::as_array).unwrap();
     let backends = listeners.iter().flat_map(|listener| listener["backends"].as_array().unwrap());
     let counters = backends.map(|backend| &backend["counters"]);
@@ -65,23 +65,25 @@ fn packets(fixture: &Fixture) -> u64 {
 fn a_stream_goes_on_while_the_agent_is_killed_and_restarted(fixture: &mut Fixture) {
     let log = fixture.lab.installation.directory.join("iperf3-client.log");
     drop(std::fs::remove_file(&log));
-    let vip = fixture.vip.to_string();
+    // iperf3 opens two connections, which have to reach the same server.
+    let vip = fixture.lab.create_lb("stream", &["--listener", "5201/tcp", "--selector", "vm=vm1"]).unwrap();
+    let vip = vip.to_string();
     let mut command = fixture.lab.client().command("iperf3");
     // Slow enough to leave the processors to other tests; still thousands of packets a second.
-    command.args(["-c", &vip, "-t", "5", "-b", "50M", "--json"]);
-    let before = packets(fixture);
+    command.args(["-c", &vip, "-t", "12", "-b", "50M", "--json"]);
     let mut stream = Process::start(&mut command, log).unwrap();
-    wait::until("the stream flows", SOON, || packets(fixture) > before + 1000).unwrap();
+    wait::until("the stream flows", SOON, || packets(fixture, "stream") > 1000).unwrap();
     fixture.agent.take().unwrap().kill().unwrap();
     fixture.agent = Some(fixture.lab.start_agent().unwrap());
     assert!(stream.is_running(), "the stream ended early: {}", stream.log());
-    let status = stream.ended(Duration::from_secs(20)).unwrap();
+    let status = stream.ended(Duration::from_secs(30)).unwrap();
     let report: Value = serde_json::from_str(&stream.log()).unwrap();
     assert!(status.success() && report.get("error").is_none(), "{status}: {report}");
     for interval in report["intervals"].as_array().unwrap() {
         let sum = &interval["sum"];
         assert!(sum["bytes"].as_u64().unwrap() > 0, "nothing flowed in {sum}");
     }
+    fixture.delete_lb("stream");
 }
 
 /// Programs by interface and hook.

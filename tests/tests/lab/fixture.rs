@@ -47,7 +47,7 @@ impl Fixture {
         }
         let agent = Some(lab.start_agent().unwrap());
         lab.create_pool().unwrap();
-        let listeners = ["web:80:8080/tcp", "dns:53/udp", "streams:5201/tcp", "echo:7/tcp", "echo-udp:7/udp"];
+        let listeners = ["web:80:8080/tcp", "dns:53/udp", "echo:7/tcp", "echo-udp:7/udp"];
         let arguments: Vec<&str> = listeners.iter().flat_map(|listener| ["--listener", listener]).collect();
         let vip = lab.create_lb("front", &arguments).unwrap();
         // Until its neighbour is resolved, a VM is masqueraded to, wherever it is.

@@ -22,7 +22,7 @@ pub(crate) fn run(spec: Spec) -> Result<()> {
     let path = service.lab.id().directory().join(GUIDE);
     fs::write(&path, &guide).with_context(|| format!("write {}", path.display()))?;
     print!("\n{guide}");
-    let Service { agent, http, others, vip: _, lab } = service;
+    let Service { agent, http, others, lab, .. } = service;
     lab.keep()?;
     // They go on without this process; `lab down` ends them.
     std::mem::forget((agent, http, others));
@@ -30,7 +30,7 @@ pub(crate) fn run(spec: Spec) -> Result<()> {
 }
 
 fn guide(service: &Service) -> Result<String> {
-    let Service { lab, vip, .. } = service;
+    let Service { lab, vip, stream, .. } = service;
     let mut text = format!("Lab {}\n", lab.id());
     let mut places = vec![("client".to_owned(), lab.client()), ("node".to_owned(), lab.node())];
     places.extend(lab.wiring.switch.as_ref().map(|switch| ("switch".to_owned(), switch)));
@@ -42,7 +42,7 @@ fn guide(service: &Service) -> Result<String> {
     write!(
         text,
         "  {:<16} {facts}\n  {:<16} {log}\n\nThe load balancer {SHOP}/front at {vip}; in the client:\n  \
-         curl http://{vip}/\n  dig +short TXT {} @{vip}\n  iperf3 -c {vip}\n\nThe command line, on the node or not:\n  \
+         curl http://{vip}/\n  dig +short TXT {} @{vip}\n  iperf3 -c {stream}\n\nThe command line, on the node or not:\n  \
          export LB_SOCKET={socket}\n  {lb} status\n  {lb} describe front -n {SHOP}\n\nWhen done:\n  \
          cargo xtask lab down\n",
         "VM facts",

@@ -42,7 +42,7 @@ pub(crate) fn run(spec: Spec) -> Result<()> {
     lose_the_agent(&mut service, &mut report)?;
     heading("Cleaning up");
     step("everything is removed", || {
-        let Service { agent, http, others, vip: _, lab } = service;
+        let Service { agent, http, others, lab, .. } = service;
         drop((agent, http, others));
         lab.remove()?;
         let left = with_prefix(&prefix)?;
