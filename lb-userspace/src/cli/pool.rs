@@ -66,7 +66,12 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
             let body = serde_json::to_value(manifest(create)?).context("cannot write the request")?;
             let answer = client.post(&path::pools(), &body).await?;
             let total = answer.pointer("/status/total").and_then(Value::as_i64).unwrap_or_default();
-            format.show(&answer, || Ok(format!("IPPool {} created: {total} addresses\n", create.name)))
+            let mut text = format!("IPPool {} created: {total} addresses\n", create.name);
+            if !create.global && create.namespace_scope.is_empty() {
+                text.push_str("It has no scope, so only load balancers that name it take an address of it; ");
+                text.push_str("--global or --namespace-scope offers it to others.\n");
+            }
+            format.show(&answer, || Ok(text))
         }
         Verb::Get { name } => {
             let path = name.as_deref().map_or_else(path::pools, path::pool);

@@ -22,7 +22,7 @@ pub enum SelectPool {
     OutOfScope(String),
     /// No pool fits.
     #[error(
-        "no matched IPPool with requirement network {:?}, project {:?}, namespace {:?}, cluster {:?}: create one, or name one in spec.ipPool",
+        "no matched IPPool with requirement network {:?}, project {:?}, namespace {:?}, cluster {:?}: create one whose scope fits, or name one in spec.ipPool (a pool without scope is taken by name only)",
         .0.network, .0.project, .0.namespace, .0.cluster
     )]
     NoneMatches(Requirement),
