@@ -89,14 +89,14 @@ const fn place(own: u8, twin: u8, reply: bool, event: Event) -> usize {
     (event.0 as usize & 3) << 7 | (reply as usize) << 6 | (own as usize & 7) << 3 | twin as usize & 7
 }
 
-/// [`advance`] on the codes of the states.
+/// `advance` on the codes of the states.
 #[inline(always)]
 pub fn step(own: u8, twin: u8, reply: bool, event: Event) -> (u8, u8) {
     let after = STEPS.get(place(own, twin, reply, event)).copied().unwrap_or(own << 3 | twin);
     (after >> 3, after & 7)
 }
 
-/// [`concerns_twin`] on the code of the state.
+/// `concerns_twin` on the code of the state.
 #[inline(always)]
 pub const fn looks_at_twin(own: u8, reply: bool, event: Event) -> bool {
     const TABLE: u64 = {

@@ -38,10 +38,10 @@ pub trait Flows: Address {
     /// Room for a new flow's forward half, this CPU's own.
     fn draft() -> Option<*mut FlowEntry<Self>>;
 
-    /// See [`super::insert`]; gives the code of an [`super::Insertion`].
+    /// See [`super::insert()`]; gives the code of an [`super::Insertion`].
     fn insert(flow: &FlowEntry<Self>) -> u32;
 
-    /// See [`super::keep`]. False: the other half is gone, and is still needed.
+    /// See [`super::keep()`]. False: the other half is gone, and is still needed.
     fn keep(entry: &FlowEntry<Self>, event: Event, next_hop: u16) -> bool;
 
     /// Enters the other half of a flow again.

@@ -92,7 +92,7 @@ const CHUNKS: u32 = 72;
 /// More than a folded sum can be.
 const UNREADABLE: u32 = u32::MAX;
 
-/// The folded sum of some bytes, [`UNREADABLE`] where there are not as many. Behind a global function of the
+/// The folded sum of some bytes, `UNREADABLE` where there are not as many. Behind a global function of the
 /// packet's kind ([`Packet::sum`]), so that the verifier follows its loop once.
 #[inline(always)]
 pub fn whole<P: Packet>(packet: &P, offset: u32, length: u32) -> u32 {
