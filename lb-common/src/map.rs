@@ -8,7 +8,7 @@ pub const VIPS_V4: &str = "VIPS_V4";
 /// Hash: [`ListenerKey`](crate::listener::ListenerKey) → [`ListenerValue`](crate::listener::ListenerValue).
 /// Written by the agent.
 pub const LISTENERS_V4: &str = "LISTENERS_V4";
-/// Mmapable array of [`Bucket`](crate::flow::Bucket). Written by the datapath, aged by the agent.
+/// Mmapable array of [`Bucket`](crate::flow::Bucket). Written by the datapath, read by the agent.
 pub const FLOWS_V4: &str = "FLOWS_V4";
 /// LRU hash: [`OverflowKey`](crate::flow::OverflowKey) → [`FlowEntry`](crate::flow::FlowEntry).
 pub const OVERFLOW_V4: &str = "OVERFLOW_V4";

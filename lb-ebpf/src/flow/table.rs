@@ -12,8 +12,8 @@ use lb_common::net::{Address, Ipv4};
 use super::life::Event;
 use super::slot::Slot;
 
-/// Array of buckets; 128 B each, [`map::FLOW_BUCKETS`] unless the agent chose another power of two. Mapped
-/// into memory by the agent, which reads and ages it. Never full: a bucket of live flows spills over. Shared
+/// Array of buckets; 128 B each, [`map::FLOW_BUCKETS`] unless the agent chose another power of two. Mappable
+/// into memory by whoever wants to read it all. Never full: a bucket of live flows spills over. Shared
 /// by all CPUs under the protocol of [`super::slot`].
 #[btf_map]
 static FLOWS_V4: Array<Bucket<Ipv4>, { map::FLOW_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
