@@ -61,6 +61,8 @@ pub struct Control<D> {
     about: About,
     facts: Facts,
     storing: Option<JoinHandle<Result<(), StoreError>>>,
+    /// Statuses were due while others were being stored.
+    held_back: bool,
     store_after: Instant,
     resync_at: Instant,
 }
@@ -76,6 +78,7 @@ impl<D: Datapath> Control<D> {
             about,
             facts: Facts::default(),
             storing: None,
+            held_back: false,
             store_after: now,
             resync_at: now + RESYNC,
         }
@@ -145,9 +148,13 @@ impl<D: Datapath> Control<D> {
         self.facts.topology.clone_from(&self.inputs.topology.borrow_and_update());
     }
 
-    /// Stores statuses, one transaction at a time; what changes meanwhile follows in the turn after it.
+    /// Stores statuses, one transaction at a time; what changes meanwhile is held back for a turn after it.
     fn store(&mut self, statuses: Statuses) {
-        if statuses.load_balancers.is_empty() || self.storing.is_some() || Instant::now() < self.store_after {
+        if statuses.load_balancers.is_empty() || Instant::now() < self.store_after {
+            return;
+        }
+        if self.storing.is_some() {
+            self.held_back = true;
             return;
         }
         let registry = Arc::clone(&self.outputs.registry);
@@ -160,6 +167,10 @@ impl<D: Datapath> Control<D> {
             tracing::warn!("statuses are not stored: {error}; tried again in {STATUS_RETRY:?}");
             self.store_after = Instant::now() + STATUS_RETRY;
             self.resync_at = self.resync_at.min(self.store_after);
+        }
+        // The change that asked for them may have been seen before this end was: nothing else would wake the loop.
+        if std::mem::take(&mut self.held_back) {
+            self.turn();
         }
     }
 }
