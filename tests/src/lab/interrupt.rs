@@ -3,7 +3,7 @@
 use std::io::{PipeReader, Read as _, pipe};
 use std::os::fd::IntoRawFd as _;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -13,6 +13,9 @@ use super::registry::{self, LabId};
 
 /// The writing end of the pipe to the watching thread; all that a signal's handler may touch.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
+
+/// Whether the process is ending because it was interrupted.
+static HAPPENED: AtomicBool = AtomicBool::new(false);
 
 /// The exit status after an interrupt, as shells have it.
 const INTERRUPTED: i32 = 130;
@@ -46,7 +49,16 @@ fn install() -> Result<()> {
     Ok(())
 }
 
+/// Does not return once the process was interrupted: what fails then fails because its lab is being removed,
+/// and the process ends by the interrupt.
+pub fn defer_to() {
+    while HAPPENED.load(Ordering::Acquire) {
+        thread::park();
+    }
+}
+
 extern "C" fn wake(_: libc::c_int) {
+    HAPPENED.store(true, Ordering::Release);
     let writer = WAKE.load(Ordering::Relaxed);
     // SAFETY: the pipe is never closed, and the byte is read before the call returns. A full pipe means that
     // the thread has been woken already.
@@ -65,6 +77,7 @@ fn wait(mut reader: PipeReader) {
 }
 
 extern "C" fn at_exit() {
+    defer_to();
     remove_own(1);
 }
 

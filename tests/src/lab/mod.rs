@@ -8,7 +8,7 @@ pub mod agent;
 pub mod client;
 pub mod facts;
 pub mod host;
-mod interrupt;
+pub mod interrupt;
 pub mod namespace;
 mod pass;
 pub mod pins;

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use lb_tests::lab::Spec;
 use lb_tests::lab::topology::{Hook, Topology};
+use lb_tests::lab::{Spec, interrupt};
 
 #[derive(Parser)]
 #[command(name = "lab", bin_name = "cargo xtask", about = "Labs of network namespaces")]
@@ -67,6 +67,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            interrupt::defer_to();
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
