@@ -345,7 +345,10 @@ async fn a_status_due_while_another_is_stored_is_stored_after_it() {
     let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses };
     let mut control = control(Visible::default(), inputs, outputs);
     let (end, ended) = oneshot::channel::<()>();
-    control.storing = Some(tokio::spawn(async { Ok(drop(ended.await)) }));
+    control.storing = Some(tokio::spawn(async move {
+        ended.await.unwrap_err();
+        Ok(())
+    }));
     control.turn();
     assert!(control.held_back);
     let (_reports, requests) = mpsc::channel(1);
