@@ -39,7 +39,7 @@ impl BackendRef {
 pub struct BackendValue {
     /// IPv6, or IPv4 in the first four bytes.
     pub address: [u8; 16],
-    /// The server's port.
+    /// The server's port; 0 keeps the port that was dialled.
     pub port: Be16,
     /// Where frames to it are addressed: its own MAC or its gateway's; unset while unknown.
     pub mac: Mac,
@@ -56,8 +56,10 @@ pub struct BackendValue {
     pub state: u8,
     /// See [`BackendRef`].
     pub generation: u8,
+    /// The longest IP packet that reaches it; 0 while unknown.
+    pub mtu: u16,
     /// Zero.
-    pub padding: [u8; 6],
+    pub padding: [u8; 4],
 }
 
 /// No such backend.

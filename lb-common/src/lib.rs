@@ -21,6 +21,7 @@ pub mod net;
 pub mod next_hop;
 pub mod port;
 pub mod reason;
+pub mod stage;
 pub mod stats;
 pub mod vip;
 

@@ -33,12 +33,32 @@ pub struct ListenerValue {
     pub index: u32,
     /// Slots of its Maglev table; 0 says that no backend is ready and MAGLEV is not consulted.
     pub slots: u32,
-    /// [`DROP_UNSERVED`](crate::vip::DROP_UNSERVED) for this listener; other bits are zero.
+    /// [`DROP_UNSERVED`](crate::vip::DROP_UNSERVED) for this listener, [`STRICT`], [`LIMITED`], [`FILTERED`].
     pub flags: u32,
+    /// Index of its load balancer: limits and source ranges are kept for all its listeners together.
+    pub balancer: u32,
+    /// How long a client keeps its backend after its last new flow, in ticks; 0: no affinity.
+    pub affinity: u16,
+    /// [`MAGLEV`], [`RANDOM`] or [`LEAST_CONNECTIONS`].
+    pub selection: u8,
     /// Zero.
-    pub padding: u32,
+    pub padding: u8,
 }
+
+/// A TCP segment that is no SYN and belongs to no flow is refused, instead of being picked up by its hash.
+pub const STRICT: u32 = 1 << 8;
+/// Limits are consulted for new flows.
+pub const LIMITED: u32 = 1 << 9;
+/// Source ranges are consulted for new flows.
+pub const FILTERED: u32 = 1 << 10;
+
+/// A new flow's backend follows from its tuple.
+pub const MAGLEV: u8 = 0;
+/// A new flow's backend is drawn.
+pub const RANDOM: u8 = 1;
+/// The less loaded of two backends that are drawn.
+pub const LEAST_CONNECTIONS: u8 = 2;
 
 abi!(ListenerKey<Ipv4>, 8);
 abi!(ListenerKey<Ipv6>, 20);
-abi!(ListenerValue, 16);
+abi!(ListenerValue, 20);

@@ -14,8 +14,8 @@ pub struct PortValue {
     /// The MAC with which VIPs are answered for on this interface, and the source of packets routed out of
     /// it: that of the bridge, if it is in one, else its own.
     pub mac: Mac,
-    /// Zero.
-    pub padding: u16,
+    /// The longest IP packet that may leave here; 0 while unknown.
+    pub mtu: u16,
 }
 
 /// The programs work on this interface; without it they pass everything.

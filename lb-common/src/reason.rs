@@ -64,10 +64,40 @@ pub enum Reason {
     WriteFailed,
     /// A map entry that must exist does not.
     Inconsistent,
+    /// A later fragment addressed to a VIP whose first one was not seen.
+    FragmentUnknown,
+    /// IPv6 extension headers that are not walked: too many, or of an unknown kind.
+    ExtensionHeaders,
+    /// The way out is in another VLAN than the packet.
+    VlanMismatch,
+    /// An ICMP error was rewritten and sent on to whom it concerns.
+    IcmpErrorForwarded,
+    /// An ICMP error to a VIP that quotes no known flow.
+    IcmpErrorUnknown,
+    /// A packet longer than its way allows: its sender was told.
+    TooBigAnswered,
+    /// A packet longer than its way allows, whose sender could not be told.
+    TooBigDropped,
+    /// A neighbour solicitation for a VIP was answered.
+    NeighbourAnswered,
+    /// The client's address is not allowed to dial the listener.
+    SourceDenied,
+    /// The load balancer's limit of new flows or packets was reached.
+    BalancerLimited,
+    /// The client's limit of new flows or packets was reached.
+    SourceLimited,
+    /// Forwarded by its hash alone: the table was full, or new flows came faster than they are recorded.
+    Stateless,
+    /// A TCP segment without a flow that does not open one, to a strict listener.
+    NotOpened,
+    /// A flow whose backend is dead was given another.
+    Reselected,
+    /// The source address can't be that of a client on this interface.
+    ForeignSource,
 }
 
 /// The number of reasons.
-pub const REASONS: u32 = Reason::Inconsistent as u32 + 1;
+pub const REASONS: u32 = Reason::ForeignSource as u32 + 1;
 
 impl Reason {
     /// All of them, in order.
@@ -102,6 +132,21 @@ impl Reason {
         Self::TwinRestored,
         Self::WriteFailed,
         Self::Inconsistent,
+        Self::FragmentUnknown,
+        Self::ExtensionHeaders,
+        Self::VlanMismatch,
+        Self::IcmpErrorForwarded,
+        Self::IcmpErrorUnknown,
+        Self::TooBigAnswered,
+        Self::TooBigDropped,
+        Self::NeighbourAnswered,
+        Self::SourceDenied,
+        Self::BalancerLimited,
+        Self::SourceLimited,
+        Self::Stateless,
+        Self::NotOpened,
+        Self::Reselected,
+        Self::ForeignSource,
     ];
 
     /// The name that people see.
@@ -137,6 +182,21 @@ impl Reason {
             Self::TwinRestored => "twin_restored",
             Self::WriteFailed => "write_failed",
             Self::Inconsistent => "inconsistent",
+            Self::FragmentUnknown => "fragment_unknown",
+            Self::ExtensionHeaders => "extension_headers",
+            Self::VlanMismatch => "vlan_mismatch",
+            Self::IcmpErrorForwarded => "icmp_error_forwarded",
+            Self::IcmpErrorUnknown => "icmp_error_unknown",
+            Self::TooBigAnswered => "too_big_answered",
+            Self::TooBigDropped => "too_big_dropped",
+            Self::NeighbourAnswered => "neighbour_answered",
+            Self::SourceDenied => "source_denied",
+            Self::BalancerLimited => "balancer_limited",
+            Self::SourceLimited => "source_limited",
+            Self::Stateless => "stateless",
+            Self::NotOpened => "not_opened",
+            Self::Reselected => "reselected",
+            Self::ForeignSource => "foreign_source",
         }
     }
 }

@@ -52,6 +52,7 @@ const fn passes(reason: Reason) -> bool {
         | Reason::VlanTagged
         | Reason::Ipv6
         | Reason::ForeignMac
+        | Reason::ForeignSource
         | Reason::TtlExpired => true,
         Reason::Malformed
         | Reason::Fragment
@@ -76,7 +77,21 @@ const fn passes(reason: Reason) -> bool {
         | Reason::DirectConnection
         | Reason::TwinRestored
         | Reason::WriteFailed
-        | Reason::Inconsistent => false,
+        | Reason::Inconsistent
+        | Reason::FragmentUnknown
+        | Reason::ExtensionHeaders
+        | Reason::VlanMismatch
+        | Reason::IcmpErrorForwarded
+        | Reason::IcmpErrorUnknown
+        | Reason::TooBigAnswered
+        | Reason::TooBigDropped
+        | Reason::NeighbourAnswered
+        | Reason::SourceDenied
+        | Reason::BalancerLimited
+        | Reason::SourceLimited
+        | Reason::Stateless
+        | Reason::NotOpened
+        | Reason::Reselected => false,
     }
 }
 
@@ -88,6 +103,7 @@ mod tests {
     fn what_is_not_ours_is_never_dropped() {
         let passed: Vec<_> = Reason::ALL.into_iter().filter(|&reason| passes(reason)).collect();
         let foreign = [Reason::NotOurs, Reason::Truncated, Reason::VlanTagged, Reason::Ipv6];
-        assert_eq!(passed, [&foreign[..], &[Reason::ForeignMac, Reason::TtlExpired]].concat());
+        let others = [Reason::ForeignMac, Reason::TtlExpired, Reason::ForeignSource];
+        assert_eq!(passed, [&foreign[..], &others].concat());
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn listener_address(key: ListenerKey<Ipv4>) -> Option<ListenerAddress
 
 pub(super) fn listener_value(entry: ListenerEntry) -> ListenerValue {
     let flags = flag(entry.drop_unserved, DROP_UNSERVED);
-    ListenerValue { index: entry.index.0, slots: entry.slots, flags, padding: 0 }
+    ListenerValue { index: entry.index.0, slots: entry.slots, flags, ..ListenerValue::default() }
 }
 
 pub(super) fn listener_entry(value: ListenerValue) -> ListenerEntry {
@@ -81,7 +81,8 @@ pub(super) fn backend_value(entry: &BackendEntry) -> Result<BackendValue, Kernel
             BackendState::Dead => DEAD,
         },
         generation: entry.generation,
-        padding: [0; 6],
+        mtu: 0,
+        padding: [0; 4],
     })
 }
 
@@ -133,7 +134,7 @@ pub(super) fn port_value(port: &Port, hook: Hook) -> PortValue {
             | flag(hook == Hook::XdpGeneric, GENERIC),
         bridge: port.bridge,
         mac: port.mac,
-        padding: 0,
+        mtu: 0,
     }
 }
 
