@@ -6,7 +6,7 @@
 use crate::abi;
 use crate::backend::BackendRef;
 use crate::head::{Head, Kind};
-use crate::net::{Address, Be16, Ipv4, Protocol};
+use crate::net::{Address, Be16, Ipv4, Ipv6, Protocol};
 
 /// A 5-tuple as seen on the wire. Aligned so that a copy on a packet program's stack, where the verifier
 /// demands it, is moved in aligned words; as [`Flow`].
@@ -101,14 +101,14 @@ impl<A: Address> Flow<A> {
     }
 }
 
-/// One half of a flow in its bucket. IPv4: 32 B.
+/// One half of a flow in its bucket. IPv4: 32 B, IPv6: 72 B.
 ///
 /// Written only by who claimed it through `head` (compare-and-swap to busy, words, head with the next
 /// version). Read by copying the words between two looks at `head`. `last_seen` alone is stored without a
 /// claim: a stray store can only make an entry look younger.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
-pub struct FlowEntry<A> {
+pub struct FlowEntry<A: Address> {
     /// Ports, protocol, kind, version.
     pub head: Head,
     /// Source address of the key.
@@ -127,15 +127,17 @@ pub struct FlowEntry<A> {
     pub next_hop: u16,
     /// Ticks.
     pub last_seen: u16,
+    /// Zero.
+    pub tail: A::Tail,
 }
 
 /// Entries a bucket.
 pub const WAYS: usize = 4;
 
-/// What the hash selects: a set of entries. IPv4: two cache lines.
+/// What the hash selects: a set of entries. IPv4: two cache lines, IPv6: four and a half.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
-pub struct Bucket<A> {
+pub struct Bucket<A: Address> {
     /// In no order.
     pub entries: [FlowEntry<A>; WAYS],
 }
@@ -266,6 +268,7 @@ impl<A: Address> FlowEntry<A> {
             backend: flow.backend,
             next_hop: flow.next_hop,
             last_seen: flow.last_seen,
+            tail: A::Tail::default(),
         }
     }
 }
@@ -273,6 +276,9 @@ impl<A: Address> FlowEntry<A> {
 abi!(FlowEntry<Ipv4>, 32);
 abi!(Bucket<Ipv4>, 128);
 abi!(OverflowKey<Ipv4>, 16);
+abi!(FlowEntry<Ipv6>, 72);
+abi!(Bucket<Ipv6>, 288);
+abi!(OverflowKey<Ipv6>, 40);
 
 #[cfg(test)]
 mod tests {

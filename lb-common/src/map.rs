@@ -12,6 +12,14 @@ pub const LISTENERS_V4: &str = "LISTENERS_V4";
 pub const FLOWS_V4: &str = "FLOWS_V4";
 /// LRU hash: [`OverflowKey`](crate::flow::OverflowKey) → [`FlowEntry`](crate::flow::FlowEntry).
 pub const OVERFLOW_V4: &str = "OVERFLOW_V4";
+/// Hash: IPv6 address → [`VipValue`](crate::vip::VipValue). Written by the agent.
+pub const VIPS_V6: &str = "VIPS_V6";
+/// As [`LISTENERS_V4`].
+pub const LISTENERS_V6: &str = "LISTENERS_V6";
+/// As [`FLOWS_V4`].
+pub const FLOWS_V6: &str = "FLOWS_V6";
+/// As [`OVERFLOW_V4`].
+pub const OVERFLOW_V6: &str = "OVERFLOW_V6";
 /// Array of maps: listener index → array of [`SlotPair`](crate::maglev::SlotPair). Written by the agent.
 pub const MAGLEV: &str = "MAGLEV";
 /// Array: id → [`BackendValue`](crate::backend::BackendValue). Written by the agent.
@@ -30,11 +38,15 @@ pub const BACKEND_STATS: &str = "BACKEND_STATS";
 pub const REASONS: &str = "REASONS";
 
 /// The maps that are pinned, all of them.
-pub const ALL: [&str; 12] = [
+pub const ALL: [&str; 16] = [
     VIPS_V4,
     LISTENERS_V4,
     FLOWS_V4,
     OVERFLOW_V4,
+    VIPS_V6,
+    LISTENERS_V6,
+    FLOWS_V6,
+    OVERFLOW_V6,
     MAGLEV,
     BACKENDS,
     NEXT_HOPS,
@@ -51,9 +63,9 @@ pub const MAX_VIPS: u32 = 4096;
 pub const MAX_LISTENERS: u32 = 4096;
 /// Backends of all listeners, dead ones that wait for reuse included.
 pub const MAX_BACKENDS: u32 = 16_384;
-/// Buckets of the flow table: 256k entries, 8 MiB.
+/// Buckets of each flow table: 256k entries; 8 MiB for IPv4, 18 MiB for IPv6.
 pub const FLOW_BUCKETS: u32 = 65_536;
-/// Flows in the overflow map.
+/// Flows in each overflow map.
 pub const MAX_OVERFLOW: u32 = 16_384;
 /// Next hops.
 pub const MAX_NEXT_HOPS: u32 = 65_536;

@@ -75,12 +75,16 @@ pub trait Address: sealed::Sealed + Copy + Eq + Default {
     /// The number of 32-bit words.
     const WORDS: usize;
 
+    /// Zeroes that make an entry of the flow table a multiple of eight bytes.
+    type Tail: Copy + Default + core::fmt::Debug;
+
     /// Word `index`, as the machine would load it; 0 past the end.
     fn word(self, index: usize) -> u32;
 }
 
 impl Address for Ipv4 {
     const WORDS: usize = 1;
+    type Tail = [u8; 0];
 
     #[inline(always)]
     fn word(self, index: usize) -> u32 {
@@ -90,6 +94,7 @@ impl Address for Ipv4 {
 
 impl Address for Ipv6 {
     const WORDS: usize = 4;
+    type Tail = [u8; 4];
 
     #[inline(always)]
     fn word(self, index: usize) -> u32 {

@@ -5,7 +5,7 @@ use aya_ebpf::macros::btf_map;
 use lb_common::flow::FlowKey;
 use lb_common::listener::{ListenerKey, ListenerValue};
 use lb_common::map;
-use lb_common::net::{Address, Ipv4};
+use lb_common::net::{Address, Ipv4, Ipv6};
 use lb_common::vip::VipValue;
 
 /// The addresses that are ours. Written by the agent.
@@ -15,6 +15,15 @@ static VIPS_V4: HashMap<Ipv4, VipValue, { map::MAX_VIPS as usize }> = HashMap::n
 /// What is served there. Written by the agent, after the backends and tables that it names.
 #[btf_map]
 static LISTENERS_V4: HashMap<ListenerKey<Ipv4>, ListenerValue, { map::MAX_LISTENERS as usize }> =
+    HashMap::new();
+
+/// As [`VIPS_V4`].
+#[btf_map]
+static VIPS_V6: HashMap<Ipv6, VipValue, { map::MAX_VIPS as usize }> = HashMap::new();
+
+/// As [`LISTENERS_V4`].
+#[btf_map]
+static LISTENERS_V6: HashMap<ListenerKey<Ipv6>, ListenerValue, { map::MAX_LISTENERS as usize }> =
     HashMap::new();
 
 /// Addresses that can be VIPs.

@@ -11,6 +11,7 @@ mod victim;
 use lb_common::config::expired;
 use lb_common::flow::{FlowEntry, FlowKey, WAYS};
 use lb_common::head::{Head, State};
+use lb_common::net::Address;
 
 use crate::config::Clock;
 use life::Event;
@@ -23,7 +24,7 @@ pub use table::{Flows, draft};
 
 /// Half a flow, and where it stands.
 #[derive(Clone, Copy)]
-pub struct Hit<A> {
+pub struct Hit<A: Address> {
     /// What it says. It stays packed: each bit that is unpacked early is a branch that the verifier follows.
     pub entry: FlowEntry<A>,
     slot: Slot<A>,

@@ -11,18 +11,10 @@ use lb_common::head::{Head, State};
 use lb_common::net::Address;
 
 /// A place in the flow table or in the overflow map.
-pub struct Slot<A> {
+#[derive(Clone, Copy)]
+pub struct Slot<A: Address> {
     entry: *mut FlowEntry<A>,
 }
-
-impl<A> Clone for Slot<A> {
-    #[inline(always)]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<A> Copy for Slot<A> {}
 
 impl<A: Address> Slot<A> {
     /// # Safety

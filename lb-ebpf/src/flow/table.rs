@@ -7,7 +7,7 @@ use lb_common::config::ConfigValue;
 use lb_common::flow::{Bucket, FlowEntry, FlowKey, OverflowKey, WAYS};
 use lb_common::hash;
 use lb_common::map;
-use lb_common::net::{Address, Ipv4};
+use lb_common::net::{Address, Ipv4, Ipv6};
 
 use super::life::Event;
 use super::slot::Slot;
@@ -23,6 +23,16 @@ static FLOWS_V4: Array<Bucket<Ipv4>, { map::FLOW_BUCKETS as usize }, { BPF_F_MMA
 /// the longest. Entries are changed in place under the protocol of [`super::slot`].
 #[btf_map]
 static OVERFLOW_V4: LruHashMap<OverflowKey<Ipv4>, FlowEntry<Ipv4>, { map::MAX_OVERFLOW as usize }> =
+    LruHashMap::new();
+
+/// As [`FLOWS_V4`], with as many buckets; 288 B each.
+#[btf_map]
+static FLOWS_V6: Array<Bucket<Ipv6>, { map::FLOW_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
+
+/// As [`OVERFLOW_V4`].
+#[btf_map]
+static OVERFLOW_V6: LruHashMap<OverflowKey<Ipv6>, FlowEntry<Ipv6>, { map::MAX_OVERFLOW as usize }> =
     LruHashMap::new();
 
 /// Each CPU's own scratch of one packet: a new flow's forward half. What went through a map is unknown to the
@@ -104,7 +114,7 @@ impl Flows for Ipv4 {
 
 /// The bucket of a tuple.
 #[derive(Clone, Copy)]
-pub(super) struct Set<A> {
+pub(super) struct Set<A: Address> {
     bucket: *mut Bucket<A>,
 }
 

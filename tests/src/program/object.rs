@@ -47,10 +47,14 @@ impl Programs {
         let mut loader = loader();
         loader
             .map_max_entries(map::FLOWS_V4, sizes.buckets)
+            .map_max_entries(map::FLOWS_V6, sizes.buckets)
             .map_max_entries(map::OVERFLOW_V4, sizes.overflow)
+            .map_max_entries(map::OVERFLOW_V6, sizes.overflow)
             .map_max_entries(map::MAGLEV, 8)
             .map_max_entries(map::VIPS_V4, 16)
+            .map_max_entries(map::VIPS_V6, 16)
             .map_max_entries(map::LISTENERS_V4, 16)
+            .map_max_entries(map::LISTENERS_V6, 16)
             .map_max_entries(map::LISTENER_STATS, 8)
             .map_max_entries(map::BACKEND_STATS, 64)
             .map_max_entries(map::BACKENDS, 64);

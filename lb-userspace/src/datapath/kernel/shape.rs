@@ -140,15 +140,17 @@ impl Shapes {
 pub(super) fn sizes(settings: &config::Datapath) -> BTreeMap<&'static str, u32> {
     BTreeMap::from([
         (map::LISTENERS_V4, settings.max_listeners),
+        (map::LISTENERS_V6, settings.max_listeners),
         (map::MAGLEV, settings.max_listeners),
         (map::LISTENER_STATS, settings.max_listeners),
         (map::BACKENDS, settings.max_backends),
         (map::BACKEND_STATS, settings.max_backends),
         (map::FLOWS_V4, flow_buckets(settings)),
+        (map::FLOWS_V6, flow_buckets(settings)),
     ])
 }
 
-/// Buckets of the flow table.
+/// Buckets of each flow table.
 pub(super) fn flow_buckets(settings: &config::Datapath) -> u32 {
     settings.flow_entries / u32::try_from(WAYS).unwrap_or(1)
 }
