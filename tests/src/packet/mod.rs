@@ -13,7 +13,10 @@ use lb_common::net::{Ipv4, Mac};
 pub use arp::{Arp, arp_request};
 pub use checksum::ones_complement;
 pub use difference::difference;
-pub use icmp::{ECHO_REPLY, ECHO_REQUEST, UNREACHABLE, port_unreachable};
+pub use icmp::{
+    ECHO_REPLY, ECHO_REQUEST, FRAGMENTATION_NEEDED, ICMPV6, LEAST_QUOTED, PARAMETER_PROBLEM, SOURCE_QUENCH,
+    TIME_EXCEEDED, UNREACHABLE, fragmentation_needed, icmp_error, icmpv6, port_unreachable,
+};
 pub use ipv6::ipv6;
 
 /// An address and a port.
