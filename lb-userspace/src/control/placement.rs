@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::datapath::model::{Mac, Placement};
 use crate::datapath::port::{AttachedPort, Role};
-use crate::inventory::links::{LinkKind, Path, Topology};
+use crate::inventory::links::{Link, LinkKind, Path, Topology};
 
 use super::model::ForwardingMode;
 
@@ -36,9 +36,11 @@ pub fn place(
     let behind_port = View { path: view.path.filter(|path| path.gateway.is_none()), ..view };
     let local = stated.and_then(|mac| behind_port.in_bridge(mac)).filter(|placed| placed.is_local);
     let mac = stated.filter(|_| !view.has_gateway()).or_else(|| topology.next_hop(address));
-    local
+    let mut placed = local
         .or_else(|| mac.and_then(|mac| view.in_bridge(mac).or_else(|| view.by_path(mac))))
-        .unwrap_or_else(|| view.unresolved())
+        .unwrap_or_else(|| view.unresolved());
+    placed.placement.mtu = view.longest_packet(&placed.placement);
+    placed
 }
 
 #[derive(Clone, Copy)]
@@ -77,6 +79,13 @@ impl View<'_> {
         })
     }
 
+    /// What fits through the interface on which packets leave for it.
+    fn longest_packet(&self, placement: &Placement) -> u16 {
+        let by_path = || self.path.map(|path| path.ifindex);
+        let out = Some(placement.ifindex).filter(|&ifindex| ifindex != 0).or_else(by_path);
+        out.and_then(|ifindex| self.topology.links.get(&ifindex)).map_or(0, Link::longest_packet)
+    }
+
     fn masquerades_always(&self) -> bool {
         self.mode == ForwardingMode::Masquerade
     }
@@ -98,6 +107,7 @@ impl View<'_> {
             masquerade,
             reply_at_egress: !masquerade,
             routed: self.has_gateway(),
+            ..Placement::default()
         };
         Placed { placement, is_local: true, reason: format!("local behind {}", port.name) }
     }
@@ -111,6 +121,7 @@ impl View<'_> {
             masquerade,
             reply_at_egress: false,
             routed: self.has_gateway(),
+            ..Placement::default()
         };
         let place = if self.has_gateway() { "behind a router" } else { "on the same network" };
         let condition = if masquerade { "" } else { "; its answers must come back through this node" };
@@ -127,6 +138,7 @@ impl View<'_> {
             masquerade,
             reply_at_egress: !port.hook.is_xdp() && !masquerade,
             routed: true,
+            ..Placement::default()
         };
         Placed { placement, is_local: false, reason: format!("routed through {}", port.name) }
     }
@@ -205,6 +217,7 @@ mod tests {
             ifindex: VNET1,
             bridge: BRIDGE,
             reply_at_egress: true,
+            mtu: 1500,
             ..Placement::default()
         };
         for mode in [Auto, Preserve] {
@@ -244,6 +257,7 @@ mod tests {
                 ifindex: ETH0,
                 bridge,
                 masquerade: true,
+                mtu: 1500,
                 ..Placement::default()
             };
             let auto = placed(&topology, Auto);
@@ -271,7 +285,13 @@ mod tests {
     fn behind_a_routed_interface_xdp_redirects_and_tc_leaves_it_to_the_stack() {
         let mut topology = sample::vm_host();
         reach(&mut topology, BACKEND, IN0, None, station(11));
-        let by_xdp = Placement { mac: Some(station(11)), ifindex: IN0, routed: true, ..Placement::default() };
+        let by_xdp = Placement {
+            mac: Some(station(11)),
+            ifindex: IN0,
+            routed: true,
+            mtu: 1500,
+            ..Placement::default()
+        };
         let by_tc = Placement { reply_at_egress: true, ..by_xdp };
         for (hook, expected) in [(Hook::Xdp, by_xdp), (Hook::XdpGeneric, by_xdp), (Hook::Tc, by_tc)] {
             let placed = place(BACKEND, None, Auto, &topology, &ports(hook));
@@ -290,7 +310,7 @@ mod tests {
         assert_eq!(placed_nowhere.reason, "unresolved: no route to 192.0.2.11");
         reach(&mut topology, BACKEND, BRIDGE, None, station(11));
         topology.neighbours.clear();
-        assert_eq!(placed(&topology, Auto).placement, unresolved);
+        assert_eq!(placed(&topology, Auto).placement, Placement { mtu: 1500, ..unresolved });
     }
 
     #[test]
@@ -300,5 +320,25 @@ mod tests {
         let placed = placed(&topology, Auto);
         assert_eq!((placed.placement.bridge, placed.placement.ifindex), (BRIDGE, 0));
         assert!(placed.placement.masquerade);
+    }
+
+    #[test]
+    fn a_packet_may_be_as_long_as_the_way_out_carries() {
+        let mut topology = sample::vm_host();
+        let set = |topology: &mut Topology, ifindex, mtu| {
+            topology.links.get_mut(&ifindex).unwrap().mtu = mtu;
+        };
+        reach(&mut topology, BACKEND, BRIDGE, None, station(11));
+        set(&mut topology, BRIDGE, 1400);
+        set(&mut topology, VNET1, 9000);
+        let mtu = |topology: &Topology| placed(topology, Auto).placement.mtu;
+        assert_eq!(mtu(&topology), 1400, "the bridge does not know its port yet");
+        behind(&mut topology, station(11), VNET1);
+        assert_eq!(mtu(&topology), 9000);
+        set(&mut topology, VNET1, 65_536);
+        assert_eq!(mtu(&topology), u16::MAX, "no IP packet is longer");
+        topology.paths.clear();
+        topology.stations.clear();
+        assert_eq!(mtu(&topology), 0, "no way out");
     }
 }

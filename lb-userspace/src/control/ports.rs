@@ -119,6 +119,7 @@ impl Assignment {
             partial_checksums: link.kind.has_partial_checksums(),
             bridge: bridge.map_or(0, |bridge| bridge.ifindex),
             mac,
+            mtu: link.longest_packet(),
             xdp_program: link.xdp_program,
         });
     }

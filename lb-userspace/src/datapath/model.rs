@@ -57,6 +57,8 @@ pub struct Placement {
     pub reply_at_egress: bool,
     /// Reached through IP forwarding.
     pub routed: bool,
+    /// The longest IP packet that reaches it; 0 while unknown.
+    pub mtu: u16,
 }
 
 /// Life of a backend.

@@ -86,6 +86,8 @@ pub struct Port {
     pub bridge: u32,
     /// The MAC with which VIPs are answered for: that of the bridge, if it is in one, else its own.
     pub mac: Mac,
+    /// The longest IP packet that may leave through it; 0 while unknown.
+    pub mtu: u16,
     /// The id of the XDP program that was seen on it, whoever attached it.
     pub xdp_program: Option<u32>,
 }

@@ -81,7 +81,7 @@ pub(super) fn backend_value(entry: &BackendEntry) -> Result<BackendValue, Kernel
             BackendState::Dead => DEAD,
         },
         generation: entry.generation,
-        mtu: 0,
+        mtu: placement.mtu,
         padding: [0; 4],
     })
 }
@@ -105,6 +105,7 @@ pub(super) fn backend_entry(value: &BackendValue) -> Option<BackendEntry> {
             masquerade: value.flags & MASQUERADE != 0,
             reply_at_egress: value.flags & REPLY_AT_EGRESS != 0,
             routed: value.flags & ROUTED != 0,
+            mtu: value.mtu,
         },
         state,
         generation: value.generation,
@@ -134,7 +135,7 @@ pub(super) fn port_value(port: &Port, hook: Hook) -> PortValue {
             | flag(hook == Hook::XdpGeneric, GENERIC),
         bridge: port.bridge,
         mac: port.mac,
-        mtu: 0,
+        mtu: port.mtu,
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
     prop_compose! {
         fn entry()(
             address: [u8; 4], port: u16, mac in proptest::option::of(1_u8..), ifindex: u32, bridge: u32,
-            listener: u32, bits: [bool; 3], generation: u8,
+            listener: u32, bits: [bool; 3], generation: u8, mtu: u16,
             state in prop::sample::select(vec![BackendState::Active, BackendState::Draining, BackendState::Dead]),
         ) -> BackendEntry {
             let placement = Placement {
@@ -179,6 +180,7 @@ mod tests {
                 masquerade: bits[0],
                 reply_at_egress: bits[1],
                 routed: bits[2],
+                mtu,
             };
             let address = SocketAddr::from((address, port));
             BackendEntry { listener: ListenerIndex(listener), address, placement, state, generation }

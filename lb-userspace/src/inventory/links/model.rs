@@ -70,6 +70,13 @@ impl LinkKind {
     }
 }
 
+impl Link {
+    /// The longest IP packet that it carries; 0 while unknown. No IP packet is longer than what fits here.
+    pub fn longest_packet(&self) -> u16 {
+        u16::try_from(self.mtu).unwrap_or(u16::MAX)
+    }
+}
+
 /// The way to an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Path {

@@ -36,6 +36,7 @@ fn port(ifindex: u32, name: &str, role: Role, hook: config::Hook) -> Port {
         partial_checksums: true,
         bridge: 0,
         mac: Mac([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
         xdp_program: None,
     }
 }
