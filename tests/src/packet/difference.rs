@@ -34,7 +34,17 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
-const ETHERNET: [(&str, usize); 3] = [("Ethernet destination", 6), ("Ethernet source", 6), ("EtherType", 2)];
+const ETHERNET: [(&str, usize); 2] = [("Ethernet destination", 6), ("Ethernet source", 6)];
+const TAG: [(&str, usize); 1] = [("VLAN tag", 4)];
+const ETHER_TYPE: [(&str, usize); 1] = [("EtherType", 2)];
+const IPV6: [(&str, usize); 6] = [
+    ("IPv6 version, class", 4),
+    ("IPv6 payload length", 2),
+    ("IPv6 next header", 1),
+    ("IPv6 hop limit", 1),
+    ("IPv6 source", 16),
+    ("IPv6 destination", 16),
+];
 const IPV4: [(&str, usize); 10] = [
     ("IP version, length", 1),
     ("IP service", 1),
@@ -80,21 +90,36 @@ fn fields(frame: &[u8], other: usize) -> Vec<(&'static str, Range<usize>)> {
         }
     };
     push(&ETHERNET);
-    match frame.get(12..14) {
-        Some([0x08, 0x06]) => push(&ARP),
+    let mut kind = 12;
+    while let Some([0x81, 0x00] | [0x88, 0xa8]) = frame.get(kind..kind + 2) {
+        push(&TAG);
+        kind += 4;
+    }
+    push(&ETHER_TYPE);
+    let ip = kind + 2;
+    let carried = match frame.get(kind..ip) {
+        Some([0x08, 0x06]) => {
+            push(&ARP);
+            None
+        }
         Some([0x08, 0x00]) => {
             push(&IPV4);
-            let options = usize::from(frame.get(14).map_or(5, |byte| byte & 0xf)) * 4;
+            let options = usize::from(frame.get(ip).map_or(5, |byte| byte & 0xf)) * 4;
             if options > 20 {
                 push(&[("IP options", options - 20)]);
             }
-            match frame.get(23) {
-                Some(6) => push(&TCP),
-                Some(17) => push(&UDP),
-                Some(1) => push(&ICMP),
-                _ => {}
-            }
+            frame.get(ip + 9)
         }
+        Some([0x86, 0xdd]) => {
+            push(&IPV6);
+            frame.get(ip + 6)
+        }
+        _ => None,
+    };
+    match carried {
+        Some(6) => push(&TCP),
+        Some(17) => push(&UDP),
+        Some(1 | 58) => push(&ICMP),
         _ => {}
     }
     let length = frame.len().max(other);
@@ -106,7 +131,7 @@ fn fields(frame: &[u8], other: usize) -> Vec<(&'static str, Range<usize>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Frame as _, packet};
+    use super::super::{Frame as _, packet, packet_v6};
     use super::*;
 
     #[test]
@@ -117,6 +142,14 @@ mod tests {
         let marked: Vec<_> = text.lines().filter(|line| line.starts_with('*')).collect();
         assert!(marked.iter().any(|line| line.contains("IP TTL")), "{text}");
         assert!(marked.iter().all(|line| line.contains("IP ")), "{text}");
+    }
+
+    #[test]
+    fn tags_and_ipv6_are_told_apart() {
+        let sent = packet_v6().udp().tagged(7);
+        let text = difference(&sent.bytes(), &sent.clone().ttl(63).bytes()).expect("a difference");
+        let marked: Vec<_> = text.lines().filter(|line| line.starts_with('*')).collect();
+        assert!(matches!(marked[..], [line] if line.contains("IPv6 hop limit")), "{text}");
     }
 
     #[test]

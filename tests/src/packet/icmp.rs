@@ -1,8 +1,6 @@
 //! ICMP messages (RFC 792, RFC 4443).
 
-use lb_common::net::{Ipv6, Mac};
-
-use super::{Packet, ipv6, ones_complement, packet};
+use super::{Network, Packet, blank};
 
 /// Echo reply.
 pub const ECHO_REPLY: u8 = 0;
@@ -22,12 +20,13 @@ pub const PARAMETER_PROBLEM: u8 = 12;
 /// Bytes of the packet's transport part that an error quotes at least (RFC 792).
 pub const LEAST_QUOTED: usize = 8;
 
-/// An ICMP error about `packet`, from where it went to where it came from. Its IP header and, of what follows,
-/// at most `quoted` bytes are quoted; `rest` is the ICMP header's last word.
-pub fn icmp_error(about: &Packet, kind: (u8, u8), rest: [u8; 4], quoted: usize) -> Packet {
+/// An ICMP or ICMPv6 error about `packet`, from where it went to where it came from. Its IP header and, of what
+/// follows, at most `quoted` bytes are quoted; `rest` is the ICMP header's last word.
+pub fn icmp_error<A: Network>(about: &Packet<A>, kind: (u8, u8), rest: [u8; 4], quoted: usize) -> Packet<A> {
     let bytes = about.network_bytes();
-    let quoted = (usize::from(bytes[0] & 0xf) * 4 + quoted).min(bytes.len());
-    packet()
+    let header = bytes.len() - about.transport_bytes().len();
+    let quoted = (header + quoted).min(bytes.len());
+    blank()
         .ethernet(about.macs.1, about.macs.0)
         .from(about.destination)
         .to(about.source)
@@ -46,31 +45,12 @@ pub fn fragmentation_needed(about: &Packet, mtu: u16) -> Packet {
     icmp_error(about, (UNREACHABLE, FRAGMENTATION_NEEDED), [0, 0, high, low], LEAST_QUOTED)
 }
 
-/// ICMPv6 in an IPv6 header.
-pub const ICMPV6: u8 = 58;
-
-/// An ICMPv6 message; `rest` is the header's last word.
-pub fn icmpv6(
-    macs: (Mac, Mac),
-    (source, destination): (Ipv6, Ipv6),
-    kind: (u8, u8),
-    rest: [u8; 4],
-    payload: &[u8],
-) -> Vec<u8> {
-    let mut message = [&[kind.0, kind.1, 0, 0][..], &rest, payload].concat();
-    let length = u32::try_from(message.len()).expect("a message below 64 KiB").to_be_bytes();
-    let pseudo = [&source.0[..], &destination.0, &length, &[0, 0, 0, ICMPV6]].concat();
-    let sum = !ones_complement(&[&pseudo, &message]);
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
-    ipv6(macs, source, destination, ICMPV6, &message)
-}
-
 #[cfg(test)]
 mod tests {
     use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-    use lb_common::net::Ipv4;
+    use lb_common::net::{Ipv4, Ipv6};
 
-    use super::super::Frame as _;
+    use super::super::{Frame as _, packet, packet_v6};
     use super::*;
 
     #[test]
@@ -88,12 +68,14 @@ mod tests {
     }
 
     #[test]
-    fn an_icmpv6_message_is_what_etherparse_reads() {
+    fn an_error_over_ipv6_quotes_the_packet_it_is_about() {
         let (from, to) = (Ipv6([0x20; 16]), Ipv6([0x21; 16]));
-        let bytes = icmpv6((Mac([2; 6]), Mac([4; 6])), (from, to), (2, 0), [0, 0, 5, 0], b"odd");
+        let about = packet_v6().from((from, 1000)).to((to, 2000)).udp().payload(b"odd");
+        let bytes = icmp_error(&about, (2, 0), [0, 0, 5, 0], 500).bytes();
         let read = SlicedPacket::from_ethernet(&bytes).expect("a sound frame");
         let Some(TransportSlice::Icmpv6(icmp)) = read.transport else { panic!("no ICMPv6: {read:?}") };
-        assert!(icmp.is_checksum_valid(from.0, to.0));
-        assert_eq!((icmp.type_u8(), icmp.payload()), (2, &b"odd"[..]));
+        assert!(icmp.is_checksum_valid(to.0, from.0));
+        assert_eq!((icmp.type_u8(), icmp.bytes5to8()), (2, [0, 0, 5, 0]));
+        assert_eq!(icmp.payload(), about.network_bytes());
     }
 }

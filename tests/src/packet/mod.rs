@@ -4,23 +4,24 @@
 mod arp;
 mod checksum;
 mod difference;
+mod fragment;
 mod icmp;
-mod ipv6;
+mod network;
 mod write;
 
-use lb_common::net::{Ipv4, Mac};
+use lb_common::net::{Ipv4, Ipv6, Mac};
 
 pub use arp::{Arp, arp_request};
 pub use checksum::ones_complement;
 pub use difference::difference;
 pub use icmp::{
-    ECHO_REPLY, ECHO_REQUEST, FRAGMENTATION_NEEDED, ICMPV6, LEAST_QUOTED, PARAMETER_PROBLEM, SOURCE_QUENCH,
-    TIME_EXCEEDED, UNREACHABLE, fragmentation_needed, icmp_error, icmpv6, port_unreachable,
+    ECHO_REPLY, ECHO_REQUEST, FRAGMENTATION_NEEDED, LEAST_QUOTED, PARAMETER_PROBLEM, SOURCE_QUENCH,
+    TIME_EXCEEDED, UNREACHABLE, fragmentation_needed, icmp_error, port_unreachable,
 };
-pub use ipv6::ipv6;
+pub use network::{Extension, Network};
 
 /// An address and a port.
-pub type Endpoint = (Ipv4, u16);
+pub type Endpoint<A = Ipv4> = (A, u16);
 
 /// Anything that has bytes from the Ethernet header on.
 pub trait Frame {
@@ -59,7 +60,7 @@ pub enum Checksum {
     Is(u16),
 }
 
-/// What an IPv4 packet carries.
+/// What a packet carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transport {
     /// TCP: sequence and acknowledgement numbers, flags.
@@ -88,18 +89,21 @@ pub enum Transport {
     Other(u8),
 }
 
-/// An IPv4 packet in an Ethernet frame. Every method gives back the changed packet, so that what is expected
-/// is written as what was sent with something changed.
+/// An IPv4 or IPv6 packet in an Ethernet frame. Every method gives back the changed packet, so that what is
+/// expected is written as what was sent with something changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Packet {
+pub struct Packet<A = Ipv4> {
     macs: (Mac, Mac),
     tags: Vec<[u8; 4]>,
-    source: Endpoint,
-    destination: Endpoint,
+    source: Endpoint<A>,
+    destination: Endpoint<A>,
     ttl: u8,
-    identification: u16,
+    identification: u32,
+    /// Flags and place, as IPv4 writes them.
     fragment: u16,
+    is_fragment: bool,
     options: Vec<u8>,
+    extensions: Vec<Extension>,
     transport: Transport,
     tcp_options: Vec<u8>,
     payload: Vec<u8>,
@@ -107,17 +111,28 @@ pub struct Packet {
     padding: usize,
 }
 
-/// A TCP packet between unspecified addresses, TTL 64, without flags or payload.
+/// A TCP packet over IPv4 between unspecified addresses, TTL 64, without flags or payload.
 pub fn packet() -> Packet {
+    blank()
+}
+
+/// As [`packet`], over IPv6.
+pub fn packet_v6() -> Packet<Ipv6> {
+    blank()
+}
+
+fn blank<A: Network>() -> Packet<A> {
     Packet {
         macs: (Mac::default(), Mac::default()),
         tags: Vec::new(),
-        source: (Ipv4::default(), 0),
-        destination: (Ipv4::default(), 0),
+        source: (A::default(), 0),
+        destination: (A::default(), 0),
         ttl: 64,
         identification: 0,
         fragment: 0,
+        is_fragment: false,
         options: Vec::new(),
+        extensions: Vec::new(),
         transport: Transport::Tcp { sequence: 0, acknowledgement: 0, flags: 0, window: 0xffff },
         tcp_options: Vec::new(),
         payload: Vec::new(),
@@ -126,7 +141,7 @@ pub fn packet() -> Packet {
     }
 }
 
-impl Packet {
+impl<A: Network> Packet<A> {
     /// Ethernet addresses: from, to.
     #[must_use]
     pub fn ethernet(self, source: Mac, destination: Mac) -> Self {
@@ -151,13 +166,13 @@ impl Packet {
 
     /// Where it comes from.
     #[must_use]
-    pub fn from(self, source: Endpoint) -> Self {
+    pub fn from(self, source: Endpoint<A>) -> Self {
         Self { source, ..self }
     }
 
     /// Where it goes to.
     #[must_use]
-    pub fn to(self, destination: Endpoint) -> Self {
+    pub fn to(self, destination: Endpoint<A>) -> Self {
         Self { destination, ..self }
     }
 
@@ -168,7 +183,7 @@ impl Packet {
     }
 
     /// Where it comes from.
-    pub fn source(&self) -> Endpoint {
+    pub fn source(&self) -> Endpoint<A> {
         self.source
     }
 
@@ -208,7 +223,7 @@ impl Packet {
         Self { transport: Transport::Udp, ..self }
     }
 
-    /// ICMP.
+    /// ICMP or ICMPv6.
     #[must_use]
     pub fn icmp(self, kind: u8, code: u8, rest: [u8; 4]) -> Self {
         Self { transport: Transport::Icmp { kind, code, rest }, ..self }
@@ -226,43 +241,17 @@ impl Packet {
         Self { payload: payload.to_vec(), ..self }
     }
 
-    /// The TTL.
+    /// The TTL or hop limit.
     #[must_use]
     pub fn ttl(self, ttl: u8) -> Self {
         Self { ttl, ..self }
     }
 
-    /// The TTL, one less.
+    /// The TTL or hop limit, one less.
     #[must_use]
     pub fn routed(self) -> Self {
         let ttl = self.ttl - 1;
         Self { ttl, ..self }
-    }
-
-    /// The IP identification.
-    #[must_use]
-    pub fn identification(self, identification: u16) -> Self {
-        Self { identification, ..self }
-    }
-
-    /// Sets the *don't fragment* flag.
-    #[must_use]
-    pub fn unfragmentable(self) -> Self {
-        Self { fragment: self.fragment | 0x4000, ..self }
-    }
-
-    /// A fragment: its place in units of 8 bytes, and whether others follow.
-    #[must_use]
-    pub fn fragment(self, offset: u16, more: bool) -> Self {
-        assert!(offset < 0x2000, "no fragment offset: {offset}");
-        Self { fragment: offset | if more { 0x2000 } else { 0 }, ..self }
-    }
-
-    /// IP options; a multiple of four bytes.
-    #[must_use]
-    pub fn options(self, options: &[u8]) -> Self {
-        assert!(options.len().is_multiple_of(4) && options.len() <= 40, "no IP options: {options:?}");
-        Self { options: options.to_vec(), ..self }
     }
 
     /// The transport checksum as a sender writes it that leaves it to its device.

@@ -1,38 +1,25 @@
 //! A packet's bytes.
 
-use super::{Checksum, Frame, Packet, Transport, ones_complement};
+use super::{Checksum, Frame, Network, Packet, Transport, ones_complement};
 
-impl Frame for Packet {
+impl<A: Network> Frame for Packet<A> {
     fn bytes(&self) -> Vec<u8> {
         let mut frame = Vec::new();
         frame.extend(self.macs.1.0);
         frame.extend(self.macs.0.0);
         frame.extend(self.tags.iter().flatten());
-        frame.extend([0x08, 0x00]);
+        frame.extend(A::ETHER_TYPE);
         frame.extend(self.network_bytes());
         frame.extend(std::iter::repeat_n(0, self.padding));
         frame
     }
 }
 
-impl Packet {
+impl<A: Network> Packet<A> {
     /// The bytes from the IP header on.
     pub fn network_bytes(&self) -> Vec<u8> {
         let transport = self.transport_bytes();
-        let words = 5 + self.options.len() / 4;
-        let total = words * 4 + transport.len();
-        let mut header = vec![0x40 | u8::try_from(words).expect("at most 15 words"), 0];
-        header.extend(u16::try_from(total).expect("an IP packet below 64 KiB").to_be_bytes());
-        header.extend(self.identification.to_be_bytes());
-        header.extend(self.fragment.to_be_bytes());
-        header.extend([self.ttl, self.protocol_number(), 0, 0]);
-        header.extend(self.source.0.0);
-        header.extend(self.destination.0.0);
-        header.extend(&self.options);
-        let sum = !ones_complement(&[&header]);
-        header[10..12].copy_from_slice(&sum.to_be_bytes());
-        header.extend(transport);
-        header
+        [A::header(self, transport.len()), transport].concat()
     }
 
     /// The bytes from the transport header on.
@@ -77,7 +64,7 @@ impl Packet {
         match (self.checksum, self.transport) {
             (Checksum::Is(field), _) => field,
             (Checksum::Partial, _) => ones_complement(&[&pseudo]),
-            (Checksum::Full, Transport::Icmp { .. }) => !ones_complement(&[bytes]),
+            (Checksum::Full, Transport::Icmp { .. }) if !A::SUMS_CONTROL => !ones_complement(&[bytes]),
             (Checksum::Full, Transport::Udp) => match !ones_complement(&[&pseudo, bytes]) {
                 0 => 0xffff,
                 sum => sum,
@@ -87,11 +74,7 @@ impl Packet {
     }
 
     fn pseudo_header(&self, length: usize) -> Vec<u8> {
-        let mut pseudo = Vec::from(self.source.0.0);
-        pseudo.extend(self.destination.0.0);
-        pseudo.extend([0, self.protocol_number()]);
-        pseudo.extend(u16::try_from(length).expect("a segment below 64 KiB").to_be_bytes());
-        pseudo
+        A::pseudo_header(self, u16::try_from(length).expect("a segment below 64 KiB"))
     }
 
     fn ports(&self) -> [u8; 4] {
@@ -100,11 +83,11 @@ impl Packet {
         [a, b, c, d]
     }
 
-    const fn protocol_number(&self) -> u8 {
+    pub(super) const fn protocol_number(&self) -> u8 {
         match self.transport {
             Transport::Tcp { .. } => 6,
             Transport::Udp => 17,
-            Transport::Icmp { .. } => 1,
+            Transport::Icmp { .. } => A::CONTROL,
             Transport::Other(number) => number,
         }
     }
@@ -177,13 +160,5 @@ mod tests {
             let full = packet.field();
             assert_eq!(!ones_complement(&[&field]), full);
         }
-    }
-
-    #[test]
-    fn a_fragment_is_one() {
-        let bytes = sample().udp().fragment(3, true).bytes();
-        let read = SlicedPacket::from_ethernet(&bytes).expect("a sound frame");
-        let Some(NetSlice::Ipv4(ref ip)) = read.net else { panic!("no IPv4: {read:?}") };
-        assert_eq!((ip.header().fragments_offset().value(), ip.header().more_fragments()), (3, true));
     }
 }

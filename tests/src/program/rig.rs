@@ -30,6 +30,11 @@ const OF_ANY_SIZE: u32 = 1 << 12;
 /// The longest frame that a test run gives back.
 const LONGEST: usize = 16 * 1024;
 
+/// The size of the kernel's `struct __sk_buff`, and where two of its fields are.
+const SK_BUFF: usize = 192;
+const GSO_SEGS: usize = 164;
+const GSO_SIZE: usize = 176;
+
 impl Rig {
     pub(super) fn new(given: &Given, programs: Programs, hook: Hook) -> Self {
         let mut rig = Self { programs, hook, counted: Counts::default() };
@@ -75,10 +80,29 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses the run.
     pub fn at(&mut self, hook: Hook, frame: &impl Frame) -> Outcome {
-        let sent = frame.bytes();
+        self.run(hook, frame.bytes(), None)
+    }
+
+    /// Runs a segmentation-offload giant through a tc program: a device will cut its payload into pieces of
+    /// `size` bytes.
+    ///
+    /// # Panics
+    /// When the kernel refuses the run.
+    pub fn at_segmented(&mut self, hook: Hook, frame: &impl Frame, size: u32) -> Outcome {
+        let mut context = [0; SK_BUFF];
+        context[GSO_SEGS..GSO_SEGS + 4].copy_from_slice(&2_u32.to_ne_bytes());
+        context[GSO_SIZE..GSO_SIZE + 4].copy_from_slice(&size.to_ne_bytes());
+        self.run(hook, frame.bytes(), Some(&context))
+    }
+
+    fn run(&mut self, hook: Hook, sent: Vec<u8>, context: Option<&[u8]>) -> Outcome {
         let mut frame = vec![0; LONGEST];
-        let options =
-            TestRunOptions { data_in: Some(&sent), data_out: Some(&mut frame), ..TestRunOptions::new() };
+        let options = TestRunOptions {
+            data_in: Some(&sent),
+            data_out: Some(&mut frame),
+            ctx_in: context,
+            ..TestRunOptions::new()
+        };
         let ran = match Loaded::from(self.programs.program(hook)) {
             Loaded::Xdp(xdp) => xdp.test_run(options),
             Loaded::Tc(tc) => tc.test_run(options),

@@ -45,6 +45,13 @@ impl Port {
         self
     }
 
+    /// IP packets that leave here may be this long.
+    #[must_use]
+    pub fn mtu(mut self, mtu: u16) -> Self {
+        self.0.mtu = mtu;
+        self
+    }
+
     /// Known, but none of ours to work on.
     #[must_use]
     pub fn detached(mut self) -> Self {
@@ -132,6 +139,13 @@ impl Backend {
     #[must_use]
     pub fn generation(mut self, generation: u8) -> Self {
         self.0.generation = generation;
+        self
+    }
+
+    /// IP packets on their way to it may be this long.
+    #[must_use]
+    pub fn mtu(mut self, mtu: u16) -> Self {
+        self.0.mtu = mtu;
         self
     }
 

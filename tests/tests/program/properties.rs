@@ -63,7 +63,7 @@ prop_compose! {
         padding in 0_usize..20,
     ) -> (Packet, bool) {
         let packet = packet().ethernet(CLIENT_MAC, NODE_MAC).from(from).to(if udp { DNS } else { WEB });
-        let packet = packet.options(&ip_options).ttl(ttl).identification(identification).payload(&payload);
+        let packet = packet.options(&ip_options).ttl(ttl).identification(identification.into()).payload(&payload);
         // A RST opens nothing.
         let packet = if udp {
             packet.udp()

@@ -4,7 +4,7 @@ use lb_common::net::{Ipv4, Ipv6};
 use lb_common::reason::Reason;
 use lb_tests::assert_delta;
 use lb_tests::counters::reason;
-use lb_tests::packet::{Frame as _, flags, ipv6};
+use lb_tests::packet::{Frame as _, flags, packet_v6};
 use lb_tests::program::Verdict::Pass;
 use lb_tests::program::{Hook, uplink, vm_port};
 
@@ -81,7 +81,8 @@ fn ipv6_is_passed_by_name() {
     let (from, to) = (Ipv6([0x20; 16]), Ipv6([0x21; 16]));
     bridge().at_each(&Hook::ALL, |rig| {
         for next_header in [6, 17, 58, 44, 0] {
-            rig.when(&ipv6((CLIENT_MAC, NODE_MAC), from, to, next_header, &[0; 40])).then_untouched();
+            let sent = packet_v6().ethernet(CLIENT_MAC, NODE_MAC).from((from, 0)).to((to, 0));
+            rig.when(&sent.protocol(next_header).payload(&[0; 40])).then_untouched();
         }
         assert_delta!(rig, reason(Reason::Ipv6).times(5));
     });
