@@ -50,7 +50,7 @@ pub struct BackendValue {
     pub bridge: u32,
     /// Index of its listener: LISTENER_STATS.
     pub listener: u32,
-    /// [`MASQUERADE`], [`REPLY_AT_EGRESS`], [`ROUTED`].
+    /// [`MASQUERADE`], [`REPLY_AT_EGRESS`], [`ROUTED`], [`LIMITED`].
     pub flags: u32,
     /// [`ABSENT`], [`ACTIVE`], [`DRAINING`] or [`DEAD`].
     pub state: u8,
@@ -58,8 +58,8 @@ pub struct BackendValue {
     pub generation: u8,
     /// The longest IP packet that reaches it; 0 while unknown.
     pub mtu: u16,
-    /// Zero.
-    pub padding: [u8; 4],
+    /// Index of its load balancer, see [`ListenerValue::balancer`](crate::listener::ListenerValue::balancer).
+    pub balancer: u32,
 }
 
 /// No such backend.
@@ -78,6 +78,8 @@ pub const MASQUERADE: u32 = 1;
 pub const REPLY_AT_EGRESS: u32 = 1 << 1;
 /// Reached through IP forwarding: the TTL is decremented and the source MAC is that of `ifindex`.
 pub const ROUTED: u32 = 1 << 2;
+/// Packets to it are limited: LIMITS is consulted for each.
+pub const LIMITED: u32 = 1 << 3;
 
 abi!(BackendRef, 4);
 abi!(BackendValue, 48);

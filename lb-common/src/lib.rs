@@ -19,6 +19,7 @@ pub mod maglev;
 pub mod map;
 pub mod net;
 pub mod next_hop;
+pub mod policy;
 pub mod port;
 pub mod reason;
 pub mod stage;

@@ -25,7 +25,33 @@ impl<A> ListenerKey<A> {
     }
 }
 
-/// Value of LISTENERS_V4 and LISTENERS_V6.
+/// What a prefix of LISTENER_RANGES_V4 or LISTENER_RANGES_V6 covers: a VIP, a protocol, then ports. It is
+/// consulted where no [`ListenerKey`] fits.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ListenerRangeKey<A> {
+    /// The address.
+    pub vip: A,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub padding: u8,
+    /// The port that clients dial.
+    pub port: Be16,
+}
+
+impl<A> ListenerRangeKey<A> {
+    /// The bits of a key as a whole.
+    pub const BITS: u32 = 8 * size_of::<Self>() as u32;
+
+    /// Of a port.
+    #[inline(always)]
+    pub const fn new(vip: A, port: Be16, protocol: Protocol) -> Self {
+        Self { vip, protocol: protocol.number(), padding: 0, port }
+    }
+}
+
+/// Value of LISTENERS_V4, LISTENERS_V6, LISTENER_RANGES_V4 and LISTENER_RANGES_V6.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ListenerValue {
@@ -61,4 +87,6 @@ pub const LEAST_CONNECTIONS: u8 = 2;
 
 abi!(ListenerKey<Ipv4>, 8);
 abi!(ListenerKey<Ipv6>, 20);
+abi!(ListenerRangeKey<Ipv4>, 8);
+abi!(ListenerRangeKey<Ipv6>, 20);
 abi!(ListenerValue, 20);

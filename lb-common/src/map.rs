@@ -8,6 +8,19 @@ pub const VIPS_V4: &str = "VIPS_V4";
 /// Hash: [`ListenerKey`](crate::listener::ListenerKey) → [`ListenerValue`](crate::listener::ListenerValue).
 /// Written by the agent.
 pub const LISTENERS_V4: &str = "LISTENERS_V4";
+/// LPM trie: [`ListenerRangeKey`](crate::listener::ListenerRangeKey) →
+/// [`ListenerValue`](crate::listener::ListenerValue). Written by the agent.
+pub const LISTENER_RANGES_V4: &str = "LISTENER_RANGES_V4";
+/// LPM trie: [`SourceKey`](crate::policy::SourceKey) → [`ALLOWED`](crate::policy::ALLOWED) or
+/// [`DENIED`](crate::policy::DENIED). Written by the agent.
+pub const SOURCES_V4: &str = "SOURCES_V4";
+/// Array: index of a load balancer → [`LimitsValue`](crate::policy::LimitsValue). Written by the agent.
+pub const LIMITS: &str = "LIMITS";
+/// Array: index of a load balancer → [`Spent`](crate::policy::Spent). Written by the datapath.
+pub const SPENT: &str = "SPENT";
+/// LRU hash: [`SourceKey`](crate::policy::SourceKey) → [`Spent`](crate::policy::Spent). Written by the
+/// datapath.
+pub const SOURCES_SPENT_V4: &str = "SOURCES_SPENT_V4";
 /// Mmapable array of [`Bucket`](crate::flow::Bucket). Written by the datapath, read by the agent.
 pub const FLOWS_V4: &str = "FLOWS_V4";
 /// LRU hash: [`OverflowKey`](crate::flow::OverflowKey) → [`FlowEntry`](crate::flow::FlowEntry).
@@ -20,6 +33,12 @@ pub const LISTENERS_V6: &str = "LISTENERS_V6";
 pub const FLOWS_V6: &str = "FLOWS_V6";
 /// As [`OVERFLOW_V4`].
 pub const OVERFLOW_V6: &str = "OVERFLOW_V6";
+/// As [`LISTENER_RANGES_V4`].
+pub const LISTENER_RANGES_V6: &str = "LISTENER_RANGES_V6";
+/// As [`SOURCES_V4`].
+pub const SOURCES_V6: &str = "SOURCES_V6";
+/// As [`SOURCES_SPENT_V4`].
+pub const SOURCES_SPENT_V6: &str = "SOURCES_SPENT_V6";
 /// Array of maps: listener index → array of [`SlotPair`](crate::maglev::SlotPair). Written by the agent.
 pub const MAGLEV: &str = "MAGLEV";
 /// Array: id → [`BackendValue`](crate::backend::BackendValue). Written by the agent.
@@ -38,15 +57,23 @@ pub const BACKEND_STATS: &str = "BACKEND_STATS";
 pub const REASONS: &str = "REASONS";
 
 /// The maps that are pinned, all of them.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 24] = [
     VIPS_V4,
     LISTENERS_V4,
+    LISTENER_RANGES_V4,
+    SOURCES_V4,
+    LIMITS,
+    SPENT,
+    SOURCES_SPENT_V4,
     FLOWS_V4,
     OVERFLOW_V4,
     VIPS_V6,
     LISTENERS_V6,
     FLOWS_V6,
     OVERFLOW_V6,
+    LISTENER_RANGES_V6,
+    SOURCES_V6,
+    SOURCES_SPENT_V6,
     MAGLEV,
     BACKENDS,
     NEXT_HOPS,
@@ -61,6 +88,14 @@ pub const ALL: [&str; 16] = [
 pub const MAX_VIPS: u32 = 4096;
 /// Listeners; each may have a Maglev table.
 pub const MAX_LISTENERS: u32 = 4096;
+/// Load balancers: each has one VIP.
+pub const MAX_BALANCERS: u32 = MAX_VIPS;
+/// Prefixes into which ranges of ports are cut: a range needs 30 at most.
+pub const MAX_LISTENER_RANGES: u32 = 16_384;
+/// Source ranges of all load balancers.
+pub const MAX_SOURCES: u32 = 65_536;
+/// Clients whose limits are remembered.
+pub const MAX_SOURCES_SPENT: u32 = 65_536;
 /// Backends of all listeners, dead ones that wait for reuse included.
 pub const MAX_BACKENDS: u32 = 16_384;
 /// Buckets of each flow table: 256k entries; 8 MiB for IPv4, 18 MiB for IPv6.

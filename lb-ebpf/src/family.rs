@@ -12,6 +12,7 @@ use crate::headers::{FrontV4, Header};
 use crate::listener::Listeners;
 use crate::packet::Packet;
 use crate::parse::{Fragment, Ip, Segment};
+use crate::policy::Clients;
 use crate::rewrite::Rewrite;
 use crate::verdict::Action;
 use crate::{answer, icmp};
@@ -24,7 +25,7 @@ mod sealed {
 /// An address family: its header, and by its addresses its maps.
 pub trait Family: sealed::Sealed {
     /// Its addresses.
-    type Address: Flows + Listeners;
+    type Address: Flows + Listeners + Clients;
     /// A frame up to the end of its fixed header.
     type Front: Header;
     /// Both addresses as they follow each other in the header.
