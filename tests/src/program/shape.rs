@@ -40,6 +40,9 @@ pub struct MapShape {
 /// The kernel's `htab_elem` with its LRU node, in bytes.
 pub const HASH_OVERHEAD: u64 = 48;
 
+/// What a prefix has beside key and value; taken from the kernel's memory only when it is entered.
+const TRIE_OVERHEAD: u64 = 40;
+
 impl Programs {
     /// The shape of a hook's program.
     ///
@@ -70,6 +73,7 @@ fn data(map: &aya::maps::Map) -> &MapData {
         Map::Array(data)
         | Map::ArrayOfMaps(data)
         | Map::HashMap(data)
+        | Map::LpmTrie(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
         | Map::RingBuf(data)
@@ -84,6 +88,7 @@ fn shape(info: &MapInfo) -> MapShape {
     let each = match kind {
         MapType::Array | MapType::PerCpuArray | MapType::ArrayOfMaps => value,
         MapType::Hash | MapType::LruHash => HASH_OVERHEAD + key + value,
+        MapType::LpmTrie => TRIE_OVERHEAD + key + value,
         MapType::RingBuf => 1,
         other => panic!("a map of a kind that the programs do not use: {other:?}"),
     };

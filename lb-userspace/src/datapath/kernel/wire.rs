@@ -82,7 +82,7 @@ pub(super) fn backend_value(entry: &BackendEntry) -> Result<BackendValue, Kernel
         },
         generation: entry.generation,
         mtu: placement.mtu,
-        padding: [0; 4],
+        balancer: 0,
     })
 }
 
