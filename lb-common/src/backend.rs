@@ -59,7 +59,9 @@ pub struct BackendValue {
     /// The longest IP packet that reaches it; 0 while unknown.
     pub mtu: u16,
     /// Index of its load balancer, see [`ListenerValue::balancer`](crate::listener::ListenerValue::balancer).
-    pub balancer: u32,
+    pub balancer: u16,
+    /// Zero.
+    pub padding: [u8; 2],
 }
 
 /// No such backend.

@@ -88,7 +88,7 @@ pub const ALL: [&str; 24] = [
 pub const MAX_VIPS: u32 = 4096;
 /// Listeners; each may have a Maglev table.
 pub const MAX_LISTENERS: u32 = 4096;
-/// Load balancers: each has one VIP.
+/// Load balancers: each has one VIP. An index fits 16 bits.
 pub const MAX_BALANCERS: u32 = MAX_VIPS;
 /// Prefixes into which ranges of ports are cut: a range needs 30 at most.
 pub const MAX_LISTENER_RANGES: u32 = 16_384;

@@ -70,7 +70,7 @@ pub fn packet_granted<A: Clients>(client: A, backend: &BackendValue) -> Result<(
     if backend.flags & LIMITED == 0 {
         return Ok(());
     }
-    settle(client.packet_granted(backend.balancer))
+    settle(client.packet_granted(u32::from(backend.balancer)))
 }
 
 /// [`Clients::packet_granted`] for IPv4: a global function, which the verifier checks once, by itself.

@@ -83,6 +83,7 @@ pub(super) fn backend_value(entry: &BackendEntry) -> Result<BackendValue, Kernel
         generation: entry.generation,
         mtu: placement.mtu,
         balancer: 0,
+        padding: [0; 2],
     })
 }
 
