@@ -7,7 +7,7 @@ use crate::net::{Be16, Mac};
 /// it (8 bits). An id that is given to another backend gets the next generation, so a dead backend's flows
 /// die without a walk. Id 0 is nobody.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct BackendRef(pub u32);
 
 /// One more than the greatest backend id.

@@ -6,8 +6,8 @@
 //! |    version    |  marks       |  kind   | destination port |  source port  |
 //! ```
 //! Ports are raw (network order). Kind: bits 0-2 state, 3 protocol (0 TCP, 1 UDP), 4 direction (1 reply),
-//! 5 masquerade, 6 reply-at-egress, 7 partial-checksum sender. Marks: bit 0 on the first entry of a bucket
-//! says that flows of this bucket live in the overflow map.
+//! 5 masquerade, 6 reply-at-egress, 7 partial-checksum sender. Marks, on the first entry of a bucket: bit 0
+//! says that flows of this bucket live in the overflow map, bits 1-7 count how many went there, and wrap.
 
 use crate::net::{Be16, Protocol};
 
@@ -54,6 +54,8 @@ const MASQUERADE: u64 = 1 << 37;
 const AT_EGRESS: u64 = 1 << 38;
 const PARTIAL: u64 = 1 << 39;
 const OVERFLOWED: u64 = 1 << 40;
+const ONE_SPILL: u64 = 1 << 41;
+const SPILLS: u64 = 0xfe << 40;
 const MARKS: u64 = 0xff << 40;
 const VERSION_SHIFT: u32 = 48;
 const MATCH: u64 = 0xffff_ffff | UDP;
@@ -138,6 +140,20 @@ impl Head {
     #[inline(always)]
     pub const fn with_overflowed(self, overflowed: bool) -> Self {
         Self(self.0 & !OVERFLOWED | flag(overflowed, OVERFLOWED))
+    }
+
+    /// The same entry after one more flow of its bucket went to the overflow map. The count tells who wants to
+    /// clear the mark that the map was written to meanwhile.
+    #[inline(always)]
+    pub const fn spilled(self) -> Self {
+        let spills = (self.0 & SPILLS).wrapping_add(ONE_SPILL) & SPILLS;
+        Self(self.0 & !SPILLS | spills | OVERFLOWED)
+    }
+
+    /// The same entry with the marks of another state of its place.
+    #[inline(always)]
+    pub const fn with_marks_of(self, other: Self) -> Self {
+        Self(self.0 & !MARKS | other.0 & MARKS)
     }
 
     /// Do flows of this bucket live in the overflow map? Asked of a bucket's first entry.
@@ -302,5 +318,16 @@ mod tests {
         assert_eq!(head.emptied().version(), 1);
         assert_eq!(head.with_state(State::Closing).version(), head.version());
         assert!(!head.with_overflowed(false).overflowed());
+    }
+
+    #[test]
+    fn every_spill_changes_the_head_and_nothing_but_its_marks() {
+        let mut head = Head(u64::MAX).busy().with_overflowed(false);
+        for _ in 0..300 {
+            let after = head.spilled();
+            assert!(after != head && after.overflowed());
+            assert_eq!(after.with_marks_of(head), head);
+            head = after;
+        }
     }
 }

@@ -23,6 +23,9 @@ use crate::control::registry::Registry;
 use crate::control::report::ReportRequests;
 use crate::control::reporter::About;
 use crate::control::task::{Control, Inputs, Outputs};
+use crate::datapath::Datapath as _;
+use crate::datapath::flows::model::Survey;
+use crate::datapath::flows::{self, FlowTable};
 use crate::datapath::kernel::{Kernel, KernelError};
 use crate::datapath::port::{RefusedPort, Role};
 use crate::health;
@@ -94,6 +97,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let capacity =
         Capacity { listeners: config.datapath.max_listeners, backends: config.datapath.max_backends };
     let planner = Planner::new(capacity, kernel.maglev_seed()?);
+    let flow_table = kernel.flow_table();
     let stations = Stations::new(HOLD_DOWN);
     let mut cycle = Cycle::new(kernel, planner, config.interfaces.clone(), config.maglev_slots, stations);
 
@@ -110,17 +114,13 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
         return Err(error);
     }
 
+    start_flows(&mut supervisor, flow_table);
     let (addresses, wanted) = watch::channel(known);
     let (published, topology) = watch::channel(topology);
     supervisor.start("links", |mut stop| async move {
         Ok(links::run(wanted, published, async move { stop.requested().await }).await?)
     });
-    let (probes, wanted) = watch::channel(health::model::WantedBackends::new());
-    let (states, health) = watch::channel(health::model::Snapshot::new());
-    supervisor.start("health", |_| async move {
-        health::task::run(wanted, states).await;
-        Ok(())
-    });
+    let (probes, health) = start_health(&mut supervisor);
     let inputs = Inputs { resources: registry.watch(), inventory, health, topology };
     let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses };
     let about = About {
@@ -193,6 +193,29 @@ async fn start_inventory(
     drop(facts.changed().await);
     facts.mark_changed();
     ("file", place, facts)
+}
+
+/// Starts the walks over the flow table. Gives what each has counted.
+fn start_flows(supervisor: &mut Supervisor, table: Arc<dyn FlowTable>) -> watch::Receiver<Arc<Survey>> {
+    let (surveys, counted) = watch::channel(Arc::default());
+    supervisor.start("flows", |mut stop| async move {
+        flows::task::run(table, surveys, async move { stop.requested().await }).await;
+        Ok(())
+    });
+    counted
+}
+
+/// Starts the probes of health checks.
+fn start_health(
+    supervisor: &mut Supervisor,
+) -> (watch::Sender<health::model::WantedBackends>, watch::Receiver<health::model::Snapshot>) {
+    let (probes, wanted) = watch::channel(health::model::WantedBackends::new());
+    let (states, health) = watch::channel(health::model::Snapshot::new());
+    supervisor.start("health", |_| async move {
+        health::task::run(wanted, states).await;
+        Ok(())
+    });
+    (probes, health)
 }
 
 fn addresses(facts: &vms::Facts) -> BTreeSet<IpAddr> {

@@ -116,10 +116,10 @@ impl<A: Address> Slot<A> {
     pub fn publish(self, entry: &FlowEntry<A>, previous: Head) {
         self.fill(entry, 1);
         let head = entry.head.replacing(previous);
-        // Only the bucket's mark can change under a claim: take it over.
+        // Only the bucket's marks can change under a claim: take them over.
         for _ in 0..4 {
             let now = self.head();
-            if self.swap(now, head.with_overflowed(now.overflowed())) {
+            if self.swap(now, head.with_marks_of(now)) {
                 return;
             }
         }

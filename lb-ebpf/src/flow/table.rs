@@ -143,13 +143,14 @@ impl<A: Flows> Set<A> {
         self.slot(0).head().overflowed()
     }
 
-    /// Says that flows of this bucket live in the overflow map. False: others kept the entry busy.
+    /// Says that one more flow of this bucket went to the overflow map: the mark is set again even where it is
+    /// set, so that an agent which is about to clear it finds the head changed. False: others kept changing it.
     #[inline(always)]
     pub(super) fn mark_overflowed(self) -> bool {
         let first = self.slot(0);
         for _ in 0..4 {
             let head = first.head();
-            if head.overflowed() || first.swap(head, head.with_overflowed(true)) {
+            if first.swap(head, head.spilled()) {
                 return true;
             }
         }

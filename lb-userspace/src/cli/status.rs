@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use super::client::Client;
 use super::output::{self, Format};
-use crate::control::report::NodeReport;
+use crate::control::report::{FlowReport, NodeReport};
 
 pub(super) async fn run(client: &Client, format: Format) -> anyhow::Result<String> {
     let answer = client.get("/lb/v1/status").await?;
@@ -54,8 +54,19 @@ fn fields(report: &NodeReport) -> Vec<(&'static str, String)> {
         ("Uptime", format!("{} s", report.uptime_seconds)),
         ("Store", report.store.clone()),
         ("Inventory", vms),
-        ("Flow table", format!("{} of {} entries used", report.flows.used, report.flows.entries)),
+        ("Flow table", flow_table(&report.flows)),
     ]
+}
+
+fn flow_table(flows: &FlowReport) -> String {
+    let table = format!("{} live, {} of {} entries used", flows.live, flows.used, flows.entries);
+    if flows.overflowed == 0 {
+        return table;
+    }
+    format!(
+        "{table}, {} of {} in the overflow map; raise datapath.flowEntries",
+        flows.overflowed, flows.overflow_entries
+    )
 }
 
 #[cfg(test)]
@@ -69,7 +80,7 @@ mod tests {
             "inventory": {"provider": "file", "source": "/etc/lb/vms.yaml", "virtualMachines": 3,
                 "error": "line 4: unknown field `nmae`"},
             "interfaces": [{"name": "eth0", "role": "uplink", "hook": "tcx", "reason": "veth: XDP costs its peer TSO"}],
-            "flows": {"entries": 262_144, "used": 12},
+            "flows": {"entries": 262_144, "used": 12, "live": 6, "overflowed": 2, "overflowEntries": 16_384},
             "reasons": {"not_ours": 5, "truncated": 0},
             "failures": [{"command": "put backend 3", "error": "map is full", "attempts": 2}]
         }))

@@ -192,6 +192,10 @@ mod tests {
         fn counters(&self, observed: &Observed) -> Result<Counters, Full> {
             Ok(self.memory.counters(observed).unwrap())
         }
+
+        fn flow_table(&self) -> std::sync::Arc<dyn crate::datapath::flows::FlowTable> {
+            self.memory.flow_table()
+        }
     }
 
     fn converger(refusals: u32) -> Converger<Refusing> {

@@ -71,6 +71,12 @@ pub struct FlowReport {
     pub entries: u64,
     /// Entries in use.
     pub used: u64,
+    /// Flows that have not expired.
+    pub live: u64,
+    /// Entries in use of the overflow map, which takes flows whose place in the table is full.
+    pub overflowed: u64,
+    /// Entries that the overflow map has.
+    pub overflow_entries: u64,
 }
 
 /// A command that failed.

@@ -56,7 +56,13 @@ pub(super) fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &A
             Default::default()
         }
     };
-    node.flows = FlowReport { entries: counters.flows.capacity.into(), used: counters.flows.entries.into() };
+    node.flows = FlowReport {
+        entries: counters.flows.capacity.into(),
+        used: counters.flows.entries.into(),
+        live: counters.flows.live.into(),
+        overflowed: counters.flows.overflowed.into(),
+        overflow_entries: counters.flows.overflow_capacity.into(),
+    };
     node.reasons =
         counters.reasons.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect();
     let view = View { facts, ports: &cycle.served_ports, observed: &observed, counters: &counters };

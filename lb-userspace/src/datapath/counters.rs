@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 pub use lb_common::reason::Reason;
 pub use lb_common::stats::{Stats, Traffic};
 
+use super::flows::model::Survey;
 use super::model::{BackendId, ListenerIndex};
 
 /// A snapshot, summed over CPUs.
@@ -17,16 +18,5 @@ pub struct Counters {
     /// Why packets were not simply forwarded. All reasons, also those that never were.
     pub reasons: BTreeMap<Reason, u64>,
     /// The flow table.
-    pub flows: Flows,
-}
-
-/// How full the flow table is.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Flows {
-    /// Flows that have not expired; each takes two entries.
-    pub live: u32,
-    /// Entries that hold a half of a flow.
-    pub entries: u32,
-    /// Entries that there are.
-    pub capacity: u32,
+    pub flows: Survey,
 }

@@ -1,9 +1,12 @@
 //! The packet programs' state in memory: the model that plans and tests run against.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Datapath;
 use super::counters::{Counters, Reason, Stats};
+use super::flows::model::{Flow, Survey};
+use super::flows::{FlowTable, ReadFlows};
 use super::model::{Command, Observed};
 use super::port::{AttachedPort, Hook, Port, Served};
 use crate::config;
@@ -12,6 +15,51 @@ use crate::config;
 #[derive(Clone, Default, Debug)]
 pub struct Memory {
     state: Observed,
+    flows: MemoryFlows,
+}
+
+/// Flows that somebody put there.
+#[derive(Clone, Default, Debug)]
+pub struct MemoryFlows(Arc<std::sync::Mutex<Vec<Flow>>>);
+
+impl MemoryFlows {
+    /// Puts others in their place.
+    pub fn replace(&self, flows: Vec<Flow>) {
+        // A thread that panicked over them left them as they are.
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = flows;
+    }
+
+    fn all(&self) -> Vec<Flow> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+impl FlowTable for MemoryFlows {
+    fn for_each_flow(&self, visitor: &mut dyn FnMut(&Flow)) -> Result<(), ReadFlows> {
+        self.all().iter().for_each(visitor);
+        Ok(())
+    }
+
+    fn survey(&self) -> Result<Survey, ReadFlows> {
+        let mut survey = Survey::default();
+        for flow in self.all() {
+            survey.by_backend.entry(flow.backend).or_default().add(flow.state);
+            survey.live += 1;
+            survey.entries += 2;
+        }
+        Ok(survey)
+    }
+
+    fn age(&self) -> Result<Survey, ReadFlows> {
+        self.survey()
+    }
+}
+
+impl Memory {
+    /// Its flows: whoever holds this may put others there.
+    pub fn flows(&self) -> MemoryFlows {
+        self.flows.clone()
+    }
 }
 
 impl Datapath for Memory {
@@ -38,6 +86,10 @@ impl Datapath for Memory {
             reasons: Reason::ALL.into_iter().map(|reason| (reason, 0)).collect(),
             ..Counters::default()
         })
+    }
+
+    fn flow_table(&self) -> Arc<dyn FlowTable> {
+        Arc::new(self.flows.clone())
     }
 }
 

@@ -6,14 +6,17 @@
 //! Architecture invariant: only `kernel/` names aya; packets never wait for this code.
 
 pub mod counters;
+pub mod flows;
 pub mod kernel;
 pub mod memory;
 pub mod model;
 pub mod port;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use counters::Counters;
+use flows::FlowTable;
 use model::{Command, Observed};
 use port::{Port, Served};
 
@@ -46,4 +49,7 @@ pub trait Datapath {
     /// # Errors
     /// When they can't be read.
     fn counters(&self, observed: &Observed) -> Result<Counters, Self::Error>;
+
+    /// The flow table, to be read by whoever wants to, beside everything else that is done here.
+    fn flow_table(&self) -> Arc<dyn FlowTable>;
 }

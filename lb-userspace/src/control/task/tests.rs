@@ -79,6 +79,10 @@ impl Datapath for Visible {
     fn counters(&self, observed: &Observed) -> Result<Counters, Refused> {
         Ok(self.with(|(memory, _)| memory.counters(observed).unwrap()))
     }
+
+    fn flow_table(&self) -> Arc<dyn crate::datapath::flows::FlowTable> {
+        self.with(|(memory, _)| memory.flow_table())
+    }
 }
 
 /// An agent without a kernel.

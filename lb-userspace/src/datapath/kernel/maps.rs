@@ -33,8 +33,6 @@ pub(super) struct Maps {
     pub(super) listener_stats: PerCpuArray<MapData, Stats>,
     pub(super) backend_stats: PerCpuArray<MapData, Stats>,
     pub(super) reasons: PerCpuArray<MapData, u64>,
-    /// FLOWS_V4, to be read whole.
-    pub(super) flows: MapData,
     /// The number of indices in MAGLEV.
     pub(super) table_count: u32,
     maglev: MapData,
@@ -57,7 +55,6 @@ impl Maps {
             listener_stats: take(ebpf, map::LISTENER_STATS)?,
             backend_stats: take(ebpf, map::BACKEND_STATS)?,
             reasons: take(ebpf, map::REASONS)?,
-            flows: whole(map::FLOWS_V4)?,
             table_count,
             maglev,
             table: shapes.table,

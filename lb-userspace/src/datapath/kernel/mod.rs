@@ -11,6 +11,7 @@ mod attach;
 mod clsact;
 mod counters;
 mod error;
+mod flows;
 mod links;
 mod maps;
 mod pins;
@@ -23,6 +24,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use aya::maps::MapInfo;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
@@ -32,6 +34,7 @@ use lb_common::map::{self, program};
 
 use super::Datapath;
 use super::counters::Counters;
+use super::flows::FlowTable;
 use super::model::{
     BackendEntry, BackendId, Command, ListenerAddress, ListenerEntry, ListenerIndex, Observed,
 };
@@ -39,6 +42,7 @@ use super::port::{Port, Served};
 use crate::config;
 use attach::{Attachments, Doors, TcKind};
 pub use error::KernelError;
+use flows::Flows;
 use maps::{Maps, batch_failed, failed, lookup, remove};
 use pins::Pins;
 pub use shape::Difference;
@@ -51,6 +55,7 @@ pub struct Kernel {
     pins: Pins,
     ebpf: Ebpf,
     maps: Maps,
+    flows: Arc<Flows>,
     attachments: Attachments,
 }
 
@@ -96,8 +101,9 @@ impl Kernel {
         let mut maps = Maps::take(&mut ebpf, &pins, shapes)?;
         configure(&mut maps, settings)?;
         load_programs(&mut ebpf, &pins)?;
+        let flows = Arc::new(Flows::open(&pins)?);
         let attachments = Attachments::adopt(&mut ebpf, &pins, tc)?;
-        Ok(Self { pins, ebpf, maps, attachments })
+        Ok(Self { pins, ebpf, maps, flows, attachments })
     }
 
     /// Removes links, programs and maps that are pinned below `pin_directory`, whoever left them there. All
@@ -193,7 +199,11 @@ impl Datapath for Kernel {
     }
 
     fn counters(&self, observed: &Observed) -> Result<Counters, KernelError> {
-        counters::read(&self.maps, observed)
+        counters::read(&self.maps, &self.flows, observed)
+    }
+
+    fn flow_table(&self) -> Arc<dyn FlowTable> {
+        Arc::<Flows>::clone(&self.flows)
     }
 }
 

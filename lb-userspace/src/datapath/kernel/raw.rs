@@ -54,13 +54,6 @@ pub(super) fn read<V: Pod>(map: &MapData) -> io::Result<Vec<V>> {
     Ok(values)
 }
 
-/// Visits all elements of an array.
-pub(super) fn visit<V: Pod>(map: &MapData, visitor: impl FnMut(&[V])) -> io::Result<()> {
-    let info = map.info().map_err(io::Error::other)?;
-    check_value::<V>(info.value_size())?;
-    read_chunks(map, info.max_entries(), visitor)
-}
-
 fn read_chunks<V: Pod>(map: &MapData, entries: u32, mut visitor: impl FnMut(&[V])) -> io::Result<()> {
     let size = CHUNK.min(entries);
     let mut keys = vec![0_u32; size as usize];
@@ -87,6 +80,54 @@ fn read_chunks<V: Pod>(map: &MapData, entries: u32, mut visitor: impl FnMut(&[V]
     Ok(())
 }
 
+/// Visits the elements of a hash. Elements that come or go meanwhile are visited or not. `K` and `V` have the
+/// map's key and value size.
+pub(super) fn visit_hash<K: Pod, V: Pod>(map: &MapData, mut visitor: impl FnMut(&K, &V)) -> io::Result<()> {
+    let info = map.info().map_err(io::Error::other)?;
+    if size_of::<K>() != info.key_size() as usize {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    check_value::<V>(info.value_size())?;
+    let size = CHUNK.min(info.max_entries());
+    // SAFETY: a `Pod` may hold any bit pattern, also zero.
+    let (mut keys, mut values) = (vec![unsafe { std::mem::zeroed::<K>() }; size as usize], Vec::new());
+    // SAFETY: as above.
+    values.resize(size as usize, unsafe { std::mem::zeroed::<V>() });
+    let mut position = 0_u32;
+    for first in std::iter::once(true).chain(std::iter::repeat(false)) {
+        let mut batch = Batch { map, keys: &mut keys, values: &mut values, count: size };
+        let ended = match batch.lookup(&mut position, first) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        let read = batch.count as usize;
+        keys.iter().zip(&values).take(read).for_each(|(key, value)| visitor(key, value));
+        if ended {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes an element from a hash, if it is there. `K` has the map's key size.
+pub(super) fn remove<K: Pod>(map: &MapData, key: &K) -> io::Result<()> {
+    let info = map.info().map_err(io::Error::other)?;
+    if size_of::<K>() != info.key_size() as usize {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let mut attributes = zeroed();
+    // SAFETY: the whole union was zeroed, so each of its members may be borrowed.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    element.map_fd = map.fd().as_fd().as_raw_fd().cast_unsigned();
+    element.key = std::ptr::from_ref(key) as u64;
+    // SAFETY: the key has the map's key size and outlives the call.
+    match unsafe { call(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attributes) } {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        answer => answer,
+    }
+}
+
 /// Writes the first elements of an array.
 pub(super) fn write<V: Pod>(map: &MapData, values: &mut [V]) -> io::Result<()> {
     let info = map.info().map_err(io::Error::other)?;
@@ -108,14 +149,14 @@ fn check_value<V>(value_size: u32) -> io::Result<()> {
 }
 
 /// Keys and values of as many elements; `count` says how many, before and after a call.
-struct Batch<'a, V> {
+struct Batch<'a, K, V> {
     map: &'a MapData,
-    keys: &'a mut [u32],
+    keys: &'a mut [K],
     values: &'a mut [V],
     count: u32,
 }
 
-impl<V: Pod> Batch<'_, V> {
+impl<K: Pod, V: Pod> Batch<'_, K, V> {
     fn lookup(&mut self, position: &mut u32, first: bool) -> io::Result<()> {
         let next: *mut u32 = position;
         let from = if first { 0 } else { next as u64 };

@@ -1,5 +1,6 @@
 //! Against this machine's kernel, in network namespaces and pin directories of their own.
 
+mod flows;
 mod hooks;
 mod maps;
 
