@@ -190,7 +190,7 @@ impl Attachments {
 
     fn remove(&mut self, pins: &Pins, name: LinkName) -> Result<(), KernelError> {
         if self.pinned.contains(&name) {
-            pins::remove(&pins.link(&name.to_string()))?;
+            pins::remove_link(&pins.link(&name.to_string()))?;
             self.pinned.remove(&name);
         }
         Ok(())

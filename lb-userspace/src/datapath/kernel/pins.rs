@@ -10,6 +10,7 @@ use nix::mount::MsFlags;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::error::KernelError;
+use super::raw;
 
 /// Where BPF file systems are mounted.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -62,12 +63,27 @@ impl Pins {
     }
 }
 
+/// Detaches a pinned link and removes its pin; one that is not there is gone already.
+pub(super) fn remove_link(path: &Path) -> Result<(), KernelError> {
+    match raw::detach_link(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Its interface is gone, or this kernel lets go of such links in its own time only.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOLINK | libc::EOPNOTSUPP)) => {}
+        Err(error) => return Err(pin("detach", path)(error)),
+    }
+    remove(path)
+}
+
 /// Removes whatever is pinned below the directory, of all ABI versions: links first, so that no program runs
-/// without its maps. Says whether there was anything.
+/// without its maps. No program is attached any more when this returns. Says whether there was anything.
 pub(super) fn remove_all(pin_directory: &Path) -> Result<bool, KernelError> {
     let mut found = false;
     for version in entries(pin_directory)?.into_iter().filter(|path| is_version(path)) {
         found = true;
+        for link in entries(&version.join("links"))? {
+            remove_link(&link)?;
+        }
         for directory in [version.join("links"), version.join("programs"), version] {
             for file in entries(&directory)? {
                 fs::remove_file(&file).map_err(pin("remove", &file))?;

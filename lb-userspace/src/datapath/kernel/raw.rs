@@ -1,7 +1,11 @@
-//! What aya has no call for: whole arrays in one system call, and maps as elements of a map.
+//! What aya has no call for: whole arrays in one system call, maps as elements of a map, and links that let go
+//! at once.
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use aya::Pod;
 use aya::maps::MapData;
@@ -42,7 +46,7 @@ fn element(command: bpf_cmd, outer: &MapData, index: u32, value: Option<&mut u32
     element.key = &raw const index as u64;
     element.__bindgen_anon_1.value = value.map_or(0, |value| &raw mut *value as u64);
     // SAFETY: an array of maps has keys and values of four bytes; both outlive the call.
-    unsafe { call(command, &mut attributes) }
+    unsafe { call(command, &mut attributes) }.map(drop)
 }
 
 /// Reads all elements of an array. `V` has the map's value size, a multiple of eight bytes.
@@ -186,8 +190,29 @@ impl<K: Pod, V: Pod> Batch<'_, K, V> {
         let answer = unsafe { call(command, &mut attributes) };
         // SAFETY: the kernel leaves the union's batch member initialised.
         self.count = unsafe { attributes.batch.count };
-        answer
+        answer.map(drop)
     }
+}
+
+/// Detaches a pinned link before this returns. Removing its pin only says that nobody wants it any more: the
+/// kernel lets go of it when it has time.
+pub(super) fn detach_link(pin: &Path) -> io::Result<()> {
+    let pin = CString::new(pin.as_os_str().as_bytes())?;
+    let mut attributes = zeroed();
+    // SAFETY: the whole union was zeroed, so each of its members may be borrowed.
+    let object = unsafe { &mut attributes.__bindgen_anon_4 };
+    object.pathname = pin.as_ptr() as u64;
+    // SAFETY: the path ends with a zero and outlives the call.
+    let descriptor = unsafe { call(bpf_cmd::BPF_OBJ_GET, &mut attributes) }?;
+    // SAFETY: the kernel has just opened it, for nobody else.
+    let link = unsafe { OwnedFd::from_raw_fd(descriptor) };
+
+    let mut attributes = zeroed();
+    // SAFETY: as above.
+    let detach = unsafe { &mut attributes.link_detach };
+    detach.link_fd = link.as_raw_fd().cast_unsigned();
+    // SAFETY: nothing in the attributes points anywhere.
+    unsafe { call(bpf_cmd::BPF_LINK_DETACH, &mut attributes) }.map(drop)
 }
 
 fn zeroed() -> bpf_attr {
@@ -195,11 +220,16 @@ fn zeroed() -> bpf_attr {
     unsafe { std::mem::zeroed() }
 }
 
+/// Gives the kernel's answer, which is a file descriptor where the command opens something.
+///
 /// # Safety
 /// All that `attributes` point to must be as the command wants it.
-unsafe fn call(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<()> {
+unsafe fn call(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i32> {
     let pointer: *mut bpf_attr = attributes;
     // SAFETY: the size is that of what the pointer points to; the rest is the caller's word.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size_of::<bpf_attr>()) };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(answer).map_err(io::Error::other)
 }
