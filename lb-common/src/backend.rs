@@ -50,7 +50,7 @@ pub struct BackendValue {
     pub bridge: u32,
     /// Index of its listener: LISTENER_STATS.
     pub listener: u32,
-    /// [`MASQUERADE`], [`REPLY_AT_EGRESS`], [`ROUTED`], [`LIMITED`].
+    /// [`MASQUERADE`], [`REPLY_AT_EGRESS`], [`ROUTED`], [`LIMITED`], [`IPV6`].
     pub flags: u32,
     /// [`ABSENT`], [`ACTIVE`], [`DRAINING`] or [`DEAD`].
     pub state: u8,
@@ -82,6 +82,8 @@ pub const REPLY_AT_EGRESS: u32 = 1 << 1;
 pub const ROUTED: u32 = 1 << 2;
 /// Packets to it are limited: LIMITS is consulted for each.
 pub const LIMITED: u32 = 1 << 3;
+/// Its address is an IPv6 address.
+pub const IPV6: u32 = 1 << 4;
 
 abi!(BackendRef, 4);
 abi!(BackendValue, 48);

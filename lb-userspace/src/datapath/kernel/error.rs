@@ -1,7 +1,6 @@
 //! What goes wrong between the agent and the kernel.
 
 use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::shape::Difference;
@@ -86,9 +85,6 @@ pub enum KernelError {
     /// The kernel has no random numbers.
     #[error("read random numbers: {0}")]
     Random(io::Error),
-    /// An address of the family that is not served yet.
-    #[error("{0}: only IPv4 is served so far")]
-    Ipv6(IpAddr),
     /// A table that does not fit into MAGLEV.
     #[error("a Maglev table of {slots} slots does not fit; the programs were built for up to {room}")]
     TableSize {

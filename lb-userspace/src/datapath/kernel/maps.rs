@@ -7,15 +7,14 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, Pod};
 use lb_common::backend::BackendValue;
 use lb_common::config::ConfigValue;
-use lb_common::listener::{ListenerKey, ListenerValue};
 use lb_common::maglev::SlotPair;
 use lb_common::map;
-use lb_common::net::Ipv4;
+use lb_common::net::{Ipv4, Ipv6};
 use lb_common::port::PortValue;
 use lb_common::stats::Stats;
-use lb_common::vip::VipValue;
 
 use super::error::KernelError;
+use super::family::FamilyMaps;
 use super::pins::Pins;
 use super::shape::{Shapes, TableShape};
 use super::{raw, wire};
@@ -23,8 +22,8 @@ use crate::datapath::model::BackendId;
 
 /// Typed handles.
 pub(super) struct Maps {
-    pub(super) vips: HashMap<MapData, Ipv4, VipValue>,
-    pub(super) listeners: HashMap<MapData, ListenerKey<Ipv4>, ListenerValue>,
+    pub(super) v4: FamilyMaps<Ipv4>,
+    pub(super) v6: FamilyMaps<Ipv6>,
     pub(super) backends: Array<MapData, BackendValue>,
     /// BACKENDS again, to be read whole.
     pub(super) all_backends: MapData,
@@ -42,14 +41,13 @@ pub(super) struct Maps {
 impl Maps {
     /// Takes them out of what has been loaded.
     pub(super) fn take(ebpf: &mut Ebpf, pins: &Pins, shapes: &Shapes) -> Result<Self, KernelError> {
-        let whole = |name| MapData::from_pin(pins.map(name)).map_err(failed("open", name));
-        let maglev = whole(map::MAGLEV)?;
+        let maglev = whole(pins, map::MAGLEV)?;
         let table_count = maglev.info().map_err(failed("read", map::MAGLEV))?.max_entries();
         Ok(Self {
-            vips: take(ebpf, map::VIPS_V4)?,
-            listeners: take(ebpf, map::LISTENERS_V4)?,
+            v4: FamilyMaps::take(ebpf)?,
+            v6: FamilyMaps::take(ebpf)?,
             backends: take(ebpf, map::BACKENDS)?,
-            all_backends: whole(map::BACKENDS)?,
+            all_backends: whole(pins, map::BACKENDS)?,
             ports: take(ebpf, map::PORTS)?,
             config: take(ebpf, map::CONFIG)?,
             listener_stats: take(ebpf, map::LISTENER_STATS)?,
@@ -102,12 +100,17 @@ impl Maps {
     }
 }
 
-fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelError>
+pub(super) fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelError>
 where
     T: TryFrom<aya::maps::Map, Error = MapError>,
 {
     let map = ebpf.take_map(name).ok_or(KernelError::Lacking(name))?;
     T::try_from(map).map_err(failed("open", name))
+}
+
+/// Opens a pinned map once more, to be read whole.
+pub(super) fn whole(pins: &Pins, name: &'static str) -> Result<MapData, KernelError> {
+    MapData::from_pin(pins.map(name)).map_err(failed("open", name))
 }
 
 /// Looks a value up in a hash.

@@ -11,6 +11,7 @@ mod attach;
 mod clsact;
 mod counters;
 mod error;
+mod family;
 mod flows;
 mod links;
 mod maps;
@@ -23,6 +24,7 @@ mod tests;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use lb_common::backend::{ABSENT, DEAD};
 use lb_common::config::ConfigValue;
 use lb_common::map::{self, program};
+use lb_common::net::{Ipv4, Ipv6};
 
 use super::Datapath;
 use super::counters::Counters;
@@ -43,7 +46,7 @@ use crate::config;
 use attach::{Attachments, Doors, TcKind};
 pub use error::KernelError;
 use flows::Flows;
-use maps::{Maps, batch_failed, failed, lookup, remove};
+use maps::{Maps, batch_failed, failed};
 use pins::Pins;
 pub use shape::Difference;
 use shape::Shapes;
@@ -128,7 +131,7 @@ impl Kernel {
     }
 
     fn put_backend(&mut self, id: BackendId, entry: &BackendEntry) -> Result<(), KernelError> {
-        let value = wire::backend_value(entry)?;
+        let value = wire::backend_value(entry);
         let before = self.maps.backends.get(&id.0, 0).map_err(failed("read", map::BACKENDS))?;
         let is_reused = matches!(before.state, ABSENT | DEAD) && value.state != DEAD;
         if is_reused {
@@ -138,12 +141,19 @@ impl Kernel {
     }
 
     fn put_listener(&mut self, address: ListenerAddress, entry: ListenerEntry) -> Result<(), KernelError> {
-        let key = wire::listener_key(address)?;
-        if lookup(&self.maps.listeners, map::LISTENERS_V4, &key)?.is_none() {
-            Maps::zero(&mut self.maps.listener_stats, map::LISTENER_STATS, entry.index.0)?;
+        let maps = &mut self.maps;
+        let is_known = match address.vip {
+            IpAddr::V4(v4) => maps.v4.has_listener(Ipv4(v4.octets()), address)?,
+            IpAddr::V6(v6) => maps.v6.has_listener(Ipv6(v6.octets()), address)?,
+        };
+        if !is_known {
+            Maps::zero(&mut maps.listener_stats, map::LISTENER_STATS, entry.index.0)?;
         }
         let value = wire::listener_value(entry);
-        self.maps.listeners.insert(key, value, 0).map_err(failed("write", map::LISTENERS_V4))
+        match address.vip {
+            IpAddr::V4(v4) => maps.v4.put_listener(Ipv4(v4.octets()), address, value),
+            IpAddr::V6(v6) => maps.v6.put_listener(Ipv6(v6.octets()), address, value),
+        }
     }
 }
 
@@ -152,16 +162,8 @@ impl Datapath for Kernel {
 
     fn observe(&self) -> Result<Observed, KernelError> {
         let mut observed = Observed::default();
-        for entry in &self.maps.vips {
-            let (vip, value) = entry.map_err(failed("read", map::VIPS_V4))?;
-            observed.vips.insert(wire::address(vip), wire::vip_policy(value));
-        }
-        for entry in &self.maps.listeners {
-            let (key, value) = entry.map_err(failed("read", map::LISTENERS_V4))?;
-            if let Some(address) = wire::listener_address(key) {
-                observed.listeners.insert(address, wire::listener_entry(value));
-            }
-        }
+        self.maps.v4.observe(&mut observed)?;
+        self.maps.v6.observe(&mut observed)?;
         for index in 0..self.maps.table_count {
             let table = self.maps.table(index)?;
             if !table.is_empty() {
@@ -180,16 +182,21 @@ impl Datapath for Kernel {
         match command {
             Command::PutVip(vip, policy) => {
                 let value = wire::vip_value(*policy);
-                maps.vips.insert(wire::ipv4(*vip)?, value, 0).map_err(failed("write", map::VIPS_V4))
+                match vip {
+                    IpAddr::V4(v4) => maps.v4.put_vip(Ipv4(v4.octets()), value),
+                    IpAddr::V6(v6) => maps.v6.put_vip(Ipv6(v6.octets()), value),
+                }
             }
-            Command::RemoveVip(vip) => remove(&mut maps.vips, map::VIPS_V4, &wire::ipv4(*vip)?),
+            Command::RemoveVip(IpAddr::V4(v4)) => maps.v4.remove_vip(Ipv4(v4.octets())),
+            Command::RemoveVip(IpAddr::V6(v6)) => maps.v6.remove_vip(Ipv6(v6.octets())),
             Command::PutBackend(id, entry) => self.put_backend(*id, entry),
             Command::PutTable(index, slots) => maps.put_table(index.0, slots),
             Command::RemoveTable(index) => maps.remove_table(index.0),
             Command::PutListener(address, entry) => self.put_listener(*address, *entry),
-            Command::RemoveListener(address) => {
-                remove(&mut maps.listeners, map::LISTENERS_V4, &wire::listener_key(*address)?)
-            }
+            Command::RemoveListener(address) => match address.vip {
+                IpAddr::V4(v4) => maps.v4.remove_listener(Ipv4(v4.octets()), *address),
+                IpAddr::V6(v6) => maps.v6.remove_listener(Ipv6(v6.octets()), *address),
+            },
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn set_inner_map(outer: &MapData, index: u32, inner: &MapData) -> io:
 pub(super) fn remove_inner_map(outer: &MapData, index: u32) -> io::Result<()> {
     match element(bpf_cmd::BPF_MAP_DELETE_ELEM, outer, index, None) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        answer => answer,
+        answer => answer.map(drop),
     }
 }
 
@@ -128,7 +128,7 @@ pub(super) fn remove<K: Pod>(map: &MapData, key: &K) -> io::Result<()> {
     // SAFETY: the key has the map's key size and outlives the call.
     match unsafe { call(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attributes) } {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        answer => answer,
+        answer => answer.map(drop),
     }
 }
 

@@ -1,35 +1,21 @@
 //! Model ⇄ bytes of the maps.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lb_common::backend::{ACTIVE, BackendValue, DEAD, DRAINING, MASQUERADE, REPLY_AT_EGRESS, ROUTED};
+use lb_common::backend::{ACTIVE, BackendValue, DEAD, DRAINING, IPV6, MASQUERADE, REPLY_AT_EGRESS, ROUTED};
 use lb_common::config::{ConfigValue, MAX_TIMEOUT, TICK_SHIFT};
-use lb_common::listener::{ListenerKey, ListenerValue};
+use lb_common::listener::ListenerValue;
 use lb_common::maglev::SlotPair;
-use lb_common::net::{Be16, Ipv4, Protocol};
+use lb_common::net::Be16;
 use lb_common::port::{ATTACHED, GENERIC, PARTIAL_CHECKSUMS, PortValue, UPLINK};
 use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, DROP_UNSERVED, VipValue};
 
 use crate::config::Timeouts;
 use crate::datapath::model::{
-    BackendEntry, BackendId, BackendState, ListenerAddress, ListenerEntry, ListenerIndex, Placement,
-    VipPolicy,
+    BackendEntry, BackendId, BackendState, ListenerEntry, ListenerIndex, Placement, VipPolicy,
 };
 use crate::datapath::port::{Hook, Port, Role};
-
-use super::error::KernelError;
-
-pub(super) fn ipv4(address: IpAddr) -> Result<Ipv4, KernelError> {
-    match address {
-        IpAddr::V4(v4) => Ok(Ipv4(v4.octets())),
-        IpAddr::V6(_) => Err(KernelError::Ipv6(address)),
-    }
-}
-
-pub(super) fn address(ipv4: Ipv4) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::from(ipv4.0))
-}
 
 pub(super) fn vip_value(policy: VipPolicy) -> VipValue {
     VipValue { flags: ANSWER_ARP | ANSWER_ECHO | flag(policy.drop_unserved, DROP_UNSERVED), padding: 0 }
@@ -37,16 +23,6 @@ pub(super) fn vip_value(policy: VipPolicy) -> VipValue {
 
 pub(super) fn vip_policy(value: VipValue) -> VipPolicy {
     VipPolicy { drop_unserved: value.flags & DROP_UNSERVED != 0 }
-}
-
-pub(super) fn listener_key(listener: ListenerAddress) -> Result<ListenerKey<Ipv4>, KernelError> {
-    Ok(ListenerKey::new(ipv4(listener.vip)?, Be16::new(listener.port), listener.protocol))
-}
-
-/// `None` for a protocol that no listener has.
-pub(super) fn listener_address(key: ListenerKey<Ipv4>) -> Option<ListenerAddress> {
-    let protocol = Protocol::from_number(key.protocol)?;
-    Some(ListenerAddress { vip: address(key.vip), port: key.port.get(), protocol })
 }
 
 pub(super) fn listener_value(entry: ListenerEntry) -> ListenerValue {
@@ -62,17 +38,17 @@ pub(super) fn listener_entry(value: ListenerValue) -> ListenerEntry {
     }
 }
 
-pub(super) fn backend_value(entry: &BackendEntry) -> Result<BackendValue, KernelError> {
+pub(super) fn backend_value(entry: &BackendEntry) -> BackendValue {
     let placement = &entry.placement;
-    let [a, b, c, d] = ipv4(entry.address.ip())?.0;
-    Ok(BackendValue {
-        address: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    BackendValue {
+        address: address_bytes(entry.address.ip()),
         port: Be16::new(entry.address.port()),
         mac: placement.mac.unwrap_or_default(),
         ifindex: placement.ifindex,
         bridge: placement.bridge,
         listener: entry.listener.0,
-        flags: flag(placement.masquerade, MASQUERADE)
+        flags: flag(entry.address.is_ipv6(), IPV6)
+            | flag(placement.masquerade, MASQUERADE)
             | flag(placement.reply_at_egress, REPLY_AT_EGRESS)
             | flag(placement.routed, ROUTED),
         state: match entry.state {
@@ -84,7 +60,7 @@ pub(super) fn backend_value(entry: &BackendEntry) -> Result<BackendValue, Kernel
         mtu: placement.mtu,
         balancer: 0,
         padding: [0; 2],
-    })
+    }
 }
 
 /// `None` for an absent backend.
@@ -95,10 +71,9 @@ pub(super) fn backend_entry(value: &BackendValue) -> Option<BackendEntry> {
         DEAD => BackendState::Dead,
         _ => return None,
     };
-    let [a, b, c, d, ..] = value.address;
     Some(BackendEntry {
         listener: ListenerIndex(value.listener),
-        address: SocketAddr::from(([a, b, c, d], value.port.get())),
+        address: SocketAddr::new(address(value), value.port.get()),
         placement: Placement {
             mac: Some(value.mac).filter(|mac| !mac.is_unset()),
             ifindex: value.ifindex,
@@ -111,6 +86,24 @@ pub(super) fn backend_entry(value: &BackendValue) -> Option<BackendEntry> {
         state,
         generation: value.generation,
     })
+}
+
+fn address_bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+fn address(value: &BackendValue) -> IpAddr {
+    if value.flags & IPV6 != 0 {
+        return IpAddr::from(value.address);
+    }
+    let [a, b, c, d, ..] = value.address;
+    IpAddr::from([a, b, c, d])
 }
 
 /// A table as elements of its array; what is left over belongs to nobody.
@@ -170,7 +163,7 @@ mod tests {
 
     prop_compose! {
         fn entry()(
-            address: [u8; 4], port: u16, mac in proptest::option::of(1_u8..), ifindex: u32, bridge: u32,
+            address: IpAddr, port: u16, mac in proptest::option::of(1_u8..), ifindex: u32, bridge: u32,
             listener: u32, bits: [bool; 3], generation: u8, mtu: u16,
             state in prop::sample::select(vec![BackendState::Active, BackendState::Draining, BackendState::Dead]),
         ) -> BackendEntry {
@@ -183,7 +176,7 @@ mod tests {
                 routed: bits[2],
                 mtu,
             };
-            let address = SocketAddr::from((address, port));
+            let address = SocketAddr::new(address, port);
             BackendEntry { listener: ListenerIndex(listener), address, placement, state, generation }
         }
     }
@@ -191,7 +184,7 @@ mod tests {
     proptest! {
         #[test]
         fn backends_are_read_back(entry in entry()) {
-            prop_assert_eq!(backend_entry(&backend_value(&entry).unwrap()), Some(entry));
+            prop_assert_eq!(backend_entry(&backend_value(&entry)), Some(entry));
         }
 
         #[test]
@@ -202,11 +195,8 @@ mod tests {
 
         #[test]
         fn listeners_and_vips_are_read_back(
-            vip: [u8; 4], port: u16, udp: bool, index: u32, slots: u32, drop_unserved: bool,
+            index: u32, slots: u32, drop_unserved: bool,
         ) {
-            let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
-            let listener = ListenerAddress { vip: IpAddr::from(vip), port, protocol };
-            prop_assert_eq!(listener_address(listener_key(listener).unwrap()), Some(listener));
             let entry = ListenerEntry { index: ListenerIndex(index), slots, drop_unserved };
             prop_assert_eq!(listener_entry(listener_value(entry)), entry);
             let policy = VipPolicy { drop_unserved };

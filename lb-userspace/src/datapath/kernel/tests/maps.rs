@@ -1,7 +1,7 @@
 //! What is in the maps, and who may adopt them.
 
 use super::super::*;
-use super::{LISTENER, SETTINGS, backend, commands, fill, in_namespace};
+use super::{LISTENER, LISTENER_V6, SETTINGS, backend, commands, fill, in_namespace};
 use crate::datapath::model::BackendState;
 
 #[test]
@@ -18,6 +18,8 @@ fn what_was_executed_is_observed() {
         for command in [
             Command::RemoveVip(LISTENER.vip),
             Command::RemoveListener(LISTENER),
+            Command::RemoveVip(LISTENER_V6.vip),
+            Command::RemoveListener(LISTENER_V6),
             Command::RemoveTable(ListenerIndex(5)),
             Command::PutBackend(BackendId(1), backend(BackendState::Dead, 0)),
         ] {

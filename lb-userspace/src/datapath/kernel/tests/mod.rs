@@ -92,7 +92,16 @@ fn backend(state: BackendState, generation: u8) -> BackendEntry {
     }
 }
 
-/// A VIP, a listener with a table of 251 slots, and its backend.
+const LISTENER_V6: ListenerAddress = ListenerAddress {
+    vip: IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80)),
+    ..LISTENER
+};
+
+fn server_v6() -> SocketAddr {
+    SocketAddr::from(([0x2001, 0xdb8, 0, 1, 0, 0, 0, 0x11], 8080))
+}
+
+/// A VIP, a listener with a table of 251 slots, and its backend; and the same of IPv6.
 fn commands() -> Vec<Command> {
     let entry = ListenerEntry { index: ListenerIndex(5), slots: 251, drop_unserved: true };
     vec![
@@ -100,6 +109,17 @@ fn commands() -> Vec<Command> {
         Command::PutTable(ListenerIndex(5), vec![BackendId(1); 251]),
         Command::PutListener(LISTENER, entry),
         Command::PutVip(LISTENER.vip, VipPolicy { drop_unserved: true }),
+        Command::PutBackend(
+            BackendId(2),
+            BackendEntry {
+                address: server_v6(),
+                listener: ListenerIndex(6),
+                ..backend(BackendState::Active, 0)
+            },
+        ),
+        Command::PutTable(ListenerIndex(6), vec![BackendId(2); 251]),
+        Command::PutListener(LISTENER_V6, ListenerEntry { index: ListenerIndex(6), ..entry }),
+        Command::PutVip(LISTENER_V6.vip, VipPolicy { drop_unserved: false }),
     ]
 }
 
