@@ -60,8 +60,8 @@ pub struct BackendValue {
     pub mtu: u16,
     /// Index of its load balancer, see [`ListenerValue::balancer`](crate::listener::ListenerValue::balancer).
     pub balancer: u16,
-    /// Zero.
-    pub padding: [u8; 2],
+    /// Its share of new flows, relative to the others; its live flows are compared by it.
+    pub weight: u16,
 }
 
 /// No such backend.

@@ -8,6 +8,7 @@
 #![expect(clippy::inline_always, reason = "the packet programs must not pay for calls")]
 #![expect(clippy::cast_possible_truncation, reason = "fields are cut out of wider words")]
 
+pub mod affinity;
 pub mod backend;
 pub mod config;
 pub mod csum;

@@ -43,6 +43,13 @@ pub const SOURCES_SPENT_V6: &str = "SOURCES_SPENT_V6";
 pub const MAGLEV: &str = "MAGLEV";
 /// Array: id → [`BackendValue`](crate::backend::BackendValue). Written by the agent.
 pub const BACKENDS: &str = "BACKENDS";
+/// LRU hash: [`AffinityKey`](crate::affinity::AffinityKey) → [`AffinityValue`](crate::affinity::AffinityValue).
+/// Written by the datapath.
+pub const AFFINITY_V4: &str = "AFFINITY_V4";
+/// As [`AFFINITY_V4`].
+pub const AFFINITY_V6: &str = "AFFINITY_V6";
+/// Array: backend id → u64, its live flows. The datapath counts new ones, the agent puts it right.
+pub const BACKEND_LOAD: &str = "BACKEND_LOAD";
 /// Array: index → [`NextHop`](crate::next_hop::NextHop). Written by the datapath.
 pub const NEXT_HOPS: &str = "NEXT_HOPS";
 /// Array: interface index → [`PortValue`](crate::port::PortValue). Written by the agent.
@@ -57,7 +64,7 @@ pub const BACKEND_STATS: &str = "BACKEND_STATS";
 pub const REASONS: &str = "REASONS";
 
 /// The maps that are pinned, all of them.
-pub const ALL: [&str; 24] = [
+pub const ALL: [&str; 27] = [
     VIPS_V4,
     LISTENERS_V4,
     LISTENER_RANGES_V4,
@@ -76,6 +83,9 @@ pub const ALL: [&str; 24] = [
     SOURCES_SPENT_V6,
     MAGLEV,
     BACKENDS,
+    AFFINITY_V4,
+    AFFINITY_V6,
+    BACKEND_LOAD,
     NEXT_HOPS,
     PORTS,
     CONFIG,
@@ -102,6 +112,8 @@ pub const MAX_BACKENDS: u32 = 16_384;
 pub const FLOW_BUCKETS: u32 = 65_536;
 /// Flows in each overflow map.
 pub const MAX_OVERFLOW: u32 = 16_384;
+/// Clients whose backends each affinity map remembers.
+pub const MAX_CLIENTS: u32 = 65_536;
 /// Next hops.
 pub const MAX_NEXT_HOPS: u32 = 65_536;
 /// Interface indices that can be served.

@@ -14,6 +14,7 @@ use crate::packet::Packet;
 use crate::parse::{Fragment, Ip, Segment};
 use crate::policy::Clients;
 use crate::rewrite::Rewrite;
+use crate::select::affinity::Affine;
 use crate::verdict::Action;
 use crate::{answer, icmp};
 
@@ -25,7 +26,7 @@ mod sealed {
 /// An address family: its header, and by its addresses its maps.
 pub trait Family: sealed::Sealed {
     /// Its addresses.
-    type Address: Flows + Listeners + Clients;
+    type Address: Flows + Listeners + Clients + Affine;
     /// A frame up to the end of its fixed header.
     type Front: Header;
     /// Both addresses as they follow each other in the header.

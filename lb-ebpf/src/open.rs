@@ -2,7 +2,6 @@
 
 use lb_common::backend::{BackendRef, BackendValue, MASQUERADE, REPLY_AT_EGRESS};
 use lb_common::flow::{Flow, FlowEntry};
-use lb_common::hash;
 use lb_common::head::{Head, Kind, State};
 use lb_common::listener::ListenerValue;
 use lb_common::port::{PortValue, UPLINK};
@@ -20,7 +19,7 @@ use crate::packet::Packet;
 use crate::parse::Segment;
 use crate::refuse::Refusal;
 use crate::rewrite::sum;
-use crate::{backend, forward, listener, maglev, parse, port, stats};
+use crate::{backend, forward, listener, parse, port, select, stats};
 
 /// Finds a backend for it and enters the flow; or refuses it. The packet was found to be a whole segment to a
 /// VIP; it is read anew, as keeping it at hand would take more of the stack than there is.
@@ -85,14 +84,15 @@ fn open<P: Packet, F: Family>(
     clock: &Clock,
 ) -> Opened {
     let key = &segment.key;
-    let ports = (key.source_port, key.destination_port);
-    let hash = hash::tuple(&clock.config.maglev_secrets, key.source, key.destination, ports, key.protocol);
+    let hash = select::hash(listener, key, clock);
     let mut alternative = 0;
     let mut failure = Opened::Conflict;
     let Some(draft) = flow::draft() else { return Opened::Inconsistent };
     for _ in 0..ATTEMPTS {
-        let Ok(selected) = maglev::select(listener, hash, alternative) else { return Opened::Inconsistent };
-        let Some((id, backend)) = selected else { return Opened::NoBackend };
+        let Ok(chosen) = select::choose(listener, key.source, hash, alternative) else {
+            return Opened::Inconsistent;
+        };
+        let Some((id, backend)) = chosen else { return Opened::NoBackend };
         let mut flow = plan::<F>(segment, id, backend, packet.interface(), clock);
         flow.kind.partial = sum::looks_partial::<P, F::Address>(segment, port);
         if !flow.kind.at_egress {
@@ -105,7 +105,7 @@ fn open<P: Packet, F: Family>(
         }
         let entry = draft.copy();
         match flow::insert(&entry.twin()) {
-            Insertion::Entered => return enter::<F>(draft, packet.interface(), port, clock),
+            Insertion::Entered => return enter::<F>(draft, listener, packet.interface(), port, clock),
             Insertion::Full => return Opened::Full,
             Insertion::Taken if entry.head.is_masqueraded() => failure = Opened::NoPort,
             Insertion::Taken => alternative += 1,
@@ -145,12 +145,19 @@ fn plan<F: Family>(
 /// Enters the forward half once the reply half stands. Where another CPU was quicker with the same packet's
 /// sibling, its flow stands.
 #[inline(always)]
-fn enter<F: Family>(draft: Slot<F::Address>, interface: u32, port: &PortValue, clock: &Clock) -> Opened {
+fn enter<F: Family>(
+    draft: Slot<F::Address>,
+    listener: &ListenerValue,
+    interface: u32,
+    port: &PortValue,
+    clock: &Clock,
+) -> Opened {
     let entry = draft.copy();
     match flow::insert(&entry) {
         Insertion::Entered => {
             if let Some(backend) = backend::serving(entry.backend) {
                 stats::flow(entry.backend, backend.listener);
+                select::note(listener, entry.source, entry.backend);
                 if backend.ifindex == interface && port.flags & UPLINK == 0 {
                     stats::count(Reason::Hairpin);
                 }

@@ -62,7 +62,7 @@ pub fn exists<A: Flows>(key: &FlowKey<A>, clock: &Clock) -> bool {
 /// comparison: branches on the way are mispredicted, and multiply the paths that the verifier follows.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
-fn ones_unless_zero(value: u64) -> u64 {
+pub fn ones_unless_zero(value: u64) -> u64 {
     let mut ones = value;
     // SAFETY: computes with two registers.
     unsafe {
@@ -81,7 +81,7 @@ fn ones_unless_zero(value: u64) -> u64 {
 /// All ones, or zero for zero.
 #[cfg(not(target_arch = "bpf"))]
 #[inline(always)]
-const fn ones_unless_zero(value: u64) -> u64 {
+pub const fn ones_unless_zero(value: u64) -> u64 {
     if value == 0 { 0 } else { u64::MAX }
 }
 

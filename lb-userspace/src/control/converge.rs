@@ -70,6 +70,14 @@ impl<D: Datapath> Converger<D> {
         self.failure.as_ref()
     }
 
+    /// When there is something to do whatever the facts: a failure is tried again, or a time in the plan is over.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.failure {
+            Some(failure) => Some(failure.retry_at),
+            None => self.planner.poll_timeout(),
+        }
+    }
+
     /// Listeners and backends for which the maps have no room.
     pub fn left_out(&self) -> usize {
         self.left_out

@@ -121,8 +121,7 @@ impl<D: Datapath> Cycle<D> {
 
     /// When the next turn is due if no fact changes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let retry = self.converger.failure().map(|failure| failure.retry_at);
-        [retry, self.stations.poll_timeout()].into_iter().flatten().min()
+        [self.converger.poll_timeout(), self.stations.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Attaches the programs to the interfaces that there are; those that are new are picked up.
@@ -182,9 +181,10 @@ impl<D: Datapath> Cycle<D> {
         // The prober tells at once what a new backend starts as. Until then nothing is known that could be done.
         if wishes.probes.keys().all(|backend| facts.health.contains_key(backend)) {
             let ports = &self.served_ports.attached;
-            let desired = desired(&served, &facts.health, self.slots, |mode, address, mac| {
+            let mut desired = desired(&served, &facts.health, self.slots, |mode, address, mac| {
                 place(address, mac, mode, &facts.topology, ports).placement
             });
+            desired.running = self.stations.addresses().collect();
             self.converger.converge(&desired, now);
         } else {
             return wishes;

@@ -9,9 +9,6 @@ use crate::datapath::model::{ListenerAddress, Mac, Placement, VipPolicy};
 use crate::health::model::{Backend, Snapshot, Wanted, WantedBackends};
 use crate::model::check::{CheckedListener, CheckedLoadBalancer, Unserved, Workload};
 
-/// The share of every backend: VMs have no weights.
-const WEIGHT: u32 = 1;
-
 /// A load balancer that has its address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Served {
@@ -41,7 +38,17 @@ pub fn desired(
         for listener in &lb.listeners {
             let address = ListenerAddress { vip, port: listener.port.get(), protocol: listener.protocol };
             let backends = backends(service, listener, health, &place);
-            desired.listeners.insert(address, DesiredListener { drop_unserved, slots, backends });
+            let balancing = &lb.balancing;
+            let entry = DesiredListener {
+                drop_unserved,
+                slots,
+                selection: balancing.selection,
+                affinity: balancing.affinity,
+                draining: balancing.draining,
+                slow_start: balancing.slow_start,
+                backends,
+            };
+            desired.listeners.insert(address, entry);
         }
     }
     desired
@@ -67,14 +74,14 @@ fn backends(
     health: &Snapshot,
     place: impl Fn(ForwardingMode, IpAddr, Option<Mac>) -> Placement,
 ) -> BTreeMap<SocketAddr, DesiredBackend> {
-    let stations = service.members.iter().filter_map(|member| member.station);
+    let stations = service.members.iter().filter_map(|member| Some((member.weight, member.station?)));
     let backend = |address| Backend { lb: service.lb.key.clone(), address };
     stations
-        .map(|station| {
+        .map(|(weight, station)| {
             let admitted = health.get(&backend(station.address)).is_some_and(|health| health.ready);
             let placement = place(service.lb.mode, station.address, station.mac);
             let address = SocketAddr::new(station.address, listener.backend_port.get());
-            (address, DesiredBackend { weight: WEIGHT, admitted, placement })
+            (address, DesiredBackend { weight, admitted, placement })
         })
         .collect()
 }

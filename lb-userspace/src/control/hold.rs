@@ -66,6 +66,11 @@ impl Stations {
         self.known.len() < before
     }
 
+    /// The addresses of all running VMs.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.known.values().map(|known| known.station.address)
+    }
+
     /// Where a VM is reached.
     pub fn of(&self, vm: &VirtualMachine) -> Option<Station> {
         self.known.get(&vm.key()).map(|known| known.station)

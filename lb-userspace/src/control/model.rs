@@ -1,9 +1,10 @@
 //! What the datapath should do, in the order in which plans compare it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use crate::datapath::model::{ListenerAddress, Placement, VipPolicy};
+use crate::datapath::model::{ListenerAddress, Placement, Selection, VipPolicy};
 pub use crate::model::check::ForwardingMode;
 
 /// Everything that the datapath should serve.
@@ -13,6 +14,8 @@ pub struct Desired {
     pub vips: BTreeMap<IpAddr, VipPolicy>,
     /// Listeners, each on one of `vips`.
     pub listeners: BTreeMap<ListenerAddress, DesiredListener>,
+    /// Addresses of the running VMs: who is not among them has no flow to finish.
+    pub running: BTreeSet<IpAddr>,
 }
 
 /// One listener.
@@ -22,6 +25,15 @@ pub struct DesiredListener {
     pub drop_unserved: bool,
     /// Slots of its Maglev table: one of [`lb_common::maglev::SIZES`].
     pub slots: u32,
+    /// How a new flow's backend is chosen.
+    pub selection: Selection,
+    /// How long a client keeps its backend after its last new flow.
+    pub affinity: Option<Duration>,
+    /// How long a backend that leaves may finish its flows; `None`: one that is not desired any more may not,
+    /// the others may as long as they last.
+    pub draining: Option<Duration>,
+    /// How long a backend that gets ready takes to its whole share.
+    pub slow_start: Duration,
     /// Its backends, by server address and port.
     pub backends: BTreeMap<SocketAddr, DesiredBackend>,
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::hold::Stations;
 use crate::model::check::{CheckedLoadBalancer, Workload};
-use crate::model::vm::{Station, VirtualMachines};
+use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
 
 /// A running VM that a load balancer's selector matches.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,6 +13,8 @@ pub struct Member {
     pub vm: String,
     /// Where it is reached, if that is known.
     pub station: Option<Station>,
+    /// Its share of new flows, relative to the others; 0 takes none.
+    pub weight: u32,
 }
 
 impl Member {
@@ -31,7 +33,12 @@ pub fn members(lb: &CheckedLoadBalancer, vms: &VirtualMachines, stations: &Stati
     let matching = vms
         .values()
         .filter(|vm| vm.running && vm.namespace == lb.key.namespace && lb.selector.matches(&vm.labels));
-    matching.map(|vm| Member { vm: vm.name.clone(), station: stations.of(vm) }).collect()
+    let member = |vm: &VirtualMachine| Member {
+        vm: vm.name.clone(),
+        station: stations.of(vm),
+        weight: lb.balancing.weight(vm),
+    };
+    matching.map(member).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use lb_common::config::{MAX_TIMEOUT, TICK_SHIFT};
+
+pub use crate::model::check::Selection;
 pub use lb_common::net::{Mac, Protocol};
 
 /// VIP, port and protocol.
@@ -40,6 +44,10 @@ pub struct ListenerEntry {
     pub slots: u32,
     /// Drop what no backend can take, instead of answering.
     pub drop_unserved: bool,
+    /// How a new flow's backend is chosen.
+    pub selection: Selection,
+    /// How long a client keeps its backend after its last new flow, in ticks; 0 is not at all.
+    pub affinity: u16,
 }
 
 /// How packets reach a backend and how its answers come back. See `lb_common::backend`.
@@ -83,6 +91,8 @@ pub struct BackendEntry {
     pub placement: Placement,
     /// Its life.
     pub state: BackendState,
+    /// Its share of new flows, relative to the others.
+    pub weight: u16,
     /// Counts the uses of this id.
     pub generation: u8,
 }
@@ -127,6 +137,12 @@ impl Observed {
             }
         }
     }
+}
+
+/// A time in ticks of the packet programs, rounded up: nothing expires too early.
+pub fn ticks(duration: Duration) -> u16 {
+    let ticks = duration.as_nanos().div_ceil(1 << TICK_SHIFT);
+    u16::try_from(ticks).unwrap_or(MAX_TIMEOUT).clamp(1, MAX_TIMEOUT)
 }
 
 /// One step. A plan is ordered so that traffic is never worse in between: backends, then tables, then

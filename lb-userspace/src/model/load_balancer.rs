@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::balancing::{Draining, SessionAffinity, SlowStart};
 use super::meta::{API_VERSION, Condition, ObjectMeta, is_zero, or_default};
 
 /// The kind, as manifests name it.
@@ -77,6 +78,21 @@ pub struct LoadBalancerSpec {
     /// Addition: what a client gets that no listener or no ready backend serves: `Reject` (default) or `Drop`.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub unserved: String,
+    /// Addition: how a backend is chosen: `Maglev` (default), `Random` or `LeastConnections`.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub selection: String,
+    /// Addition: a client keeps its backend; absent is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_affinity: Option<SessionAffinity>,
+    /// Addition: shares of new flows by VM name, 0 to 256.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, i64>,
+    /// Addition: how long a backend that leaves may finish its flows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Draining>,
+    /// Addition: how long a backend that gets ready takes to its whole share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<SlowStart>,
 }
 
 /// One port that clients dial.

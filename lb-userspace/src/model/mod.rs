@@ -6,6 +6,7 @@
 //!
 //! Architecture invariant: nothing here knows a clock, a file or a socket.
 
+pub mod balancing;
 pub mod check;
 pub mod field;
 pub mod ip_pool;

@@ -8,6 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::meta::{NamespacedName, or_default};
 
+/// The label that tells a VM's share of new flows.
+pub const WEIGHT: &str = "loadbalancer.harvesterhci.io/weight";
+/// The greatest weight.
+pub const MAX_WEIGHT: u32 = 256;
+/// The weight of a VM of which nothing is said.
+pub const DEFAULT_WEIGHT: u32 = 1;
+
 /// One VM, as far as balancing needs to know it.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -52,6 +59,13 @@ impl VirtualMachine {
     /// `namespace/name`.
     pub fn key(&self) -> NamespacedName {
         NamespacedName::new(&self.namespace, &self.name)
+    }
+
+    /// Its share of new flows, by its label [`WEIGHT`]. `None`: there is no such
+    /// label, or it is no weight.
+    pub fn weight(&self) -> Option<u32> {
+        let weight = self.labels.get(WEIGHT)?.parse().ok()?;
+        (weight <= MAX_WEIGHT).then_some(weight)
     }
 
     /// The station that is balanced to: the first `ipAddress` that is an IPv4 address, and the MAC of its

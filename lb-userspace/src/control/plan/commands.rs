@@ -1,17 +1,27 @@
 //! Collects commands by stage, so that their order is right whatever the order in which they are found.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use crate::control::maglev::Member;
-use crate::control::model::{Desired, DesiredBackend, DesiredListener};
+use crate::control::model::{Desired, DesiredListener};
 use crate::datapath::model::{
     BackendEntry, BackendId, BackendState, Command, ListenerAddress, ListenerEntry, ListenerIndex, Observed,
-    VipPolicy,
+    VipPolicy, ticks,
 };
 
 use super::ids::{BackendIds, ListenerIndices};
+use super::leaving::Leaving;
+use super::ramp::Ramps;
 use super::tables::Tables;
+
+/// What only time can tell of backends.
+pub(super) struct Life<'a> {
+    pub(super) leaving: &'a mut Leaving,
+    pub(super) ramps: &'a mut Ramps,
+    pub(super) now: Instant,
+}
 
 /// What differs, by the stage in which it changes.
 #[derive(Debug)]
@@ -53,27 +63,39 @@ impl<'a> Commands<'a> {
         listener: &DesiredListener,
         ids: &mut BackendIds<'_>,
         tables: &mut Tables,
+        life: &mut Life<'_>,
     ) -> Vec<SocketAddr> {
         let mut left_out = Vec::new();
         let mut members = Vec::new();
         let mut member_ids = Vec::new();
         for (&server, backend) in &listener.backends {
+            let takes_flows = backend.admitted && backend.weight > 0;
             let kept = ids.keep(index, server);
-            match kept.or_else(|| if backend.admitted { ids.assign() } else { None }) {
-                Some((id, generation)) => {
-                    self.backend(id, entry(index, server, backend, generation));
-                    if backend.admitted {
-                        members.push(Member { address: server, weight: backend.weight });
-                        member_ids.push(id);
-                    }
-                }
-                None if backend.admitted => left_out.push(server),
-                None => {}
-            }
+            let Some((id, generation)) = kept.or_else(|| if backend.admitted { ids.assign() } else { None })
+            else {
+                life.ramps.stop(address, server);
+                left_out.extend(backend.admitted.then_some(server));
+                continue;
+            };
+            let state = if takes_flows {
+                let is_new = self.observed.backends.get(&id).is_none_or(|b| b.state != BackendState::Active);
+                let step = life.ramps.step((address, server), is_new, listener.slow_start, life.now);
+                members.push(Member { address: server, weight: backend.weight * step });
+                member_ids.push(id);
+                BackendState::Active
+            } else {
+                life.ramps.stop(address, server);
+                life.leaving.state((id, generation), listener.draining, life.now)
+            };
+            let (placement, weight) = (backend.placement, u16::try_from(backend.weight).unwrap_or(u16::MAX));
+            self.backend(
+                id,
+                BackendEntry { listener: index, address: server, placement, state, weight, generation },
+            );
         }
         let positions = tables.fill(address, members, listener.slots);
         let table = positions.iter().filter_map(|&at| member_ids.get(at as usize).copied()).collect();
-        self.table(address, index, listener.drop_unserved, table);
+        self.table(address, index, listener, table);
         left_out
     }
 
@@ -91,11 +113,13 @@ impl<'a> Commands<'a> {
         &mut self,
         address: ListenerAddress,
         index: ListenerIndex,
-        drop_unserved: bool,
+        listener: &DesiredListener,
         table: Vec<BackendId>,
     ) {
         let slots = u32::try_from(table.len()).unwrap_or(u32::MAX);
-        let entry = ListenerEntry { index, slots, drop_unserved };
+        let &DesiredListener { drop_unserved, selection, affinity, .. } = listener;
+        let affinity = affinity.map_or(0, ticks);
+        let entry = ListenerEntry { index, slots, drop_unserved, selection, affinity };
         if self.observed.listeners.get(&address) != Some(&entry) {
             self.listen.push(Command::PutListener(address, entry));
         }
@@ -116,7 +140,13 @@ impl<'a> Commands<'a> {
     }
 
     /// All that is there and not desired.
-    pub(super) fn remove_rest(&mut self, desired: &Desired, indices: &ListenerIndices, ids: &BackendIds<'_>) {
+    pub(super) fn remove_rest(
+        &mut self,
+        desired: &Desired,
+        indices: &ListenerIndices,
+        ids: &BackendIds<'_>,
+        life: &mut Life<'_>,
+    ) {
         let observed = self.observed;
         let vips = observed.vips.keys().filter(|vip| !desired.vips.contains_key(vip));
         self.disown.extend(vips.map(|vip| Command::RemoveVip(*vip)));
@@ -124,14 +154,23 @@ impl<'a> Commands<'a> {
         let listeners = observed.listeners.keys().filter(|address| !desired.listeners.contains_key(address));
         self.close.extend(listeners.map(|address| Command::RemoveListener(*address)));
 
-        let wanted: BTreeSet<_> =
-            desired.listeners.keys().filter_map(|address| indices.existing(*address)).collect();
-        let tables = observed.tables.keys().filter(|index| !wanted.contains(index));
+        let wanted: BTreeMap<_, _> = desired
+            .listeners
+            .iter()
+            .filter_map(|(address, listener)| Some((indices.existing(*address)?, listener)))
+            .collect();
+        let tables = observed.tables.keys().filter(|index| !wanted.contains_key(index));
         self.unpoint.extend(tables.map(|index| Command::RemoveTable(*index)));
 
         for (id, entry) in ids.abandoned() {
-            let dead = BackendEntry { state: BackendState::Dead, ..*entry };
-            self.evict.push(Command::PutBackend(id, dead));
+            let time = wanted.get(&entry.listener).and_then(|listener| listener.draining);
+            let state = match time {
+                Some(_) if desired.running.contains(&entry.address.ip()) => {
+                    life.leaving.state((id, entry.generation), time, life.now)
+                }
+                Some(_) | None => BackendState::Dead,
+            };
+            self.backend(id, BackendEntry { state, ..*entry });
         }
     }
 
@@ -150,15 +189,4 @@ impl<'a> Commands<'a> {
         ];
         stages.into_iter().flatten().collect()
     }
-}
-
-fn entry(
-    listener: ListenerIndex,
-    address: SocketAddr,
-    backend: &DesiredBackend,
-    generation: u8,
-) -> BackendEntry {
-    // A backend that fails its health check finishes its flows; only one that is gone ends them.
-    let state = if backend.admitted { BackendState::Active } else { BackendState::Draining };
-    BackendEntry { listener, address, placement: backend.placement, state, generation }
 }

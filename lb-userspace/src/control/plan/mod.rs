@@ -9,6 +9,8 @@
 
 mod commands;
 mod ids;
+mod leaving;
+mod ramp;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -19,8 +21,10 @@ use std::time::{Duration, Instant};
 use crate::datapath::model::{Command, ListenerAddress, Observed};
 
 use super::model::Desired;
-use commands::Commands;
+use commands::{Commands, Life};
 use ids::{BackendIds, ListenerIndices, Retired};
+use leaving::Leaving;
+use ramp::Ramps;
 use tables::Tables;
 
 /// How long the id of a dead backend rests before another backend gets it. Packets that are under way, and
@@ -53,21 +57,39 @@ pub struct Planner {
     capacity: Capacity,
     retired: Retired,
     tables: Tables,
+    leaving: Leaving,
+    ramps: Ramps,
 }
 
 impl Planner {
     /// `seed` decides about the Maglev tables and is the same on all nodes and in every run.
     pub fn new(capacity: Capacity, seed: u64) -> Self {
-        Self { capacity, retired: Retired::default(), tables: Tables::new(seed) }
+        Self {
+            capacity,
+            retired: Retired::default(),
+            tables: Tables::new(seed),
+            leaving: Leaving::default(),
+            ramps: Ramps::default(),
+        }
+    }
+
+    /// When the next plan is due if nothing changes: a backend's time to finish is over, or its share rises.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.leaving.poll_timeout(), self.ramps.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The commands that lead to `desired`. None, if `observed` is already like it.
     pub fn plan(&mut self, desired: &Desired, observed: &Observed, now: Instant) -> Plan {
         self.retired.refresh(&observed.backends, now);
         self.tables.retain(&desired.listeners);
+        self.leaving.begin();
+        self.ramps.retain(|listener, server| {
+            desired.listeners.get(&listener).is_some_and(|entry| entry.backends.contains_key(&server))
+        });
         let mut indices = ListenerIndices::new(observed, self.capacity.listeners);
         let mut ids = BackendIds::new(&observed.backends, self.retired.reusable(now), self.capacity.backends);
         let mut commands = Commands::new(observed);
+        let mut life = Life { leaving: &mut self.leaving, ramps: &mut self.ramps, now };
         let mut plan = Plan::default();
 
         for (&address, listener) in &desired.listeners {
@@ -75,13 +97,14 @@ impl Planner {
                 plan.unplaced_listeners.push(address);
                 continue;
             };
-            let left_out = commands.listener(address, index, listener, &mut ids, &mut self.tables);
+            let left_out = commands.listener(address, index, listener, &mut ids, &mut self.tables, &mut life);
             plan.unplaced_backends.extend(left_out.into_iter().map(|backend| (address, backend)));
         }
         for (&vip, &policy) in &desired.vips {
             commands.vip(vip, policy);
         }
-        commands.remove_rest(desired, &indices, &ids);
+        commands.remove_rest(desired, &indices, &ids, &mut life);
+        self.leaving.end();
         plan.commands = commands.in_order();
         plan
     }

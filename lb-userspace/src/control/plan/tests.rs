@@ -35,10 +35,11 @@ fn backend(weight: u32, admitted: bool, ifindex: u32) -> DesiredBackend {
 /// One listener on 203.0.113.1:80 with backends of weight 1, admitted or not.
 fn one_listener(backends: &[(u8, bool)]) -> Desired {
     let backends = backends.iter().map(|&(last, admitted)| (server(last), backend(1, admitted, 3))).collect();
-    let entry = DesiredListener { drop_unserved: false, slots: 251, backends };
+    let entry = DesiredListener { slots: 251, backends, ..DesiredListener::default() };
     Desired {
         vips: BTreeMap::from([(vip(1), VipPolicy::default())]),
         listeners: BTreeMap::from([(listener(1, 80), entry)]),
+        ..Desired::default()
     }
 }
 
@@ -64,9 +65,9 @@ prop_compose! {
         let vips = entries.keys().map(|&(last, _)| (vip(last), policy)).collect();
         let listeners = entries.into_iter().map(|((last, port), (drop_unserved, large, backends))| {
             let slots = if large { 1021 } else { 251 };
-            (listener(last, port), DesiredListener { drop_unserved, slots, backends })
+            (listener(last, port), DesiredListener { drop_unserved, slots, backends, ..DesiredListener::default() })
         });
-        Desired { vips, listeners: listeners.collect() }
+        Desired { vips, listeners: listeners.collect(), ..Desired::default() }
     }
 }
 

@@ -145,6 +145,7 @@ pub(super) fn sizes(settings: &config::Datapath) -> BTreeMap<&'static str, u32> 
         (map::LISTENER_STATS, settings.max_listeners),
         (map::BACKENDS, settings.max_backends),
         (map::BACKEND_STATS, settings.max_backends),
+        (map::BACKEND_LOAD, settings.max_backends),
         (map::FLOWS_V4, flow_buckets(settings)),
         (map::FLOWS_V6, flow_buckets(settings)),
     ])

@@ -1,11 +1,10 @@
 //! Model ⇄ bytes of the maps.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use lb_common::backend::{ACTIVE, BackendValue, DEAD, DRAINING, IPV6, MASQUERADE, REPLY_AT_EGRESS, ROUTED};
-use lb_common::config::{ConfigValue, MAX_TIMEOUT, TICK_SHIFT};
-use lb_common::listener::ListenerValue;
+use lb_common::config::ConfigValue;
+use lb_common::listener::{LEAST_CONNECTIONS, ListenerValue, MAGLEV, RANDOM};
 use lb_common::maglev::SlotPair;
 use lb_common::net::Be16;
 use lb_common::port::{ATTACHED, GENERIC, PARTIAL_CHECKSUMS, PortValue, UPLINK};
@@ -13,7 +12,8 @@ use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, DROP_UNSERVED, VipValue};
 
 use crate::config::Timeouts;
 use crate::datapath::model::{
-    BackendEntry, BackendId, BackendState, ListenerEntry, ListenerIndex, Placement, VipPolicy,
+    BackendEntry, BackendId, BackendState, ListenerEntry, ListenerIndex, Placement, Selection, VipPolicy,
+    ticks,
 };
 use crate::datapath::port::{Hook, Port, Role};
 
@@ -27,7 +27,18 @@ pub(super) fn vip_policy(value: VipValue) -> VipPolicy {
 
 pub(super) fn listener_value(entry: ListenerEntry) -> ListenerValue {
     let flags = flag(entry.drop_unserved, DROP_UNSERVED);
-    ListenerValue { index: entry.index.0, slots: entry.slots, flags, ..ListenerValue::default() }
+    ListenerValue {
+        index: entry.index.0,
+        slots: entry.slots,
+        flags,
+        affinity: entry.affinity,
+        selection: match entry.selection {
+            Selection::Maglev => MAGLEV,
+            Selection::Random => RANDOM,
+            Selection::LeastConnections => LEAST_CONNECTIONS,
+        },
+        ..ListenerValue::default()
+    }
 }
 
 pub(super) fn listener_entry(value: ListenerValue) -> ListenerEntry {
@@ -35,6 +46,12 @@ pub(super) fn listener_entry(value: ListenerValue) -> ListenerEntry {
         index: ListenerIndex(value.index),
         slots: value.slots,
         drop_unserved: value.flags & DROP_UNSERVED != 0,
+        selection: match value.selection {
+            RANDOM => Selection::Random,
+            LEAST_CONNECTIONS => Selection::LeastConnections,
+            _ => Selection::Maglev,
+        },
+        affinity: value.affinity,
     }
 }
 
@@ -59,7 +76,7 @@ pub(super) fn backend_value(entry: &BackendEntry) -> BackendValue {
         generation: entry.generation,
         mtu: placement.mtu,
         balancer: 0,
-        padding: [0; 2],
+        weight: entry.weight,
     }
 }
 
@@ -84,6 +101,7 @@ pub(super) fn backend_entry(value: &BackendValue) -> Option<BackendEntry> {
             mtu: value.mtu,
         },
         state,
+        weight: value.weight,
         generation: value.generation,
     })
 }
@@ -145,18 +163,16 @@ pub(super) fn with_timeouts(config: ConfigValue, timeouts: &Timeouts) -> ConfigV
     }
 }
 
-/// Rounded up: nothing expires too early.
-fn ticks(duration: Duration) -> u16 {
-    let ticks = duration.as_nanos().div_ceil(1 << TICK_SHIFT);
-    u16::try_from(ticks).unwrap_or(MAX_TIMEOUT).clamp(1, MAX_TIMEOUT)
-}
-
 const fn flag(set: bool, bit: u32) -> u32 {
     if set { bit } else { 0 }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use lb_common::config::{MAX_TIMEOUT, TICK_SHIFT};
+
     use super::*;
     use crate::datapath::model::Mac;
     use proptest::prelude::*;
@@ -164,7 +180,7 @@ mod tests {
     prop_compose! {
         fn entry()(
             address: IpAddr, port: u16, mac in proptest::option::of(1_u8..), ifindex: u32, bridge: u32,
-            listener: u32, bits: [bool; 3], generation: u8, mtu: u16,
+            listener: u32, bits: [bool; 3], generation: u8, weight: u16, mtu: u16,
             state in prop::sample::select(vec![BackendState::Active, BackendState::Draining, BackendState::Dead]),
         ) -> BackendEntry {
             let placement = Placement {
@@ -177,7 +193,7 @@ mod tests {
                 mtu,
             };
             let address = SocketAddr::new(address, port);
-            BackendEntry { listener: ListenerIndex(listener), address, placement, state, generation }
+            BackendEntry { listener: ListenerIndex(listener), address, placement, state, weight, generation }
         }
     }
 
@@ -195,9 +211,12 @@ mod tests {
 
         #[test]
         fn listeners_and_vips_are_read_back(
-            index: u32, slots: u32, drop_unserved: bool,
+            index: u32, slots: u32, drop_unserved: bool, affinity: u16,
+            selection in prop::sample::select(vec![
+                Selection::Maglev, Selection::Random, Selection::LeastConnections,
+            ]),
         ) {
-            let entry = ListenerEntry { index: ListenerIndex(index), slots, drop_unserved };
+            let entry = ListenerEntry { index: ListenerIndex(index), slots, drop_unserved, selection, affinity };
             prop_assert_eq!(listener_entry(listener_value(entry)), entry);
             let policy = VipPolicy { drop_unserved };
             prop_assert_eq!(vip_policy(vip_value(policy)), policy);

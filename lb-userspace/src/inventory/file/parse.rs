@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 use crate::model::meta::or_default;
 use crate::model::names;
 use crate::model::parse::{self, ParseError};
-use crate::model::vm::{VirtualMachine, VirtualMachines};
+use crate::model::vm::{MAX_WEIGHT, VirtualMachine, VirtualMachines, WEIGHT};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -33,6 +33,11 @@ pub fn parse(text: &str) -> Result<VirtualMachines, ParseError> {
         let vm = spanned.value;
         for (field, name) in [(".namespace", &vm.namespace), (".name", &vm.name)] {
             names::label(name).map_err(|rule| wrong(field, format!("{name:?} is not a name: {rule}")))?;
+        }
+        if vm.weight().is_none()
+            && let Some(text) = vm.labels.get(WEIGHT)
+        {
+            return Err(wrong(".labels", format!("{WEIGHT} is {text:?}: use 0 to {MAX_WEIGHT}")));
         }
         match vms.entry(vm.key()) {
             Entry::Vacant(free) => _ = free.insert(vm),

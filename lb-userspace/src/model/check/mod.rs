@@ -1,5 +1,6 @@
 //! Parse, don't validate: objects as written become values that can be trusted, or every problem is reported.
 
+mod balancing;
 mod health_check;
 mod listener;
 mod load_balancer;
@@ -8,10 +9,11 @@ mod pool_others;
 mod selector;
 mod words;
 
+pub use balancing::Balancing;
 pub use health_check::CheckedHealthCheck;
 pub use listener::{CheckedListener, Port};
 pub use load_balancer::CheckedLoadBalancer;
 pub use pool::CheckedPool;
 pub use pool_others::{BrokenPool, check_pool};
 pub use selector::Selector;
-pub use words::{ForwardingMode, Ipam, Unserved, Workload};
+pub use words::{ForwardingMode, Ipam, Selection, Unserved, Workload};

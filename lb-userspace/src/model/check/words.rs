@@ -34,6 +34,18 @@ pub enum ForwardingMode {
     Masquerade,
 }
 
+/// How a new flow's backend is chosen among those that take new flows.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Selection {
+    /// By a hash of the flow's tuple: the same on every node.
+    #[default]
+    Maglev,
+    /// By chance.
+    Random,
+    /// The one with fewer flows of two that chance chooses.
+    LeastConnections,
+}
+
 /// What a client gets that no listener or no ready backend serves.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Unserved {
@@ -52,6 +64,12 @@ pub(super) const MODES: &[(&str, ForwardingMode)] = &[
     ("Auto", ForwardingMode::Auto),
     ("Preserve", ForwardingMode::Preserve),
     ("Masquerade", ForwardingMode::Masquerade),
+];
+pub(super) const SELECTIONS: &[(&str, Selection)] = &[
+    ("", Selection::Maglev),
+    ("Maglev", Selection::Maglev),
+    ("Random", Selection::Random),
+    ("LeastConnections", Selection::LeastConnections),
 ];
 pub(super) const UNSERVED: &[(&str, Unserved)] =
     &[("", Unserved::Reject), ("Reject", Unserved::Reject), ("Drop", Unserved::Drop)];

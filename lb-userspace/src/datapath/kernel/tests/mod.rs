@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::*;
 use crate::config::Timeouts;
-use crate::datapath::model::{BackendState, Mac, Placement, Protocol, VipPolicy};
+use crate::datapath::model::{BackendState, Mac, Placement, Protocol, Selection, VipPolicy};
 
 const SETTINGS: config::Datapath = config::Datapath {
     flow_entries: 1024,
@@ -88,6 +88,7 @@ fn backend(state: BackendState, generation: u8) -> BackendEntry {
         address: SocketAddr::from(([192, 0, 2, 11], 8080)),
         placement: Placement { mac: Some(Mac([2, 0, 0, 0, 1, 11])), ifindex: 3, ..Placement::default() },
         state,
+        weight: 1,
         generation,
     }
 }
@@ -103,7 +104,13 @@ fn server_v6() -> SocketAddr {
 
 /// A VIP, a listener with a table of 251 slots, and its backend; and the same of IPv6.
 fn commands() -> Vec<Command> {
-    let entry = ListenerEntry { index: ListenerIndex(5), slots: 251, drop_unserved: true };
+    let entry = ListenerEntry {
+        index: ListenerIndex(5),
+        slots: 251,
+        drop_unserved: true,
+        selection: Selection::Random,
+        affinity: 7,
+    };
     vec![
         Command::PutBackend(BackendId(1), backend(BackendState::Active, 0)),
         Command::PutTable(ListenerIndex(5), vec![BackendId(1); 251]),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::balancing::{self, Balancing};
 use super::health_check::{self, CheckedHealthCheck};
 use super::listener::{self, CheckedListener, default_name, parse_protocol, protocol_name};
 use super::selector::Selector;
@@ -37,6 +38,8 @@ pub struct CheckedLoadBalancer {
     pub mode: ForwardingMode,
     /// What unserved clients get.
     pub unserved: Unserved,
+    /// How new flows are spread and how long they stay.
+    pub balancing: Balancing,
 }
 
 impl LoadBalancer {
@@ -70,6 +73,7 @@ impl LoadBalancer {
         let mode = spec.forwarding.as_ref().map_or("", |forwarding| &forwarding.mode);
         let mode = words::check(MODES, "spec.forwarding.mode", mode, &mut problems);
         let unserved = words::check(UNSERVED, "spec.unserved", &spec.unserved, &mut problems);
+        let balancing = balancing::check(spec, &mut problems);
         problems.result(CheckedLoadBalancer {
             key: meta.key(),
             workload,
@@ -82,6 +86,7 @@ impl LoadBalancer {
             health_check,
             mode,
             unserved,
+            balancing,
         })
     }
 

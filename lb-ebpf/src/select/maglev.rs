@@ -1,13 +1,10 @@
-//! The choice of a backend (Maglev, NSDI '16).
+//! Tables (Maglev, NSDI '16).
 
 use aya_ebpf::bindings::BPF_F_INNER_MAP;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps};
 use aya_ebpf::macros::btf_map;
-use lb_common::backend::{BackendRef, BackendValue};
-use lb_common::listener::ListenerValue;
 use lb_common::maglev::{SlotPair, pairs, slot};
 use lb_common::map;
-use lb_common::reason::Reason;
 
 use crate::backend;
 
@@ -23,28 +20,30 @@ static MAGLEV: ArrayOfMaps<
 /// backend stops being active, until then its slots are skipped.
 const PROBES: u32 = 4;
 
-/// The backend for a tuple's hash, and the `attempt`-th alternative to it.
-///
-/// # Errors
-///
-/// `Inconsistent` where the listener's table is missing.
+/// No id: the listener's table is missing.
+pub(super) const MISSING: u32 = u32::MAX;
+
+/// The active backend of a hash's slot, and the `attempt`-th alternative to it: a global function, which the
+/// verifier checks once, by itself. It gives an id, 0 for nobody, or [`MISSING`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn lb_pick(index: u32, slots: u32, hash: u32, attempt: u32) -> u32 {
+    pick(index, slots, hash, attempt).unwrap_or(MISSING)
+}
+
 #[inline(always)]
-pub fn select(
-    listener: &ListenerValue,
-    hash: u32,
-    attempt: u32,
-) -> Result<Option<(BackendRef, &'static BackendValue)>, Reason> {
-    let table = MAGLEV.get(listener.index).ok_or(Reason::Inconsistent)?;
+fn pick(index: u32, slots: u32, hash: u32, attempt: u32) -> Option<u32> {
+    let table = MAGLEV.get(index)?;
     for probe in 0..PROBES {
         let step = attempt.wrapping_mul(PROBES).wrapping_add(probe);
-        let chosen = slot(alternative(hash, step), listener.slots);
-        let pair = table.get(chosen / 2).ok_or(Reason::Inconsistent)?;
-        let [even, odd] = pair.0;
-        if let Some(found) = backend::active(if chosen.is_multiple_of(2) { even } else { odd }) {
-            return Ok(Some(found));
+        let chosen = slot(alternative(hash, step), slots);
+        let [even, odd] = table.get(chosen / 2)?.0;
+        let id = if chosen.is_multiple_of(2) { even } else { odd };
+        if backend::active(id).is_some() {
+            return Some(id);
         }
     }
-    Ok(None)
+    Some(0)
 }
 
 /// The hash itself, then others that follow from it alone: 2^32 divided by the golden ratio steps far.
