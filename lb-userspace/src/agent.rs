@@ -16,6 +16,7 @@ use crate::api::Api;
 use crate::api::socket::{self, BindSocket};
 use crate::config::Config;
 use crate::control::cycle::Cycle;
+use crate::control::flows::Lister;
 use crate::control::hold::{HOLD_DOWN, Stations};
 use crate::control::plan::{Capacity, Planner};
 use crate::control::ports::{InterfaceProblem, assign};
@@ -114,7 +115,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
         return Err(error);
     }
 
-    start_flows(&mut supervisor, flow_table);
+    start_flows(&mut supervisor, Arc::clone(&flow_table));
     let (addresses, wanted) = watch::channel(known);
     let (published, topology) = watch::channel(topology);
     supervisor.start("links", |mut stop| async move {
@@ -142,7 +143,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let (listener, socket) = socket::bind(&config.socket).await?;
     supervisor.start("api", |stop| async move {
         let _socket = socket;
-        Ok(Api::new(registry, reports).serve(listener, stop).await?)
+        Ok(Api::new(registry, reports, Lister::new(flow_table)).serve(listener, stop).await?)
     });
     tracing::info!(node = config.node, "READY: serving the API at {}", config.socket.display());
     Ok(supervisor)

@@ -7,6 +7,7 @@
 
 mod apply;
 mod failure;
+mod flows;
 mod ip_pools;
 mod load_balancers;
 mod query;
@@ -20,6 +21,7 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 use tokio::net::UnixListener;
 
+use crate::control::flows::Lister;
 use crate::control::registry::Registry;
 use crate::control::report::ReportRequests;
 use crate::supervise::Stop;
@@ -30,12 +32,13 @@ use failure::Failure;
 pub struct Api {
     registry: Arc<Registry>,
     reports: ReportRequests,
+    flows: Lister,
 }
 
 impl Api {
-    /// On a registry; reports are asked for from the control loop.
-    pub fn new(registry: Arc<Registry>, reports: ReportRequests) -> Self {
-        Self { registry, reports }
+    /// On a registry; reports are asked for from the control loop, flows from their table.
+    pub fn new(registry: Arc<Registry>, reports: ReportRequests, flows: Lister) -> Self {
+        Self { registry, reports, flows }
     }
 
     fn router(self) -> Router {
@@ -58,6 +61,7 @@ impl Api {
             .route("/lb/v1/apply", post(apply::apply))
             .route("/lb/v1/status", get(reports::status))
             .route("/lb/v1/backends", get(reports::backends))
+            .route("/lb/v1/flows", get(flows::list))
             .fallback(async |uri: Uri| Failure::no_such_path(uri.path()))
             .method_not_allowed_fallback(async |method: Method, uri: Uri| {
                 Failure::no_such_verb(&method, uri.path())

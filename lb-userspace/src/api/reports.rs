@@ -17,6 +17,6 @@ pub(super) async fn backends(State(api): State<Api>) -> Result<Json<BackendsRepo
     Ok(Json(report(&api).await?.backends))
 }
 
-async fn report(api: &Api) -> Result<Report, Failure> {
+pub(super) async fn report(api: &Api) -> Result<Report, Failure> {
     api.reports.ask().await.ok_or_else(|| Failure::unavailable(SILENT))
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cli::client::{Client, RequestError};
+use crate::datapath::Datapath as _;
 use crate::store::MemoryStore;
 use crate::supervise::Supervisor;
 
@@ -29,7 +30,8 @@ impl Server {
         let mut supervisor = Supervisor::default();
         supervisor.start("api", |stop| async move {
             let _socket = socket;
-            Ok(Api::new(registry, reports).serve(listener, stop).await?)
+            let flows = crate::datapath::memory::Memory::default().flow_table();
+            Ok(Api::new(registry, reports, Lister::new(flows)).serve(listener, stop).await?)
         });
         Self { client: Client::new(&path), supervisor, directory }
     }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Method, Request, StatusCode};
+use hyper::header::HeaderValue;
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -117,34 +118,76 @@ impl Client {
         self.request(Method::DELETE, path, None).await
     }
 
+    /// Reads an answer that comes line by line, each a JSON value, as long as the visitor goes on.
+    ///
+    /// # Errors
+    /// When the agent does not answer or refuses, the answer breaks off, or the visitor fails.
+    pub async fn lines<E: From<RequestError>>(
+        &self,
+        path: &str,
+        mut visitor: impl FnMut(Value) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let response = self.send(Method::GET, path, None).await?;
+        if !response.status().is_success() {
+            self.answer(path, response).await?;
+            return Ok(());
+        }
+        let mut body = response.into_body();
+        let mut text = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|source| RequestError::Http { socket: self.socket.clone(), source })?;
+            text.extend_from_slice(frame.data_ref().map_or(&[][..], Bytes::as_ref));
+            let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let rest = text.split_off(end);
+            for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                visitor(self.json(path, line)?)?;
+            }
+            text = rest;
+        }
+        Ok(())
+    }
+
     async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, RequestError> {
-        let socket = || self.socket.clone();
+        let response = self.send(method, path, body).await?;
+        self.answer(path, response).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<Incoming>, RequestError> {
         let stream = UnixStream::connect(&self.socket)
             .await
-            .map_err(|source| RequestError::Connect { socket: socket(), source })?;
-        let http = |source| RequestError::Http { socket: socket(), source };
+            .map_err(|source| RequestError::Connect { socket: self.socket.clone(), source })?;
+        let http = |source| RequestError::Http { socket: self.socket.clone(), source };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-        let driver = tokio::spawn(connection);
+        // Ends with the answer, or when nobody reads it any more.
+        tokio::spawn(connection);
         let mut request = Request::new(Full::new(body.map_or_else(Bytes::new, |b| b.to_string().into())));
         *request.method_mut() = method;
         // A path is built from names that the server checks; one that is no URI can name nothing.
         *request.uri_mut() = path.parse().unwrap_or_default();
-        request.headers_mut().insert("host", hyper::header::HeaderValue::from_static("localhost"));
-        let content = hyper::header::HeaderValue::from_static("application/json");
-        request.headers_mut().insert("content-type", content);
-        let response = sender.send_request(request).await.map_err(http)?;
+        request.headers_mut().insert("host", HeaderValue::from_static("localhost"));
+        request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+        sender.send_request(request).await.map_err(http)
+    }
+
+    async fn answer(&self, path: &str, response: Response<Incoming>) -> Result<Value, RequestError> {
         let code = response.status();
+        let http = |source| RequestError::Http { socket: self.socket.clone(), source };
         let bytes = response.into_body().collect().await.map_err(http)?.to_bytes();
-        driver.abort();
-        let answer: Value = serde_json::from_slice(&bytes).map_err(|source| RequestError::Json {
-            socket: socket(),
-            path: path.into(),
-            source,
-        })?;
+        let answer = self.json(path, &bytes)?;
         if code.is_success() {
             return Ok(answer);
         }
         let message = answer.get("message").and_then(Value::as_str).unwrap_or(code.as_str()).to_owned();
         Err(RequestError::Refused { code, message, status: Box::new(answer) })
+    }
+
+    fn json(&self, path: &str, text: &[u8]) -> Result<Value, RequestError> {
+        let wrong = |source| RequestError::Json { socket: self.socket.clone(), path: path.into(), source };
+        serde_json::from_slice(text).map_err(wrong)
     }
 }

@@ -10,6 +10,7 @@ pub mod client;
 mod create;
 mod delete;
 mod describe;
+mod flows;
 mod get;
 mod listener;
 mod output;
@@ -76,6 +77,8 @@ enum Verb {
     Backend(backend::Arguments),
     /// Create, list or delete pools of addresses
     Pool(pool::Arguments),
+    /// List flows: who talks to whom now
+    Flows(flows::Arguments),
     /// Show the state of this node
     Status,
     /// Show the versions of this program and of the agent
@@ -127,6 +130,7 @@ async fn call(global: &Global, verb: Verb) -> anyhow::Result<()> {
         Verb::Listener(arguments) => listener::run(&client, &arguments, global.output).await?,
         Verb::Backend(arguments) => backend::run(&client, &arguments, global.output).await?,
         Verb::Pool(arguments) => pool::run(&client, &arguments, global.output).await?,
+        Verb::Flows(arguments) => return flows::run(&client, &arguments, global.output).await,
         Verb::Status => status::run(&client, global.output).await?,
         Verb::Version => version::run(&client, global.output).await?,
     };

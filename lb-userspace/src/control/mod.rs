@@ -6,6 +6,7 @@ pub mod admission;
 pub mod converge;
 pub mod cycle;
 pub mod desired;
+pub mod flows;
 pub mod hold;
 pub mod maglev;
 pub mod model;

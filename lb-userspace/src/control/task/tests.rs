@@ -12,10 +12,12 @@ use crate::api::{Api, socket};
 use crate::cli::client::Client;
 use crate::config::Interfaces;
 use crate::control::admission::Intent;
+use crate::control::flows::Lister;
 use crate::control::hold::{HOLD_DOWN, Stations};
 use crate::control::plan::{Capacity, Planner};
 use crate::control::report::ReportRequests;
 use crate::datapath::counters::Counters;
+use crate::datapath::flows::model::Flow;
 use crate::datapath::memory::Memory;
 use crate::datapath::model::{BackendState, Command, Observed};
 use crate::datapath::port::{Port, Served};
@@ -120,7 +122,8 @@ impl Agent {
             Ok(())
         });
         let (listener, socket) = socket::bind(&path).await.unwrap();
-        let api = Api::new(Arc::clone(&registry), reports);
+        let flows = Lister::new(datapath.flow_table());
+        let api = Api::new(Arc::clone(&registry), reports, flows);
         supervisor.start("api", |stop| async move {
             let _socket = socket;
             Ok(api.serve(listener, stop).await?)
@@ -366,4 +369,24 @@ async fn a_status_due_while_another_is_stored_is_stored_after_it() {
     .await;
     drop(stop);
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn flows_are_told_line_by_line_with_the_names_of_who_serves() {
+    let agent = Agent::with_front("flows").await;
+    serves(&agent, &["192.0.2.11:8080", "192.0.2.12:8080"]).await;
+    let vip: std::net::SocketAddr = "192.0.2.80:80".parse().unwrap();
+    let flow =
+        |port: u16| Flow::sample(([198, 51, 100, 7], port).into(), vip, ([192, 0, 2, 12], 8080).into());
+    agent.datapath.with(|(memory, _)| memory.flows().replace((1..=3000).map(flow).collect()));
+    let mut lines = Vec::new();
+    let keep = |line| {
+        lines.push(line);
+        Ok::<_, crate::cli::client::RequestError>(())
+    };
+    agent.client.lines("/lb/v1/flows?lb=front&vm=web-2&limit=0", keep).await.unwrap();
+    assert_eq!((&lines[0]["client"], lines.len()), (&json!("198.51.100.7:1"), 3001));
+    assert_eq!(lines[2999]["loadBalancer"], "shop/front");
+    assert_eq!(lines[3000]["summary"], json!({"shown": 3000, "matched": 3000, "live": 3000}));
+    agent.stop().await;
 }

@@ -32,6 +32,24 @@ pub struct Flow {
     pub overflowed: bool,
 }
 
+#[cfg(test)]
+impl Flow {
+    /// An established TCP flow whose source stays, of backend 1.
+    pub fn sample(client: SocketAddr, vip: SocketAddr, server: SocketAddr) -> Self {
+        Self {
+            protocol: Protocol::Tcp,
+            client,
+            vip,
+            server,
+            source: client,
+            backend: BackendRef::new(1, 0),
+            state: State::Established,
+            idle: Duration::from_secs(4),
+            overflowed: false,
+        }
+    }
+}
+
 /// Flows of one backend, by state.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct FlowCounts {

@@ -1,0 +1,56 @@
+//! Who is behind the addresses of a flow.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::control::report::{BackendsReport, LoadBalancerReport};
+use crate::datapath::flows::model::Flow;
+use crate::datapath::model::Protocol;
+use crate::model::meta::NamespacedName;
+
+/// Load balancers by VIP and VMs by server address.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Names {
+    listeners: BTreeMap<(IpAddr, u16, Protocol), NamespacedName>,
+    /// By VIP alone, for listeners of many ports.
+    vips: BTreeMap<IpAddr, NamespacedName>,
+    vms: BTreeMap<SocketAddr, String>,
+    /// VMs by the server's address alone, for listeners that keep the port that was dialled.
+    hosts: BTreeMap<IpAddr, String>,
+}
+
+impl Names {
+    pub(super) fn new(report: &BackendsReport) -> Self {
+        let mut names = Self::default();
+        report.load_balancers.iter().for_each(|lb| names.add(lb));
+        names
+    }
+
+    fn add(&mut self, lb: &LoadBalancerReport) {
+        let key = NamespacedName { namespace: lb.namespace.clone(), name: lb.name.clone() };
+        let Ok(vip) = lb.address.parse::<IpAddr>() else { return };
+        self.vips.insert(vip, key.clone());
+        for listener in &lb.listeners {
+            let protocol = if listener.protocol == "UDP" { Protocol::Udp } else { Protocol::Tcp };
+            self.listeners.insert((vip, listener.port, protocol), key.clone());
+            for backend in &listener.backends {
+                if let Ok(server) = backend.address.parse::<SocketAddr>() {
+                    self.vms.insert(server, backend.vm.clone());
+                    self.hosts.insert(server.ip(), backend.vm.clone());
+                }
+            }
+        }
+    }
+
+    /// The load balancer whose VIP a flow dialled.
+    pub(super) fn load_balancer(&self, flow: &Flow) -> Option<&NamespacedName> {
+        let exact = self.listeners.get(&(flow.vip.ip(), flow.vip.port(), flow.protocol));
+        exact.or_else(|| self.vips.get(&flow.vip.ip()))
+    }
+
+    /// The VM that answers a flow.
+    pub(super) fn vm(&self, flow: &Flow) -> Option<&str> {
+        let exact = self.vms.get(&flow.server);
+        exact.or_else(|| self.hosts.get(&flow.server.ip())).map(String::as_str)
+    }
+}
