@@ -53,7 +53,7 @@ impl FromStr for Pattern {
         }
         let (network, length) =
             text.split_once('/').map_or((text, None), |(net, length)| (net, Some(length)));
-        let network: IpAddr = network.parse().map_err(|_| wrong())?;
+        let network: IpAddr = network.parse().ok().ok_or_else(wrong)?;
         let length = match length {
             None => width(network),
             Some(length) => length.parse().ok().filter(|l| *l <= width(network)).ok_or_else(wrong)?,
