@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod datapath;
+pub mod doctor;
 pub mod health;
 pub mod inventory;
 pub mod ipam;

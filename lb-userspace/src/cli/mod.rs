@@ -10,6 +10,7 @@ pub mod client;
 mod create;
 mod delete;
 mod describe;
+mod doctor;
 mod flows;
 mod get;
 mod listener;
@@ -81,6 +82,8 @@ enum Verb {
     Flows(flows::Arguments),
     /// Show the state of this node
     Status,
+    /// Look for what is wrong with this node, and say how to mend it
+    Doctor(doctor::Arguments),
     /// Show the versions of this program and of the agent
     Version,
 }
@@ -88,7 +91,7 @@ enum Verb {
 /// Parses the arguments and runs the verb.
 pub fn run() -> ExitCode {
     match execute(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", sentence(&error));
             ExitCode::FAILURE
@@ -109,19 +112,22 @@ fn sentence(error: &anyhow::Error) -> String {
     text
 }
 
-fn execute(arguments: Arguments) -> anyhow::Result<()> {
+fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { global, verb } = arguments;
     if let Verb::Agent(arguments) = verb {
-        return agent::run(&arguments);
+        return agent::run(&arguments).map(|()| ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the I/O runtime")?.block_on(call(&global, verb))
 }
 
-async fn call(global: &Global, verb: Verb) -> anyhow::Result<()> {
+async fn call(global: &Global, verb: Verb) -> anyhow::Result<ExitCode> {
     let client = Client::new(&global.socket);
+    if let Verb::Doctor(arguments) = verb {
+        return doctor::run(&client, &arguments, global.output).await;
+    }
     let text = match verb {
-        Verb::Agent(_) => return Ok(()),
+        Verb::Agent(_) | Verb::Doctor(_) => return Ok(ExitCode::SUCCESS),
         Verb::Create(arguments) => create::run(&client, &arguments, global.output).await?,
         Verb::Get(arguments) => get::run(&client, &arguments, global.output).await?,
         Verb::Describe(arguments) => describe::run(&client, &arguments, global.output).await?,
@@ -134,7 +140,8 @@ async fn call(global: &Global, verb: Verb) -> anyhow::Result<()> {
         Verb::Status => status::run(&client, global.output).await?,
         Verb::Version => version::run(&client, global.output).await?,
     };
-    print(&text)
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.

@@ -49,6 +49,11 @@ impl Hook {
         }
     }
 
+    /// The hook of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Xdp, Self::XdpGeneric, Self::Tc].into_iter().find(|hook| hook.name() == name)
+    }
+
     /// Whether packets meet XDP first.
     pub const fn is_xdp(self) -> bool {
         matches!(self, Self::Xdp | Self::XdpGeneric)

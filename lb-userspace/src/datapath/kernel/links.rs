@@ -25,7 +25,8 @@ pub(super) enum Place {
 impl Place {
     const ALL: [Self; 4] = [Self::Xdp, Self::XdpGeneric, Self::TcIngress, Self::TcEgress];
 
-    const fn name(self) -> &'static str {
+    /// The word in the pin's name.
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Xdp => "xdp",
             Self::XdpGeneric => "xdp-generic",

@@ -19,6 +19,7 @@ mod pins;
 mod random;
 mod raw;
 mod shape;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 mod wire;

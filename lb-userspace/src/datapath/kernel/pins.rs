@@ -105,7 +105,7 @@ fn is_version(path: &Path) -> bool {
 }
 
 /// What is in a directory; nothing, if it does not exist.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, KernelError> {
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, KernelError> {
     let listing = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing.map_err(pin("list", directory))?,
