@@ -76,7 +76,7 @@ fn describe(diagnosis: &Diagnosis, all: bool) -> String {
     super::line(
         &mut text,
         format_args!(
-            "{}, {}, {}; {} checks are well",
+            "{}, {}, {}; checks without findings: {}",
             count(Severity::Problem, "problem"),
             count(Severity::Warning, "warning"),
             count(Severity::Note, "note"),

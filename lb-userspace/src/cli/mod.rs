@@ -136,7 +136,10 @@ async fn call(global: &Global, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Listener(arguments) => listener::run(&client, &arguments, global.output).await?,
         Verb::Backend(arguments) => backend::run(&client, &arguments, global.output).await?,
         Verb::Pool(arguments) => pool::run(&client, &arguments, global.output).await?,
-        Verb::Flows(arguments) => return flows::run(&client, &arguments, global.output).await,
+        Verb::Flows(arguments) => {
+            flows::run(&client, &arguments, global.output).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Verb::Status => status::run(&client, global.output).await?,
         Verb::Version => version::run(&client, global.output).await?,
     };

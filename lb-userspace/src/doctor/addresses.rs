@@ -78,9 +78,7 @@ pub(super) fn neighbours(system: &dyn System, ground: &Ground) -> Vec<Finding> {
                     "its MAC is not known: see that the VM runs, has this address and is connected; \
                      the remedy makes the kernel ask anew",
                 )
-                .remedy(format!(
-                    "ip neighbour del {address} dev {interface}; ping -c 1 -W 1 -I {interface} {address}"
-                )),
+                .remedy(format!("ip neighbour replace {address} dev {interface} use")),
         );
     }
     findings
@@ -125,7 +123,7 @@ mod tests {
                 {"dst":"192.0.2.99","dev":"br0","state":["FAILED"]},
                 {"dst":"192.0.2.12","dev":"br0","lladdr":"02:00:00:00:01:02","state":["REACHABLE"]}]"#,
         );
-        let remedy = "ip neighbour del 192.0.2.11 dev br0; ping -c 1 -W 1 -I br0 192.0.2.11";
+        let remedy = "ip neighbour replace 192.0.2.11 dev br0 use";
         assert_eq!(brief(&neighbours(&system, &ground())), [(Severity::Warning, "192.0.2.11", remedy)]);
     }
 }

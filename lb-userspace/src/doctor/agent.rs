@@ -74,7 +74,7 @@ mod tests {
         let node = NodeReport {
             abi_version: lb_common::map::ABI_VERSION,
             failures: vec![FailureReport { command: "put backend".into(), ..FailureReport::default() }],
-            flows: FlowReport { entries: 100, used: 76 },
+            flows: FlowReport { entries: 100, used: 76, ..FlowReport::default() },
             ..NodeReport::default()
         };
         let ground = Ground { agent: Some((node, BackendsReport::default())), ..Ground::default() };

@@ -4,7 +4,7 @@ use super::ground::Ground;
 use super::model::{Check, Finding, Severity};
 use super::ruleset::{Chain, forward_chains};
 use super::system::{System, setting};
-use crate::datapath::port::Hook;
+use crate::datapath::port::{Hook, Role};
 
 /// Whether bridged packets meet the firewall.
 const BRIDGE_NF: &str = "net.bridge.bridge-nf-call-iptables";
@@ -39,7 +39,8 @@ impl Way {
             bridged: faces().any(|interface| interface.bridge.is_some()),
             bridge_nf: setting(system, "net/bridge/bridge-nf-call-iptables") == Some(1),
             routed: ground.routes(),
-            answers_alone: ground.routes() && faces().any(|interface| interface.hook == Some(Hook::Tc)),
+            answers_alone: faces().any(|i| i.role == Role::Uplink && i.hook.is_some_and(Hook::is_xdp))
+                && faces().any(|i| i.role == Role::Routed && i.hook == Some(Hook::Tc)),
         }
     }
 
@@ -85,7 +86,10 @@ fn invalid(chain: &Chain, way: &Way) -> Option<Finding> {
     let finding = |severity| Finding::new(severity, Check::Firewall, &chain.name, found);
     Some(if way.answers_alone {
         finding(Severity::Problem)
-            .why("conntrack sees answers of VMs without their questions, which tc redirects, as invalid")
+            .why(
+                "XDP redirects questions past conntrack, so that their answers are invalid to it; \
+                 the same hook on uplinks and routed interfaces avoids that too",
+            )
             .remedy(remedy)
     } else {
         finding(Severity::Note).why(
@@ -109,7 +113,6 @@ fn legacy(text: &str) -> Option<Chain> {
 mod tests {
     use super::super::ground::Interface;
     use super::*;
-    use crate::datapath::port::Role;
     use crate::doctor::recorded::{Recorded, brief, ground, uplink};
 
     const RULES: &str = "table inet f { # handle 1\n\tchain forward { # handle 1\n\
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn a_gateway_needs_rules_that_accept() {
         let inner = Interface { role: Role::Routed, ..uplink("in0", Hook::Tc) };
-        let gateway = ground(vec![uplink("up0", Hook::Tc), inner]);
+        let gateway = ground(vec![uplink("up0", Hook::Xdp), inner]);
         assert_eq!(
             brief(&check(&system("0\n"), &gateway)),
             [

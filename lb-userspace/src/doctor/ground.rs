@@ -53,6 +53,8 @@ pub struct Interface {
     pub wanted: config::Hook,
     /// The hook in use, or the one that an agent would choose; `None` if it was refused.
     pub hook: Option<Hook>,
+    /// An agent has attached the programs by this hook.
+    pub is_attached: bool,
     /// Why this hook, as the agent says.
     pub reason: String,
     /// Switched on.
@@ -122,6 +124,7 @@ impl Ground {
                     Some(report) => Hook::named(&report.hook),
                     None => Some(likely(port.role, port.hook, port.is_virtual)),
                 },
+                is_attached: report.is_some_and(|report| !report.hook.is_empty()),
                 reason: report.map(|report| report.reason.clone()).unwrap_or_default(),
                 up: link.up,
                 mtu: link.mtu,

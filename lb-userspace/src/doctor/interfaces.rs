@@ -6,7 +6,7 @@ use super::system::System;
 use crate::config;
 use crate::datapath::port::Hook;
 
-/// Drivers with native XDP in kernels from 5.15 on.
+/// Drivers with native XDP in kernels from 5.18 on.
 const NATIVE: [&str; 26] = [
     "atlantic",
     "bnxt_en",
@@ -99,10 +99,12 @@ fn hook(interface: &Interface, driver: &str) -> Option<Finding> {
             ))
         }
         // Without agent nothing has tried yet.
-        (Some(Hook::Xdp), _) if !driver.is_empty() && !NATIVE.contains(&driver) && reason.is_empty() => Some(
-            finding(Severity::Note, name, format!("driver {driver} is not known to have native XDP"))
-                .why("an agent would fall back to generic XDP, or tc"),
-        ),
+        (Some(Hook::Xdp), _) if !driver.is_empty() && !NATIVE.contains(&driver) && !interface.is_attached => {
+            Some(
+                finding(Severity::Note, name, format!("driver {driver} is not known to have native XDP"))
+                    .why("an agent would fall back to generic XDP, or tc"),
+            )
+        }
         (Some(_), _) => None,
     }
 }

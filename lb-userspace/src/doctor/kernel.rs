@@ -5,7 +5,7 @@ use super::model::{Check, Finding, Severity};
 use super::system::{System, setting};
 
 /// The oldest that runs everything.
-const OLDEST: (u32, u32) = (5, 15);
+const OLDEST: (u32, u32) = (5, 18);
 /// From here on there are tcx and XDP features.
 const RECOMMENDED: (u32, u32) = (6, 6);
 
@@ -43,7 +43,7 @@ fn version(release: &str) -> Option<Finding> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next()?, numbers.next()?);
     if version < OLDEST {
-        let why = "veths, bonds and virtio queues work with XDP from Linux 5.15 on";
+        let why = "XDP programs take frames of several buffers, as ours do, from Linux 5.18 on";
         return Some(finding(Severity::Problem, "version", format!("Linux {release} is too old")).why(why));
     }
     (version < RECOMMENDED).then(|| {
@@ -128,7 +128,8 @@ mod tests {
     fn versions_are_compared_as_numbers() {
         for (release, severity) in [
             ("5.10.0-30-amd64", Some(Severity::Problem)),
-            ("5.15.0", Some(Severity::Note)),
+            ("5.15.0", Some(Severity::Problem)),
+            ("5.18.0", Some(Severity::Note)),
             ("6.1.0-44-cloud-amd64", Some(Severity::Note)),
             ("6.12.9", None),
             ("10.0.1", None),

@@ -32,14 +32,27 @@ pub use system::{Node, System};
 pub fn examine(system: &dyn System, ground: &Ground) -> Diagnosis {
     let mut findings = Vec::new();
     for (check, run) in CHECKS {
-        let mut found = run(system, ground);
-        if !found.iter().any(|finding| finding.severity != Severity::Ok) {
-            found.truncate(0);
-            found.push(Finding::new(Severity::Ok, check, "node", check.all_is_well()));
+        let found = run(system, ground);
+        if found.is_empty() && is_known(check, ground) {
+            findings.push(Finding::new(Severity::Ok, check, "node", check.all_is_well()));
         }
         findings.extend(found);
     }
     Diagnosis { agent: ground.agent.is_some(), findings }
+}
+
+/// Whether a check had what it looks at: silence is no health.
+fn is_known(check: Check, ground: &Ground) -> bool {
+    match check {
+        Check::Agent | Check::Kernel | Check::Process => true,
+        Check::Addresses | Check::Neighbours => ground.agent.is_some(),
+        Check::Pins
+        | Check::Interfaces
+        | Check::Queues
+        | Check::Offloads
+        | Check::Stack
+        | Check::Firewall => ground.config_problem.is_none(),
+    }
 }
 
 type Run = fn(&dyn System, &Ground) -> Vec<Finding>;
@@ -57,3 +70,18 @@ const CHECKS: [(Check, Run); 11] = [
     (Check::Addresses, addresses::vips),
     (Check::Neighbours, addresses::neighbours),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use recorded::Recorded;
+
+    #[test]
+    fn what_could_not_be_checked_is_not_called_well() {
+        let ground = Ground { config_problem: Some("no such file".into()), ..Ground::default() };
+        let diagnosis = examine(&Recorded::default(), &ground);
+        let well = diagnosis.findings.iter().filter(|finding| finding.severity == Severity::Ok);
+        assert_eq!(well.map(|finding| finding.check).collect::<Vec<_>>(), [Check::Process]);
+        assert_eq!(diagnosis.worst(), Severity::Problem);
+    }
+}

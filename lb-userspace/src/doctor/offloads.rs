@@ -12,26 +12,31 @@ struct Offload {
     word: &'static str,
     severity: Severity,
     why: &'static str,
+    /// Drivers refuse the programs with it: where they are attached, this one does not.
+    refused: bool,
 }
 
 const NATIVE: [Offload; 3] = [
     Offload {
         name: "large-receive-offload",
         word: "lro",
-        severity: Severity::Problem,
-        why: "drivers refuse native XDP with it: merged frames don't fit into their buffers",
+        severity: Severity::Warning,
+        why: "drivers may refuse native XDP with it: merged frames don't fit into their buffers",
+        refused: true,
     },
     Offload {
         name: "rx-gro-hw",
         word: "rx-gro-hw",
-        severity: Severity::Problem,
-        why: "drivers refuse native XDP with it: merged frames don't fit into their buffers",
+        severity: Severity::Warning,
+        why: "drivers may refuse native XDP with it: merged frames don't fit into their buffers",
+        refused: true,
     },
     Offload {
         name: "rx-vlan-offload",
         word: "rxvlan",
         severity: Severity::Warning,
         why: "the device takes VLAN tags off before XDP sees the frame, and what XDP sends back is untagged",
+        refused: false,
     },
 ];
 
@@ -40,6 +45,7 @@ const GENERIC: [Offload; 1] = [Offload {
     word: "gro",
     severity: Severity::Warning,
     why: "generic XDP sees merged frames, and can't redirect those that are longer than the MTU",
+    refused: false,
 }];
 
 pub(super) fn check(system: &dyn System, ground: &Ground) -> Vec<Finding> {
@@ -56,7 +62,8 @@ pub(super) fn check(system: &dyn System, ground: &Ground) -> Vec<Finding> {
             continue;
         }
         let Ok(text) = system.run("ethtool", &["-k", &interface.name]) else { continue };
-        findings.extend(offloads.iter().filter_map(|offload| one(interface, offload, &text)));
+        let matter = offloads.iter().filter(|offload| !(offload.refused && interface.is_attached));
+        findings.extend(matter.filter_map(|offload| one(interface, offload, &text)));
     }
     findings
 }
@@ -90,9 +97,11 @@ mod tests {
         let native = check(&system, &ground(vec![uplink("eth0", Hook::Xdp)]));
         assert_eq!(
             brief(&native),
-            [(Severity::Problem, "eth0", "ethtool -K eth0 lro off"), (Severity::Warning, "eth0", "")]
+            [(Severity::Warning, "eth0", "ethtool -K eth0 lro off"), (Severity::Warning, "eth0", "")]
         );
         assert!(native.iter().any(|finding| finding.why.contains("hooks: {eth0: tc}")), "{native:?}");
+        let attached = Interface { is_attached: true, ..uplink("eth0", Hook::Xdp) };
+        assert_eq!(brief(&check(&system, &ground(vec![attached]))), [(Severity::Warning, "eth0", "")]);
         let generic = Interface { wanted: config::Hook::XdpGeneric, ..uplink("eth0", Hook::XdpGeneric) };
         assert_eq!(
             brief(&check(&system, &ground(vec![generic]))),

@@ -54,6 +54,7 @@ pub(super) fn uplink(name: &str, hook: Hook) -> Interface {
         kind: LinkKind::Physical,
         wanted: config::Hook::Auto,
         hook: Some(hook),
+        is_attached: false,
         reason: String::new(),
         up: true,
         mtu: 1500,

@@ -3,6 +3,7 @@
 mod agent;
 mod balancing;
 mod demo;
+mod doctor;
 mod fixture;
 mod mistakes;
 mod payload;
