@@ -34,7 +34,7 @@ use crate::inventory::file::FileProvider;
 use crate::inventory::links::{self, Topology, WatchLinks};
 use crate::inventory::memory::MemoryProvider;
 use crate::inventory::vms::{self, Provider};
-use crate::model::vm::VirtualMachine;
+use crate::model::family::Family;
 use crate::store::{RedbStore, StoreError};
 use crate::supervise::Supervisor;
 
@@ -220,5 +220,6 @@ fn start_health(
 }
 
 fn addresses(facts: &vms::Facts) -> BTreeSet<IpAddr> {
-    facts.vms.values().filter_map(VirtualMachine::station).map(|station| station.address).collect()
+    let stations = facts.vms.values().flat_map(|vm| Family::ALL.map(|family| vm.station(family)));
+    stations.flatten().map(|station| station.address).collect()
 }

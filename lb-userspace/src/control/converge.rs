@@ -3,12 +3,13 @@
 //! Input: [`Desired`] and the time. Output: commands to the datapath. What the datapath holds is read back at
 //! the start, after a failure and at every resync; in between it is known from the commands.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::model::Desired;
 use super::plan::{Plan, Planner};
 use crate::datapath::Datapath;
-use crate::datapath::model::{Command, Observed};
+use crate::datapath::model::{Command, ListenerAddress, Observed};
 
 /// The pause after the first failure; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -142,15 +143,16 @@ fn describe(command: &Command) -> String {
         Command::PutTable(index, slots) => format!("put table {} of {} slots", index.0, slots.len()),
         Command::RemoveTable(index) => format!("remove table {}", index.0),
         Command::PutListener(address, entry) => {
-            format!(
-                "put listener {}:{} {:?} as {}",
-                address.vip, address.port, address.protocol, entry.index.0
-            )
+            format!("put listener {} {:?} as {}", dialled(address), address.protocol, entry.index.0)
         }
         Command::RemoveListener(address) => {
-            format!("remove listener {}:{} {:?}", address.vip, address.port, address.protocol)
+            format!("remove listener {} {:?}", dialled(address), address.protocol)
         }
     }
+}
+
+fn dialled(listener: &ListenerAddress) -> SocketAddr {
+    SocketAddr::new(listener.vip, listener.port)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::datapath::port::{self, Port};
 use crate::health::model::{Snapshot, WantedBackends};
 use crate::inventory::links::Topology;
 use crate::model::check::{CheckedLoadBalancer, Workload};
+use crate::model::family::Family;
 use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
 use crate::model::vm::VirtualMachines;
 
@@ -65,7 +66,7 @@ pub(super) struct Service {
 impl Service {
     /// Its VIP, once it has one.
     pub(super) fn vip(&self) -> Option<IpAddr> {
-        self.object.status.allocated_address.as_ref()?.ip.parse().ok()
+        vip(&self.object)
     }
 
     /// The address in its status, or why there is none.
@@ -199,6 +200,10 @@ impl<D: Datapath> Cycle<D> {
     }
 }
 
+fn vip(object: &LoadBalancer) -> Option<IpAddr> {
+    object.status.allocated_address.as_ref()?.ip.parse().ok()
+}
+
 fn is_attached(served: &port::Served, port: &port::AttachedPort) -> bool {
     served.attached.get(&port.ifindex) == Some(port)
 }
@@ -206,7 +211,9 @@ fn is_attached(served: &port::Served, port: &port::AttachedPort) -> bool {
 fn services(resources: &Resources, vms: &VirtualMachines, stations: &Stations) -> Vec<Service> {
     let service = |object: &LoadBalancer| match object.check() {
         Ok(lb) => {
-            let members = members(&lb, vms, stations);
+            // The VIP's family; before there is one, that of the address that is asked for.
+            let vip = vip(object).or(lb.address);
+            let members = members(&lb, vip.map_or(Family::V4, Family::of), vms, stations);
             Some(Service { object: object.clone(), lb, members })
         }
         Err(errors) => {

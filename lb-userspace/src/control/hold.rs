@@ -10,17 +10,18 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::model::family::Family;
 use crate::model::meta::NamespacedName;
 use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
 
 /// How long a vanished address is held, unless configured.
 pub const HOLD_DOWN: Duration = Duration::from_secs(15);
 
-/// Where each running VM is reached: what the facts tell, or told until a moment ago.
+/// Where each running VM is reached by each address family: what the facts tell, or told until a moment ago.
 #[derive(Debug)]
 pub struct Stations {
     hold_down: Duration,
-    known: BTreeMap<NamespacedName, Known>,
+    known: BTreeMap<(NamespacedName, Family), Known>,
 }
 
 #[derive(Debug)]
@@ -38,8 +39,10 @@ impl Stations {
 
     /// Takes over the facts.
     pub fn handle_facts(&mut self, vms: &VirtualMachines, now: Instant) {
-        let told: BTreeMap<&NamespacedName, Option<Station>> =
-            vms.iter().filter(|(_, vm)| vm.running).map(|(key, vm)| (key, vm.station())).collect();
+        let running = vms.iter().filter(|(_, vm)| vm.running);
+        let told: BTreeMap<(NamespacedName, Family), Option<Station>> = running
+            .flat_map(|(key, vm)| Family::ALL.map(|family| ((key.clone(), family), vm.station(family))))
+            .collect();
         let taken = |address: IpAddr| told.values().flatten().any(|station| station.address == address);
         self.known.retain(|key, known| told.contains_key(key) && !taken(known.station.address));
         for known in self.known.values_mut() {
@@ -47,7 +50,7 @@ impl Stations {
         }
         for (key, station) in told {
             if let Some(station) = station {
-                self.known.insert(key.clone(), Known { station, vanished: None });
+                self.known.insert(key, Known { station, vanished: None });
             }
         }
         self.handle_timeout(now);
@@ -71,9 +74,9 @@ impl Stations {
         self.known.values().map(|known| known.station.address)
     }
 
-    /// Where a VM is reached.
-    pub fn of(&self, vm: &VirtualMachine) -> Option<Station> {
-        self.known.get(&vm.key()).map(|known| known.station)
+    /// Where a VM is reached by a family.
+    pub fn of(&self, vm: &VirtualMachine, family: Family) -> Option<Station> {
+        self.known.get(&(vm.key(), family)).map(|known| known.station)
     }
 }
 
@@ -96,7 +99,7 @@ mod tests {
         for step in steps {
             stations.handle_facts(&vms(step), now);
         }
-        stations.of(&told("a", "")).map(|station| station.address)
+        stations.of(&told("a", ""), Family::V4).map(|station| station.address)
     }
 
     #[test]
@@ -112,9 +115,9 @@ mod tests {
         let due = start + Duration::from_secs(115);
         assert_eq!(stations.poll_timeout(), Some(due));
         assert!(!stations.handle_timeout(due.checked_sub(Duration::from_nanos(1)).unwrap()));
-        assert_eq!(stations.of(&told("a", "")).unwrap().address, IpAddr::from(FIRST));
+        assert_eq!(stations.of(&told("a", ""), Family::V4).unwrap().address, IpAddr::from(FIRST));
         assert!(stations.handle_timeout(due));
-        assert_eq!((stations.of(&told("a", "")), stations.poll_timeout()), (None, None));
+        assert_eq!((stations.of(&told("a", ""), Family::V4), stations.poll_timeout()), (None, None));
     }
 
     #[test]
@@ -125,6 +128,21 @@ mod tests {
             stations.handle_facts(&vms(&[told("a", address)]), start + Duration::from_secs(seconds));
         }
         assert_eq!(stations.poll_timeout(), Some(start + Duration::from_secs(45)));
+    }
+
+    #[test]
+    fn the_families_of_a_vm_vanish_one_by_one() {
+        let start = Instant::now();
+        let mut stations = Stations::new(HOLD_DOWN);
+        let mut both = told("a", "192.0.2.11");
+        both.interfaces[0].ip_addresses = vec!["192.0.2.11".into(), "2001:db8::11".into()];
+        stations.handle_facts(&vms(&[both.clone()]), start);
+        stations.handle_facts(&vms(&[told("a", "192.0.2.11")]), start);
+        let address = |stations: &Stations, family| Some(stations.of(&both, family)?.address.to_string());
+        assert_eq!(address(&stations, Family::V6).as_deref(), Some("2001:db8::11"));
+        assert!(stations.handle_timeout(start + HOLD_DOWN));
+        assert_eq!(address(&stations, Family::V6), None);
+        assert_eq!(address(&stations, Family::V4).as_deref(), Some("192.0.2.11"));
     }
 
     #[test]

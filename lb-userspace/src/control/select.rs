@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::hold::Stations;
 use crate::model::check::{CheckedLoadBalancer, Workload};
+use crate::model::family::Family;
 use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
 
 /// A running VM that a load balancer's selector matches.
@@ -25,8 +26,13 @@ impl Member {
 }
 
 /// The members of a load balancer, in the order of their names: running VMs of its own namespace whose labels
-/// match. A guest cluster's load balancer has none.
-pub fn members(lb: &CheckedLoadBalancer, vms: &VirtualMachines, stations: &Stations) -> Vec<Member> {
+/// match, each with its address of the VIP's family. A guest cluster's load balancer has none.
+pub fn members(
+    lb: &CheckedLoadBalancer,
+    family: Family,
+    vms: &VirtualMachines,
+    stations: &Stations,
+) -> Vec<Member> {
     if lb.workload == Workload::Cluster {
         return Vec::new();
     }
@@ -35,7 +41,7 @@ pub fn members(lb: &CheckedLoadBalancer, vms: &VirtualMachines, stations: &Stati
         .filter(|vm| vm.running && vm.namespace == lb.key.namespace && lb.selector.matches(&vm.labels));
     let member = |vm: &VirtualMachine| Member {
         vm: vm.name.clone(),
-        station: stations.of(vm),
+        station: stations.of(vm, family),
         weight: lb.balancing.weight(vm),
     };
     matching.map(member).collect()
@@ -83,7 +89,7 @@ pub(super) mod tests {
         let vms = vms(list);
         let mut stations = Stations::new(HOLD_DOWN);
         stations.handle_facts(&vms, Instant::now());
-        members(&lb.check().unwrap(), &vms, &stations)
+        members(&lb.check().unwrap(), Family::V4, &vms, &stations)
     }
 
     /// How many match, and how many of them have an address.
@@ -103,6 +109,18 @@ pub(super) mod tests {
         assert_eq!(counts(&raw_lb(), vm("bank", "a", &[("app", "web")], "192.0.2.11")), (0, 0));
         assert_eq!(counts(&raw_lb(), vm("shop", "a", &[("app", "db")], "192.0.2.11")), (0, 0));
         assert_eq!(counts(&raw_lb(), vm("shop", "a", &[("app", "web")], "")), (1, 0));
+    }
+
+    #[test]
+    fn a_vip_of_ipv6_is_served_by_the_addresses_of_ipv6() {
+        let mut both = vm("shop", "a", &[("app", "web")], "192.0.2.11");
+        both.interfaces[0].ip_addresses = vec!["192.0.2.11".into(), "fe80::11".into(), "2001:db8::11".into()];
+        let vms = vms(&[both, vm("shop", "b", &[("app", "web")], "192.0.2.12")]);
+        let mut stations = Stations::new(HOLD_DOWN);
+        stations.handle_facts(&vms, Instant::now());
+        let members = members(&raw_lb().check().unwrap(), Family::V6, &vms, &stations);
+        let addresses: Vec<_> = members.iter().map(|m| m.address().map(|a| a.to_string())).collect();
+        assert_eq!(addresses, [Some("2001:db8::11".to_owned()), None]);
     }
 
     #[test]

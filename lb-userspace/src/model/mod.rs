@@ -8,6 +8,7 @@
 
 pub mod balancing;
 pub mod check;
+pub mod family;
 pub mod field;
 pub mod ip_pool;
 pub mod load_balancer;

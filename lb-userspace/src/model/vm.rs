@@ -1,12 +1,14 @@
 //! VirtualMachine facts, as the inventory file writes them and every provider yields them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use lb_common::net::Mac;
 use serde::{Deserialize, Serialize};
 
+use super::family::Family;
 use super::meta::{NamespacedName, or_default};
+use super::range::unfit;
 
 /// The label that tells a VM's share of new flows.
 pub const WEIGHT: &str = "loadbalancer.harvesterhci.io/weight";
@@ -68,13 +70,23 @@ impl VirtualMachine {
         (weight <= MAX_WEIGHT).then_some(weight)
     }
 
-    /// The station that is balanced to: the first `ipAddress` that is an IPv4 address, and the MAC of its
-    /// interface. Whatever else stands there (IPv6, a prefix length, a fragment of text) is passed over.
-    pub fn station(&self) -> Option<Station> {
-        self.interfaces.iter().find_map(|interface| {
-            let address = interface.ip_address.parse::<Ipv4Addr>().ok()?;
-            Some(Station { address: IpAddr::V4(address), mac: interface.mac })
-        })
+    /// The station that VIPs of a family are balanced to, with the MAC of its interface: the first `ipAddress`
+    /// of that family; where there is none, as on a VM of both families whose main address is of the other, the
+    /// first of `ipAddresses`. Whatever else stands there (an address of the link alone, a prefix length, a
+    /// fragment of text) is passed over.
+    pub fn station(&self, family: Family) -> Option<Station> {
+        let of_family = |text: &str| {
+            let address: IpAddr = text.parse().ok()?;
+            (Family::of(address) == family && unfit(address).is_none()).then_some(address)
+        };
+        let first = |texts: fn(&Interface) -> &[String]| {
+            self.interfaces.iter().find_map(|interface| {
+                let address = texts(interface).iter().find_map(|text| of_family(text))?;
+                Some(Station { address, mac: interface.mac })
+            })
+        };
+        first(|interface| std::slice::from_ref(&interface.ip_address))
+            .or_else(|| first(|interface| &interface.ip_addresses))
     }
 }
 
@@ -142,18 +154,46 @@ mod tests {
     }
 
     #[test]
-    fn the_first_ipv4_address_is_balanced_to() {
-        let cases: [(&[&str], Option<&str>); 5] = [
+    fn the_first_address_of_a_family_is_balanced_to() {
+        let cases: [(&[&str], Option<&str>); 6] = [
             (&["192.0.2.10"], Some("192.0.2.10")),
             (&[""], None),
             (&["2001:db8::1", "192.0.2.10/24", "text", "192.0.2.11", "10.42.0.1"], Some("192.0.2.11")),
             (&["192.0.2.10", "192.0.2.11"], Some("192.0.2.10")),
+            (&["2001:db8::1"], None),
             (&[], None),
         ];
         for (addresses, expected) in cases {
-            let station = with_addresses(addresses).station();
+            let station = with_addresses(addresses).station(Family::V4);
             assert_eq!(station.map(|s| s.address.to_string()).as_deref(), expected, "{addresses:?}");
         }
+    }
+
+    #[test]
+    fn the_other_family_is_found_among_all_addresses_but_never_one_of_the_link_alone() {
+        let mac = |last| Some(Mac([2, 0, 0, 0, 0, last]));
+        let interface = |last, main: &str, all: &[&str]| Interface {
+            mac: mac(last),
+            ip_address: main.into(),
+            ip_addresses: all.iter().map(|text| (*text).into()).collect(),
+            ..Interface::default()
+        };
+        let at = |interfaces: &[Interface], family| {
+            let vm = VirtualMachine { interfaces: interfaces.to_vec(), ..VirtualMachine::default() };
+            vm.station(family).map(|station| (station.address.to_string(), station.mac))
+        };
+        let both = interface(1, "192.0.2.11", &["192.0.2.11", "fe80::1", "2001:db8::11", "2001:db8::12"]);
+        assert_eq!(at(std::slice::from_ref(&both), Family::V4), Some(("192.0.2.11".into(), mac(1))));
+        assert_eq!(at(std::slice::from_ref(&both), Family::V6), Some(("2001:db8::11".into(), mac(1))));
+        let reversed = interface(2, "2001:db8::21", &["2001:db8::21", "192.0.2.21"]);
+        assert_eq!(at(std::slice::from_ref(&reversed), Family::V4), Some(("192.0.2.21".into(), mac(2))));
+        assert_eq!(
+            at(&[both, reversed], Family::V6),
+            Some(("2001:db8::21".into(), mac(2))),
+            "a main one first"
+        );
+        let alone = [interface(3, "fe80::1", &["fe80::1", "::1", "::ffff:192.0.2.1", "ff02::1"])];
+        assert_eq!((at(&alone, Family::V4), at(&alone, Family::V6)), (None, None));
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn the_file_is_read_with_its_defaults() {
     let vms = parse(WEB).unwrap();
     let web = &vms[&NamespacedName::new("shop", "web-1")];
     assert!(web.running && web.labels["app"] == "web");
-    assert_eq!(web.station().unwrap().address.to_string(), "192.0.2.11");
+    assert_eq!(web.station(crate::model::family::Family::V4).unwrap().address.to_string(), "192.0.2.11");
     assert!(!vms[&NamespacedName::new("shop", "web-2")].running);
     assert!(parse("virtualMachines: []").unwrap().is_empty());
     assert!(parse("virtualMachines:").unwrap().is_empty());
@@ -111,10 +111,10 @@ async fn a_change_is_seen_however_it_is_written() {
     replace(&running.file(), &WEB.replace("192.0.2.11", "192.0.2.12"));
     running
         .until(|facts| {
-            facts
-                .vms
-                .values()
-                .any(|vm| vm.station().is_some_and(|s| s.address == std::net::IpAddr::from([192, 0, 2, 12])))
+            facts.vms.values().any(|vm| {
+                vm.station(crate::model::family::Family::V4)
+                    .is_some_and(|s| s.address == std::net::IpAddr::from([192, 0, 2, 12]))
+            })
         })
         .await;
     fs::write(running.file(), "virtualMachines: []").unwrap();

@@ -1,6 +1,6 @@
 //! One pool: sticky round robin over its ranges (reference section 3.5 with decisions D10, D11).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::model::check::CheckedPool;
@@ -87,12 +87,20 @@ pub fn refresh(pool: &CheckedPool, status: &IpPoolStatus) -> IpPoolStatus {
 }
 
 fn heal(pool: &CheckedPool, status: &IpPoolStatus) -> IpPoolStatus {
-    let fits = |text: &str| text.parse().is_ok_and(|address| pool.range_of(address).is_some());
     let mut status = status.clone();
-    status.allocated.retain(|address, _| fits(address));
+    status.allocated = fitting(pool, std::mem::take(&mut status.allocated));
+    status.allocated_history = fitting(pool, std::mem::take(&mut status.allocated_history));
     let allocated = &status.allocated;
-    status.allocated_history.retain(|address, _| fits(address) && !allocated.contains_key(address));
+    status.allocated_history.retain(|address, _| !allocated.contains_key(address));
     status
+}
+
+/// The entries whose address the pool gives, each address in the one way in which we write it: other writers
+/// have other ways for those of IPv6.
+fn fitting(pool: &CheckedPool, entries: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let fits = |text: &String| text.parse().ok().filter(|address| pool.range_of(*address).is_some());
+    let entries = entries.into_iter().filter_map(|(text, of)| Some((fits(&text)?.to_string(), of)));
+    entries.collect()
 }
 
 fn address_of(status: &IpPoolStatus, owner: &NamespacedName) -> Option<IpAddr> {

@@ -91,6 +91,45 @@ fn ranges_are_walked_in_listed_order_without_their_gateways() {
 }
 
 #[test]
+fn a_subnet_of_ipv6_gives_its_hosts_however_many_there_are() {
+    let mut trace = Trace::new(&["2001:db8::/64"]);
+    trace.asks("a", "2001:db8::2");
+    trace.asks("b", "2001:db8::3");
+    trace.releases("a");
+    trace.asks("c", "2001:db8::4");
+    trace.asks("a", "2001:db8::2");
+    assert_eq!((trace.status.total, trace.status.available), (i64::MAX, i64::MAX - 3));
+    trace.status.last_allocated = "2001:db8::ffff:ffff:ffff:ffff".into();
+    trace.asks("d", "2001:db8::5");
+    let mut whole = Trace::new(&["2001:db8::/32"]);
+    whole.asks("a", "2001:db8::2");
+}
+
+#[test]
+fn a_short_range_of_ipv6_is_exhausted_and_begun_anew() {
+    let mut trace = Trace::new(&["2001:db8::/64 2001:db8::fffe 2001:db8::1:1 2001:db8::1:0"]);
+    trace.asks("a", "2001:db8::fffe");
+    trace.asks("b", "2001:db8::ffff");
+    trace.asks("c", "2001:db8::1:1");
+    trace.exhausted("d");
+    trace.releases("b");
+    trace.asks("d", "2001:db8::ffff");
+    assert_eq!((trace.status.total, trace.status.available), (3, 0));
+}
+
+#[test]
+fn an_address_of_ipv6_is_the_same_however_it_is_written() {
+    let mut trace = Trace::new(&["2001:db8::/64"]);
+    trace.status.allocated = [("2001:0DB8:0:0::0002".to_owned(), "shop/a".to_owned())].into();
+    let requested = Some("2001:db8::2".parse().unwrap());
+    let taken = allocate(&trace.pool, &trace.status, &owner("b"), requested);
+    assert!(matches!(taken, Err(AllocateAddress::Taken { owner, .. }) if owner == "shop/a"));
+    trace.asks("a", "2001:db8::2");
+    trace.asks("b", "2001:db8::3");
+    assert_eq!(trace.status.allocated.keys().collect::<Vec<_>>(), ["2001:db8::2", "2001:db8::3"]);
+}
+
+#[test]
 fn a_pool_of_one_address_serves_one_after_the_other() {
     let mut trace = Trace::new(&["10.0.0.1/32"]);
     trace.asks("a", "10.0.0.1");

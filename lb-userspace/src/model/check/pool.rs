@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::model::family::Family;
 use crate::model::field::{FieldError, Problems};
 use crate::model::ip_pool::{IpPool, KIND, ScopeTuple};
 use crate::model::meta::{API_VERSION, GROUP, NamespacedName};
@@ -16,7 +17,7 @@ const MAX_PRIORITY: i64 = i32::MAX as i64;
 pub struct CheckedPool {
     /// Its name.
     pub name: String,
-    /// At least one; no two share an address.
+    /// At least one, all of one address family; no two share an address.
     pub ranges: Vec<Range>,
     /// The larger wins; 0 is none.
     pub priority: u32,
@@ -142,6 +143,13 @@ impl IpPool {
         for (index, raw) in self.spec.ranges.iter().enumerate() {
             let path = format!("spec.ranges[{index}]");
             let Some(range) = Range::check(raw, &path, problems) else { continue };
+            if let Some((other, first)) = ranges.first()
+                && Family::of(first.span.first) != Family::of(range.span.first)
+            {
+                let problem = format!("another address family than that of spec.ranges[{other}]");
+                let remedy = "make a pool for each family: it decides which one its load balancers get";
+                problems.add(format!("{path}.subnet"), &raw.subnet, problem, remedy);
+            }
             if let Some((other, _)) = ranges.iter().find(|(_, other)| other.span.overlaps(range.span)) {
                 let problem = format!("overlaps spec.ranges[{other}]");
                 problems.add(

@@ -1,10 +1,13 @@
 //! A pool's address range: subnet, first and last address, gateway.
 
+mod unfit;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::field::Problems;
 use super::ip_pool::PoolRange;
+pub(in crate::model) use unfit::unfit;
 
 /// A subnet; host bits are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,13 +44,14 @@ impl Subnet {
     }
 
     /// The first and the last address that a host may have. A subnet of one or two addresses gives all of them
-    /// (RFC 3021); a larger one reserves its first and its last.
+    /// (RFC 3021, RFC 6164); a larger one reserves its first, and in IPv4 its last.
     fn hosts(self) -> (IpAddr, IpAddr) {
         let (first, last) = (bits(self.network), bits(self.last()));
         if last - first < 2 {
             return (self.network, self.last());
         }
-        (from_bits(self.network, first + 1), from_bits(self.network, last - 1))
+        let last = if self.network.is_ipv4() { last - 1 } else { last };
+        (from_bits(self.network, first + 1), from_bits(self.network, last))
     }
 }
 
@@ -120,16 +124,18 @@ impl Range {
             problems.add(subnet_path, &raw.subnet, "not a subnet", "use CIDR notation such as 192.0.2.0/24");
             return None;
         };
-        if subnet.network.is_ipv6() {
-            problems.add(subnet_path, &raw.subnet, "IPv6 is not served", "use an IPv4 subnet");
-            return None;
-        }
         let (low, high) = subnet.hosts();
         let mut host =
             |field: &str, text: &str| parse_host(subnet, &format!("{path}.{field}"), text, problems);
         let start = host("rangeStart", &raw.range_start);
         let end = host("rangeEnd", &raw.range_end);
-        let gateway = host("gateway", &raw.gateway);
+        let gateway = match raw.gateway.parse::<IpAddr>() {
+            // Routers of IPv6 are known by such addresses, which are in no subnet.
+            Ok(IpAddr::V6(router)) if subnet.network.is_ipv6() && router.is_unicast_link_local() => {
+                Some(Some(IpAddr::V6(router)))
+            }
+            _ => host("gateway", &raw.gateway),
+        };
         let (start, end, gateway) = (start?.unwrap_or(low), end?.unwrap_or(high), gateway?);
         if low == high && gateway.is_some() {
             let problem = "a subnet of one address has no gateway";
@@ -139,6 +145,10 @@ impl Range {
         let has_network_address = low != subnet.network;
         let gateway = gateway.or(has_network_address.then_some(low));
         let span = Span { first: start.min(end), last: start.max(end) };
+        if let Some(problem) = unfit::unfit_in(span) {
+            problems.add(path, span.to_string(), problem, "use addresses that clients can reach");
+            return None;
+        }
         if span.count() == 1 && gateway == Some(span.first) {
             let problem = "the only address is the gateway's";
             problems.add(path, span.to_string(), problem, "widen the range or give another gateway");

@@ -16,7 +16,7 @@ fn check(raw: [&str; 4]) -> Result<Range, String> {
 
 #[test]
 fn a_range_is_read_with_its_defaults() {
-    let cases: [Case; 26] = [
+    let cases: [Case; 25] = [
         (["192.168.100.0", "", "", ""], Err("subnet: not a subnet")),
         (["192.168.100.0/100", "", "", ""], Err("subnet: not a subnet")),
         (["192.168.100.0/33", "", "", ""], Err("subnet: not a subnet")),
@@ -60,9 +60,37 @@ fn a_range_is_read_with_its_defaults() {
         (["10.0.0.4/31", "10.0.0.5", "10.0.0.5", ""], Ok(("10.0.0.5-10.0.0.5", ""))),
         (["10.0.0.4/31", "", "", ""], Ok(("10.0.0.4-10.0.0.5", ""))),
         (["10.0.0.0/24", "10.0.0.1", "10.0.0.1", ""], Err("the only address is the gateway's")),
-        (["2001:db8::/64", "", "", ""], Err("subnet: IPv6 is not served")),
     ];
-    for (raw, expected) in cases {
+    assert_cases(&cases);
+}
+
+#[test]
+fn a_range_of_ipv6_has_no_broadcast_address_and_may_have_a_router_of_the_link() {
+    let cases: [Case; 14] = [
+        (["2001:db8::/129", "", "", ""], Err("subnet: not a subnet")),
+        (["2001:db8::/64", "", "", ""], Ok(("2001:db8::1-2001:db8::ffff:ffff:ffff:ffff", "2001:db8::1"))),
+        (
+            ["2001:DB8:0::77/64", "2001:db8::10", "2001:db8::1:0", ""],
+            Ok(("2001:db8::10-2001:db8::1:0", "2001:db8::1")),
+        ),
+        (["2001:db8::/64", "", "", "fe80::1"], Ok(("2001:db8::1-2001:db8::ffff:ffff:ffff:ffff", "fe80::1"))),
+        (["2001:db8::/126", "", "", ""], Ok(("2001:db8::1-2001:db8::3", "2001:db8::1"))),
+        (["2001:db8::2/127", "", "", ""], Ok(("2001:db8::2-2001:db8::3", ""))),
+        (["2001:db8::80/128", "", "", ""], Ok(("2001:db8::80-2001:db8::80", ""))),
+        (["2001:db8::/64", "2001:db8::", "", ""], Err("rangeStart: the subnet's network address")),
+        (["2001:db8::/64", "192.0.2.1", "", ""], Err("rangeStart: not in subnet 2001:db8::/64")),
+        (["2001:db8::/64", "", "", "2001:db8:1::1"], Err("gateway: not in subnet")),
+        (["192.168.100.0/24", "", "", "fe80::1"], Err("gateway: not in subnet")),
+        (["fe80::/64", "", "", ""], Err("a link-local address")),
+        (["ff00::/8", "", "", ""], Err("not an address that a host can have")),
+        (["127.0.0.0/8", "", "", ""], Err("not an address that a host can have")),
+    ];
+    assert_cases(&cases);
+}
+
+#[track_caller]
+fn assert_cases(cases: &[Case]) {
+    for &(raw, expected) in cases {
         match (check(raw), expected) {
             (Ok(range), Ok((span, gateway))) => {
                 assert_eq!(range.span.to_string(), span, "{raw:?}");
@@ -87,9 +115,13 @@ fn spans_count_and_overlap() {
 
 #[test]
 fn a_subnet_knows_its_mask() {
-    for (subnet, mask) in
-        [("10.0.0.0/24", "255.255.255.0"), ("10.0.0.1/32", "255.255.255.255"), ("10.0.0.0/0", "0.0.0.0")]
-    {
+    for (subnet, mask) in [
+        ("10.0.0.0/24", "255.255.255.0"),
+        ("10.0.0.1/32", "255.255.255.255"),
+        ("10.0.0.0/0", "0.0.0.0"),
+        ("2001:db8::/64", "ffff:ffff:ffff:ffff::"),
+        ("2001:db8::/128", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ] {
         assert_eq!(Subnet::parse(subnet).unwrap().mask().to_string(), mask);
     }
 }

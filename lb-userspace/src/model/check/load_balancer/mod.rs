@@ -11,6 +11,7 @@ use crate::model::field::{FieldError, Problems};
 use crate::model::load_balancer::{KIND, LoadBalancer};
 use crate::model::meta::{API_VERSION, GROUP, NamespacedName};
 use crate::model::names;
+use crate::model::range::unfit;
 use crate::model::requirement::Requirement;
 
 /// A load balancer that can be trusted.
@@ -150,16 +151,13 @@ fn check_address(text: &str, ipam: Ipam, problems: &mut Problems) -> Option<IpAd
     }
     let problem = match text.parse::<IpAddr>() {
         Ok(_) if ipam == Ipam::Dhcp => "can't be requested from a DHCP server",
-        Ok(IpAddr::V4(v4))
-            if !(v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast() || v4.is_loopback()) =>
-        {
-            return Some(IpAddr::V4(v4));
-        }
-        Ok(IpAddr::V4(_)) => "not an address that a host can have",
-        Ok(IpAddr::V6(_)) => "IPv6 is not served",
+        Ok(address) => match unfit(address) {
+            None => return Some(address),
+            Some(problem) => problem,
+        },
         Err(_) => "not an IP address",
     };
-    problems.add("spec.address", text, problem, "use an IPv4 address of the pool, or leave it out");
+    problems.add("spec.address", text, problem, "use an address of the pool, or leave it out");
     None
 }
 

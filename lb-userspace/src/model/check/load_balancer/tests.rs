@@ -161,6 +161,23 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
+fn an_address_of_either_family_can_be_asked_for() {
+    for (address, wrong) in [
+        ("192.0.2.80", None),
+        ("2001:db8::80", None),
+        ("fe80::80", Some("a link-local address")),
+        ("::ffff:192.0.2.80", Some("an IPv4 address in disguise")),
+        ("ff02::1", Some("not an address that a host can have")),
+        ("2001:db8::80/64", Some("not an IP address")),
+    ] {
+        let mut lb = lb(&[listener("a", 80, 80, "TCP")]);
+        lb.spec.address = address.into();
+        let expected: Vec<_> = wrong.map(|problem| ("spec.address", problem)).into_iter().collect();
+        assert_problems(&lb, &expected);
+    }
+}
+
+#[test]
 fn a_guest_cluster_needs_no_listener() {
     let mut lb = lb(&[]);
     lb.spec.workload_type = "cluster".into();

@@ -32,6 +32,20 @@ fn assert_case(stored: &IpPool, new: &IpPool, expected: Option<(&str, &str)>) {
     }
 }
 
+#[test]
+fn a_pool_gives_addresses_of_one_family() {
+    let mut both = pool("both", &["10-20"], 0, &[]);
+    both.spec.ranges.push(PoolRange { subnet: "2001:db8::/64".into(), ..PoolRange::default() });
+    let error = &check_pool(&both, []).unwrap_err()[0];
+    assert_eq!(error.path, "spec.ranges[1].subnet");
+    assert!(error.problem.starts_with("another address family than that of spec.ranges[0]"), "{error}");
+    both.spec.ranges.remove(0);
+    let (checked, _) = check_pool(&both, [&pool("old", &["10-20"], 0, &[])]).unwrap();
+    assert_eq!(checked.total(), i64::MAX);
+    let overlapping = IpPool { spec: both.spec.clone(), ..pool("other", &[], 0, &[]) };
+    assert_case(&both, &overlapping, Some(("spec.ranges[0]", "overlaps 2001:db8::1-")));
+}
+
 const GLOBAL: [&str; 3] = ["*", "*", "*"];
 
 #[test]
