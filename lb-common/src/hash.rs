@@ -31,6 +31,14 @@ pub fn tuple<A: Address>(
     (sum >> 32) as u32
 }
 
+/// Hashes a socket's cookie and the listener that it dials to 32 uniformly distributed bits.
+#[inline(always)]
+pub fn socket(secrets: &Secrets, cookie: u64, listener: u32) -> u32 {
+    let [s0, s1, s2, s3, ..] = *secrets;
+    let sum = pair(s0, s1, cookie as u32, (cookie >> 32) as u32).wrapping_add(pair(s2, s3, listener, 0));
+    (sum >> 32) as u32
+}
+
 #[inline(always)]
 fn pair(a0: u64, a1: u64, x0: u32, x1: u32) -> u64 {
     a0.wrapping_add(u64::from(x0)).wrapping_mul(a1.wrapping_add(u64::from(x1)))
@@ -76,6 +84,12 @@ mod tests {
         // Sequences may fall more evenly than chance; they must not fall less evenly.
         assert!(by_port < 1.5, "{by_port}");
         assert!(by_address < 1.5, "{by_address}");
+    }
+
+    #[test]
+    fn consecutive_sockets_spread() {
+        let by_cookie = spread(60_000, |i| socket(&SECRETS, u64::from(i), 7));
+        assert!(by_cookie < 1.5, "{by_cookie}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod next_hop;
 pub mod policy;
 pub mod port;
 pub mod reason;
+pub mod socket;
 pub mod stage;
 pub mod stats;
 pub mod vip;

@@ -62,9 +62,12 @@ pub const LISTENER_STATS: &str = "LISTENER_STATS";
 pub const BACKEND_STATS: &str = "BACKEND_STATS";
 /// Per-CPU array: [`Reason`](crate::reason::Reason) → u64.
 pub const REASONS: &str = "REASONS";
+/// LRU hash: [`SocketKey`](crate::socket::SocketKey) → [`SocketValue`](crate::socket::SocketValue). Written by the
+/// datapath.
+pub const SOCKETS: &str = "SOCKETS";
 
 /// The maps that are pinned, all of them.
-pub const ALL: [&str; 27] = [
+pub const ALL: [&str; 28] = [
     VIPS_V4,
     LISTENERS_V4,
     LISTENER_RANGES_V4,
@@ -92,6 +95,7 @@ pub const ALL: [&str; 27] = [
     LISTENER_STATS,
     BACKEND_STATS,
     REASONS,
+    SOCKETS,
 ];
 
 /// VIPs.
@@ -121,6 +125,9 @@ pub const MAX_PORTS: u32 = 65_536;
 /// Slots of a Maglev table unless configured.
 pub const MAGLEV_SLOTS: u32 = 16_381;
 
+/// Sockets of the node's processes that dialled a VIP; of more, the longest unused are forgotten.
+pub const MAX_SOCKETS: u32 = 65_536;
+
 /// Programs, by name.
 pub mod program {
     /// XDP at the ingress of uplinks.
@@ -129,6 +136,20 @@ pub mod program {
     pub const TC_INGRESS: &str = "lb_tc_ingress";
     /// tcx or clsact egress.
     pub const TC_EGRESS: &str = "lb_tc_egress";
+    /// What a process of the node meets when it uses a socket, in IPv4 and IPv6: it dials, or sends without having
+    /// dialled; it asks who sent, or whom it dialled. Attached to a cgroup.
+    pub const SOCKETS: [&str; 8] = [
+        "lb_connect4",
+        "lb_connect6",
+        "lb_sendmsg4",
+        "lb_sendmsg6",
+        "lb_recvmsg4",
+        "lb_recvmsg6",
+        "lb_getpeername4",
+        "lb_getpeername6",
+    ];
+    /// The cookie of the network namespace whose processes are served; 0 for none. Set when the programs are loaded.
+    pub const NODE_NETWORK: &str = "LB_NODE_NETWORK";
     /// XDP that passes everything: native `XDP_TX` into a veth needs a program on its peer.
     pub const PASS: &str = "lb_pass";
 }

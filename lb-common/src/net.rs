@@ -59,6 +59,24 @@ pub struct Ipv4(pub [u8; 4]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Ipv6(pub [u8; 16]);
 
+impl Ipv6 {
+    /// The IPv4-mapped address (RFC 4291 section 2.5.5.2).
+    #[inline(always)]
+    pub const fn mapped(address: Ipv4) -> Self {
+        let [a, b, c, d] = address.0;
+        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+    }
+
+    /// The IPv4 address that it maps, if it does.
+    #[inline(always)]
+    pub const fn unmapped(self) -> Option<Ipv4> {
+        match self.0 {
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Some(Ipv4([a, b, c, d])),
+            _ => None,
+        }
+    }
+}
+
 abi!(Be16, 2);
 abi!(Mac, 6);
 abi!(Ipv4, 4);
@@ -146,6 +164,17 @@ mod tests {
         assert_eq!(Be16::new(80).0, [0, 80]);
         assert_eq!(Be16::new(0xabcd).get(), 0xabcd);
         assert_eq!(Be16::from_raw(Be16::new(443).raw()), Be16::new(443));
+    }
+
+    #[test]
+    fn a_mapped_address_is_found_again_and_no_other_is_taken_for_one() {
+        let address = Ipv4([192, 0, 2, 1]);
+        assert_eq!(Ipv6::mapped(address).unmapped(), Some(address));
+        for byte in 0..12 {
+            let mut other = Ipv6::mapped(address);
+            other.0[byte] ^= 1;
+            assert_eq!(other.unmapped(), None, "byte {byte}");
+        }
     }
 
     #[test]

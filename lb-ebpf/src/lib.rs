@@ -42,6 +42,7 @@ pub mod refuse;
 pub mod reply;
 pub mod rewrite;
 pub mod select;
+pub mod socket;
 pub mod stats;
 pub mod transmit;
 pub mod verdict;

@@ -10,10 +10,11 @@ fn main() {
 #[expect(clippy::needless_pass_by_value, reason = "the macros hand the context over by value")]
 mod programs {
     use aya_ebpf::bindings::{__sk_buff, xdp_action, xdp_md};
-    use aya_ebpf::macros::{classifier, xdp};
-    use aya_ebpf::programs::{TcContext, XdpContext};
+    use aya_ebpf::macros::{cgroup_sock_addr, classifier, xdp};
+    use aya_ebpf::programs::{SockAddrContext, TcContext, XdpContext};
     use lb_ebpf::journey::{self, Stages};
     use lb_ebpf::packet::{AtEgress, AtIngress, TcPacket, XdpPacket};
+    use lb_ebpf::socket::{self, Call, Socket};
 
     /// Balances what enters an uplink.
     #[xdp(frags)]
@@ -56,6 +57,26 @@ mod programs {
     stage!(lb_tc_begin: begin() of TcPacket<AtIngress>, __sk_buff);
     stage!(lb_tc_dial: dial() of TcPacket<AtIngress>, __sk_buff);
     stage!(lb_tc_refuse: refuse(refusal) of TcPacket<AtIngress>, __sk_buff);
+
+    /// A program that a process of the node meets when it uses a socket.
+    macro_rules! socket {
+        ($name:ident: $attach:ident by $verb:ident($($call:ident)?)) => {
+            #[cgroup_sock_addr($attach)]
+            fn $name(context: SockAddrContext) -> i32 {
+                // SAFETY: the kernel calls this program with its context.
+                socket::$verb(&unsafe { Socket::new(context.sock_addr) } $(, Call::$call)?)
+            }
+        };
+    }
+
+    socket!(lb_connect4: connect4 by dial4(Connect));
+    socket!(lb_connect6: connect6 by dial6(Connect));
+    socket!(lb_sendmsg4: sendmsg4 by dial4(Send));
+    socket!(lb_sendmsg6: sendmsg6 by dial6(Send));
+    socket!(lb_recvmsg4: recvmsg4 by tell4());
+    socket!(lb_recvmsg6: recvmsg6 by tell6());
+    socket!(lb_getpeername4: getpeername4 by tell4());
+    socket!(lb_getpeername6: getpeername6 by tell6());
 
     /// Passes everything: native `XDP_TX` into a veth needs a program on its peer.
     #[xdp(frags)]

@@ -64,3 +64,56 @@ pub fn refused(listener: u32) {
         unsafe { (*stats).refused += 1 };
     }
 }
+
+/// Counts a reason from a program that runs for a process, which packets may interrupt.
+#[inline(always)]
+pub fn count_in_process(reason: Reason) {
+    if let Some(counter) = REASONS.get_ptr_mut(reason as u32) {
+        // SAFETY: this CPU's own counter, and the addition can't be interrupted.
+        unsafe { increment(counter) };
+    }
+}
+
+/// Counts a backend that a process of the node dialled.
+#[inline(always)]
+pub fn dialled(backend: BackendRef, listener: u32) {
+    for stats in [BACKEND_STATS.get_ptr_mut(backend.id()), LISTENER_STATS.get_ptr_mut(listener)] {
+        let Some(stats) = stats else { continue };
+        // SAFETY: the field is in the map's value.
+        let counter = unsafe { &raw mut (*stats).flows };
+        // SAFETY: as in `count_in_process`.
+        unsafe { increment(counter) };
+    }
+}
+
+/// Counts a process of the node that no backend could take.
+#[inline(always)]
+pub fn dial_refused(listener: u32) {
+    if let Some(stats) = LISTENER_STATS.get_ptr_mut(listener) {
+        // SAFETY: the field is in the map's value.
+        let counter = unsafe { &raw mut (*stats).refused };
+        // SAFETY: as in `count_in_process`.
+        unsafe { increment(counter) };
+    }
+}
+
+/// Adds one in one step.
+///
+/// # Safety
+///
+/// `counter` is aligned and may be written.
+#[inline(always)]
+unsafe fn increment(counter: *mut u64) {
+    #[cfg(target_arch = "bpf")]
+    {
+        use core::intrinsics::{AtomicOrdering, atomic_xadd};
+        // SAFETY: the caller promises a valid word.
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        use core::sync::atomic::{AtomicU64, Ordering};
+        // SAFETY: the caller promises a valid word.
+        unsafe { AtomicU64::from_ptr(counter) }.fetch_add(1, Ordering::Relaxed);
+    }
+}

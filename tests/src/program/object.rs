@@ -104,6 +104,22 @@ impl Programs {
         program
     }
 
+    /// A program for the node's own processes, loaded.
+    ///
+    /// # Panics
+    /// When there is none of this name, or the verifier refuses it.
+    pub fn socket_program(&mut self, name: &str) -> &mut Program {
+        let program = self.ebpf.program_mut(name).unwrap_or_else(|| panic!("no program {name}"));
+        match program {
+            Program::CgroupSockAddr(socket) if socket.fd().is_err() => {
+                socket.load().unwrap_or_else(|error| panic!("load {name}: {error:#?}"));
+            }
+            Program::CgroupSockAddr(_) => {}
+            _ => panic!("{name} is not attached to cgroups"),
+        }
+        program
+    }
+
     /// The maps by name.
     pub fn maps(&self) -> impl Iterator<Item = (&str, &aya::maps::Map)> {
         self.ebpf.maps()

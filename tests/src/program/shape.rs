@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aya::maps::{MapData, MapInfo, MapType};
+use aya::programs::Program;
 use serde::{Deserialize, Serialize};
 
 use super::{Hook, Programs};
@@ -49,11 +50,16 @@ impl Programs {
     /// # Panics
     /// When the verifier refuses it, or the kernel does not tell (before 5.16).
     pub fn shape(&mut self, hook: Hook) -> ProgramShape {
-        let info = self.program(hook).info().expect("ask the kernel for the program's shape");
-        ProgramShape {
-            verified_instructions: info.verified_instruction_count().expect("kernel 5.16"),
-            translated_bytes: info.size_translated().expect("a privileged process"),
-        }
+        shape_of(self.program(hook))
+    }
+
+    /// The shapes of the programs for the node's own processes, by name.
+    ///
+    /// # Panics
+    /// When the verifier refuses one, or the kernel does not tell (before 5.16).
+    pub fn socket_shapes(&mut self) -> BTreeMap<String, ProgramShape> {
+        let names = lb_common::map::program::SOCKETS.into_iter();
+        names.map(|name| (name.to_owned(), shape_of(self.socket_program(name)))).collect()
     }
 
     /// The shapes of all maps by name; the loader's own for logs and globals left out.
@@ -64,6 +70,14 @@ impl Programs {
         let ours = self.maps().filter(|(name, _)| !name.starts_with('.') && !name.starts_with("AYA_"));
         ours.map(|(name, map)| (name.to_owned(), shape(&data(map).info().expect("ask for a map's shape"))))
             .collect()
+    }
+}
+
+fn shape_of(program: &Program) -> ProgramShape {
+    let info = program.info().expect("ask the kernel for the program's shape");
+    ProgramShape {
+        verified_instructions: info.verified_instruction_count().expect("kernel 5.16"),
+        translated_bytes: info.size_translated().expect("a privileged process"),
     }
 }
 
