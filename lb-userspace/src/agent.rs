@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::api::Api;
 use crate::api::socket::{self, BindSocket};
-use crate::config::Config;
+use crate::config::{Config, NodeProcesses};
 use crate::control::cycle::Cycle;
 use crate::control::flows::Lister;
 use crate::control::hold::{HOLD_DOWN, Stations};
@@ -29,6 +29,7 @@ use crate::datapath::flows::model::Survey;
 use crate::datapath::flows::{self, FlowTable};
 use crate::datapath::kernel::{Kernel, KernelError};
 use crate::datapath::port::{RefusedPort, Role};
+use crate::datapath::processes::Processes;
 use crate::health;
 use crate::inventory::file::FileProvider;
 use crate::inventory::links::{self, Topology, WatchLinks};
@@ -94,10 +95,8 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let registry = Arc::new(Registry::open(Box::new(store))?);
     // What an earlier agent left serves on, even if this one can't start.
     let is_fresh = !pins(&config).exists();
-    let kernel = Kernel::open(&config.pin_directory, &config.datapath)?;
-    let capacity =
-        Capacity { listeners: config.datapath.max_listeners, backends: config.datapath.max_backends };
-    let planner = Planner::new(capacity, kernel.maglev_seed()?);
+    let (kernel, processes) = open_kernel(&config)?;
+    let planner = Planner::new(capacity(&config), kernel.maglev_seed()?);
     let flow_table = kernel.flow_table();
     let stations = Stations::new(HOLD_DOWN);
     let mut cycle = Cycle::new(kernel, planner, config.interfaces.clone(), config.maglev_slots, stations);
@@ -131,6 +130,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
         provider,
         inventory: place,
         inventory_problem: None,
+        processes,
     };
     let control = Control::new(cycle, inputs, outputs, about);
     let (reports, requests) = ReportRequests::channel();
@@ -160,6 +160,22 @@ fn attach(cycle: &mut Cycle<Kernel>, topology: &Topology) -> Result<(), StartAge
         Some(port) => Err(StartAgent::Refused(port.clone())),
         None => Ok(()),
     }
+}
+
+fn capacity(config: &Config) -> Capacity {
+    Capacity { listeners: config.datapath.max_listeners, backends: config.datapath.max_backends }
+}
+
+/// The packet programs; and those for processes, without which everything else works.
+fn open_kernel(config: &Config) -> Result<(Kernel, Processes), KernelError> {
+    let mut kernel = Kernel::open(&config.pin_directory, &config.datapath)?;
+    let processes = kernel.serve_processes(&config.node_processes);
+    if let Processes::NotServed { reason } = &processes
+        && config.node_processes != NodeProcesses::None
+    {
+        tracing::warn!("processes of this node can't dial VIPs: {reason}");
+    }
+    Ok((kernel, processes))
 }
 
 fn check_interfaces(config: &Config, topology: &Topology) -> Result<(), StartAgent> {

@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use super::client::Client;
 use super::output::{self, Format};
-use crate::control::report::{FlowReport, NodeReport};
+use crate::control::report::{FlowReport, NodeReport, ProcessReport};
 
 pub(super) async fn run(client: &Client, format: Format) -> anyhow::Result<String> {
     let answer = client.get("/lb/v1/status").await?;
@@ -36,6 +36,13 @@ fn describe(report: &NodeReport) -> String {
     text
 }
 
+fn processes(report: &ProcessReport) -> String {
+    match report.cgroup.as_str() {
+        "" => format!("of this node are not served: {}", report.reason),
+        cgroup => format!("of this node are served in {cgroup}"),
+    }
+}
+
 fn fields(report: &NodeReport) -> Vec<(&'static str, String)> {
     let inventory = &report.inventory;
     let vms = match (inventory.provider.as_str(), &inventory.error) {
@@ -54,6 +61,7 @@ fn fields(report: &NodeReport) -> Vec<(&'static str, String)> {
         ("Uptime", format!("{} s", report.uptime_seconds)),
         ("Store", report.store.clone()),
         ("Inventory", vms),
+        ("Processes", processes(&report.node_processes)),
         ("Flow table", flow_table(&report.flows)),
     ]
 }
@@ -80,6 +88,7 @@ mod tests {
             "inventory": {"provider": "file", "source": "/etc/lb/vms.yaml", "virtualMachines": 3,
                 "error": "line 4: unknown field `nmae`"},
             "interfaces": [{"name": "eth0", "role": "uplink", "hook": "tcx", "reason": "veth: XDP costs its peer TSO"}],
+            "nodeProcesses": {"cgroup": "/sys/fs/cgroup"},
             "flows": {"entries": 262_144, "used": 12, "live": 6, "overflowed": 2, "overflowEntries": 16_384},
             "reasons": {"not_ours": 5, "truncated": 0},
             "failures": [{"command": "put backend 3", "error": "map is full", "attempts": 2}]

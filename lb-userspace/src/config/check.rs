@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use lb_common::{config::MAX_TIMEOUT, config::TICK_SHIFT, maglev, map};
 
-use super::{Config, Datapath, Hook, Interfaces, Inventory, Timeouts, WrongField, duration, schema};
+use super::{
+    Config, Datapath, Hook, Interfaces, Inventory, NodeProcesses, Timeouts, WrongField, duration, schema,
+};
 use super::{InterfacePattern, pattern::ParseInterfacePattern};
 
 /// The flow table's smallest and greatest size: 32 B an entry.
@@ -26,6 +28,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Vec<WrongField>> {
         socket: wrong.path("socket", file.socket, "/run/lb/lb.sock"),
         pin_directory: wrong.path("pinDirectory", file.pin_directory, "/sys/fs/bpf/lb"),
         interfaces: wrong.interfaces(file.interfaces),
+        node_processes: wrong.node_processes(file.node_processes.as_deref()),
         inventory: Inventory { file: file.inventory.file.map(|f| wrong.absolute("inventory.file", f)) },
         datapath: wrong.datapath(&file.datapath),
         maglev_slots: wrong.maglev_slots(file.maglev_slots),
@@ -61,6 +64,23 @@ impl Checks {
             );
         }
         path
+    }
+
+    fn node_processes(&mut self, given: Option<&str>) -> NodeProcesses {
+        match given {
+            None | Some("auto") => NodeProcesses::Auto,
+            Some("none") => NodeProcesses::None,
+            Some(path) if path.starts_with('/') => NodeProcesses::In(path.into()),
+            Some(other) => {
+                self.add(
+                    "nodeProcesses",
+                    format!(
+                        "{other:?} is no cgroup; use auto, none, or a directory of the cgroup2 file system"
+                    ),
+                );
+                NodeProcesses::Auto
+            }
+        }
     }
 
     fn interfaces(&mut self, file: schema::Interfaces) -> Interfaces {

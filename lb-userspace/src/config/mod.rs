@@ -30,6 +30,8 @@ pub struct Config {
     pub pin_directory: PathBuf,
     /// Where the programs work.
     pub interfaces: Interfaces,
+    /// Which processes of the node may dial VIPs.
+    pub node_processes: NodeProcesses,
     /// Who exists.
     pub inventory: Inventory,
     /// Sizes and times of the datapath.
@@ -87,6 +89,18 @@ impl Hook {
             Self::Tc => "tc",
         }
     }
+}
+
+/// Which processes of the node may dial VIPs.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum NodeProcesses {
+    /// All: those below the root of the cgroup2 file system.
+    #[default]
+    Auto,
+    /// None.
+    None,
+    /// Those in the cgroup with this directory, and below.
+    In(PathBuf),
 }
 
 /// Who exists.

@@ -13,6 +13,7 @@ pub(super) struct File {
     pub(super) socket: Option<PathBuf>,
     pub(super) pin_directory: Option<PathBuf>,
     pub(super) interfaces: Interfaces,
+    pub(super) node_processes: Option<String>,
     pub(super) inventory: Inventory,
     pub(super) datapath: Datapath,
     pub(super) maglev_slots: Option<i64>,

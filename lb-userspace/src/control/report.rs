@@ -26,6 +26,8 @@ pub struct NodeReport {
     pub inventory: InventoryReport,
     /// Where the programs work.
     pub interfaces: Vec<InterfaceReport>,
+    /// The node's own processes.
+    pub node_processes: ProcessReport,
     /// The flow table.
     pub flows: FlowReport,
     /// Packets by the name of the reason.
@@ -60,6 +62,17 @@ pub struct InterfaceReport {
     /// The hook in use: `xdp`, `xdp-generic`, `tcx`, `clsact`; empty while none is.
     pub hook: String,
     /// Why this one.
+    pub reason: String,
+}
+
+/// Whether processes of the node may dial VIPs.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProcessReport {
+    /// The cgroup whose processes are served; empty while none are.
+    pub cgroup: String,
+    /// Why none are.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 

@@ -8,13 +8,14 @@ use super::cycle::{Cycle, Facts, Service, listener_addresses};
 use super::placement::place;
 use super::report::{
     BackendReport, BackendsReport, Counters, FailureReport, FlowReport, InterfaceReport, InventoryReport,
-    ListenerReport, LoadBalancerReport, NodeReport, Report,
+    ListenerReport, LoadBalancerReport, NodeReport, ProcessReport, Report,
 };
 use super::select::Member;
 use crate::datapath::Datapath;
 use crate::datapath::counters;
 use crate::datapath::model::{BackendEntry, BackendId, BackendState, ListenerAddress, Observed};
 use crate::datapath::port::Served;
+use crate::datapath::processes::Processes;
 use crate::health::model::{Backend, Reason};
 use crate::model::check::CheckedListener;
 
@@ -33,6 +34,8 @@ pub struct About {
     pub inventory: String,
     /// Why it can't be read now.
     pub inventory_problem: Option<String>,
+    /// Whether the node's own processes are served.
+    pub processes: Processes,
 }
 
 /// Both reports. What can't be read is left out and named among the failures.
@@ -45,6 +48,7 @@ pub(super) fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &A
         store: about.store.clone(),
         inventory: inventory(facts, about),
         interfaces: interfaces(&cycle.served_ports),
+        node_processes: node_processes(&about.processes),
         failures: failures(cycle),
         ..NodeReport::default()
     };
@@ -99,6 +103,15 @@ fn interfaces(served: &Served) -> Vec<InterfaceReport> {
         reason: port.reason.clone(),
     });
     attached.chain(refused).collect()
+}
+
+fn node_processes(processes: &Processes) -> ProcessReport {
+    match processes {
+        Processes::Served { cgroup } => {
+            ProcessReport { cgroup: cgroup.display().to_string(), ..ProcessReport::default() }
+        }
+        Processes::NotServed { reason } => ProcessReport { cgroup: String::new(), reason: reason.clone() },
+    }
 }
 
 fn failures<D: Datapath>(cycle: &Cycle<D>) -> Vec<FailureReport> {

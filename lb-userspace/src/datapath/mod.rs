@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod memory;
 pub mod model;
 pub mod port;
+pub mod processes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -21,6 +21,7 @@ use crate::datapath::flows::model::Flow;
 use crate::datapath::memory::Memory;
 use crate::datapath::model::{BackendState, Command, Observed};
 use crate::datapath::port::{Port, Served};
+use crate::datapath::processes::Processes;
 use crate::inventory::file;
 use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::LoadBalancer;
@@ -182,6 +183,7 @@ fn control(datapath: Visible, inputs: Inputs, outputs: Outputs) -> Control<Visib
         provider: "file",
         inventory: "/etc/lb/vms.yaml".into(),
         inventory_problem: None,
+        processes: Processes::NotServed { reason: "there is no kernel".to_owned() },
     };
     Control::new(cycle, inputs, outputs, about)
 }

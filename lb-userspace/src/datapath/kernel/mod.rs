@@ -16,6 +16,7 @@ mod flows;
 mod links;
 mod maps;
 mod pins;
+mod processes;
 mod random;
 mod raw;
 mod shape;
@@ -43,6 +44,7 @@ use super::model::{
     BackendEntry, BackendId, Command, ListenerAddress, ListenerEntry, ListenerIndex, Observed,
 };
 use super::port::{Port, Served};
+use super::processes::Processes;
 use crate::config;
 use attach::{Attachments, Doors, TcKind};
 pub use error::KernelError;
@@ -101,6 +103,8 @@ impl Kernel {
         for (name, entries) in shape::sizes(settings) {
             loader.map_max_entries(name, entries);
         }
+        let network = processes::network();
+        loader.override_global(program::NODE_NETWORK, &network, true);
         let mut ebpf = loader.load(OBJECT)?;
         let mut maps = Maps::take(&mut ebpf, &pins, shapes)?;
         configure(&mut maps, settings)?;
@@ -108,6 +112,11 @@ impl Kernel {
         let flows = Arc::new(Flows::open(&pins)?);
         let attachments = Attachments::adopt(&mut ebpf, &pins, tc)?;
         Ok(Self { pins, ebpf, maps, flows, attachments })
+    }
+
+    /// Serves the node's own processes as the configuration wants, if the kernel can.
+    pub fn serve_processes(&mut self, wanted: &config::NodeProcesses) -> Processes {
+        processes::serve(&mut self.ebpf, &self.pins, wanted)
     }
 
     /// Removes links, programs and maps that are pinned below `pin_directory`, whoever left them there. All

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -194,25 +194,51 @@ impl<K: Pod, V: Pod> Batch<'_, K, V> {
     }
 }
 
-/// Detaches a pinned link before this returns. Removing its pin only says that nobody wants it any more: the
-/// kernel lets go of it when it has time.
-pub(super) fn detach_link(pin: &Path) -> io::Result<()> {
-    let pin = CString::new(pin.as_os_str().as_bytes())?;
+/// Opens what is pinned at a path.
+pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
     let mut attributes = zeroed();
     // SAFETY: the whole union was zeroed, so each of its members may be borrowed.
     let object = unsafe { &mut attributes.__bindgen_anon_4 };
-    object.pathname = pin.as_ptr() as u64;
+    object.pathname = path.as_ptr() as u64;
     // SAFETY: the path ends with a zero and outlives the call.
     let descriptor = unsafe { call(bpf_cmd::BPF_OBJ_GET, &mut attributes) }?;
     // SAFETY: the kernel has just opened it, for nobody else.
-    let link = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
 
+/// Detaches a pinned link before this returns. Removing its pin only says that nobody wants it any more: the
+/// kernel lets go of it when it has time.
+pub(super) fn detach_link(pin: &Path) -> io::Result<()> {
+    let link = open_pin(pin)?;
     let mut attributes = zeroed();
-    // SAFETY: as above.
+    // SAFETY: the whole union was zeroed, so each of its members may be borrowed.
     let detach = unsafe { &mut attributes.link_detach };
     detach.link_fd = link.as_raw_fd().cast_unsigned();
     // SAFETY: nothing in the attributes points anywhere.
     unsafe { call(bpf_cmd::BPF_LINK_DETACH, &mut attributes) }.map(drop)
+}
+
+/// Lets a link run another program, in one step.
+pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = zeroed();
+    // SAFETY: the whole union was zeroed, so each of its members may be borrowed.
+    let update = unsafe { &mut attributes.link_update };
+    update.link_fd = link.as_raw_fd().cast_unsigned();
+    update.__bindgen_anon_1.new_prog_fd = program.as_raw_fd().cast_unsigned();
+    // SAFETY: nothing in the attributes points anywhere.
+    unsafe { call(bpf_cmd::BPF_LINK_UPDATE, &mut attributes) }.map(drop)
+}
+
+/// The cookie of the network namespace that a socket is in: Linux 5.14.
+pub(super) fn network_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
+    let value = (&raw mut cookie).cast();
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_NETNS_COOKIE);
+    // SAFETY: the value has room for `length` bytes, and both outlive the call.
+    let answer = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, value, &raw mut length) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(cookie) }
 }
 
 fn zeroed() -> bpf_attr {
