@@ -55,6 +55,12 @@ pub fn choose<A: Affine>(
     if id == maglev::MISSING { Err(Reason::Inconsistent) } else { Ok(backend::active(id)) }
 }
 
+/// The backend of a hash's slot, whatever the listener's selection; `None` where nobody takes new flows.
+#[inline(always)]
+pub fn of_table(listener: &ListenerValue, hash: u32) -> Option<(BackendRef, &'static BackendValue)> {
+    backend::active(maglev::lb_pick(listener.index, listener.slots, hash, 0))
+}
+
 /// Takes note of a new flow.
 #[inline(always)]
 pub fn note<A: Affine>(listener: &ListenerValue, client: A, chosen: BackendRef) {

@@ -23,7 +23,7 @@ pub use context::Socket;
 use crate::config::Clock;
 use crate::family::{Family, V4};
 use crate::listener::{self, Listeners as _};
-use crate::{maglev, stats};
+use crate::{select, stats};
 
 /// The network namespace whose processes are served: VMs and containers have their own, and dial through ports.
 #[unsafe(no_mangle)]
@@ -141,7 +141,7 @@ fn dial<F: Family>(
         // With affinity all processes are one client.
         let who = if listener.affinity == 0 { socket.cookie() } else { 0 };
         let hash = hash::socket(&clock.config.maglev_secrets, who, listener.index);
-        if let Ok(Some((id, backend))) = maglev::select(&listener, hash, 0) {
+        if let Some((id, backend)) = select::of_table(&listener, hash) {
             return enter::<F>(socket, (vip, port), id, backend, wide);
         }
     }

@@ -4,7 +4,7 @@ use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::cgroup;
 use super::namespace::Namespace;
 use super::process::Process;
 use super::registry::LabId;
@@ -30,6 +31,8 @@ pub struct Installation {
     pub directory: PathBuf,
     /// Where the agent pins; it appends the version.
     pub pins: PathBuf,
+    /// That of the node's processes, if there can be one.
+    pub cgroup: Option<PathBuf>,
 }
 
 impl Installation {
@@ -38,8 +41,17 @@ impl Installation {
     /// # Errors
     /// When the binary has not been built.
     pub fn create(id: &LabId, node: &Namespace, topology: Topology, hook: Hook) -> Result<Self> {
-        let installation =
-            Self { binary: binary()?, node: node.clone(), directory: id.directory(), pins: id.pins() };
+        let cgroup = id.cgroup();
+        if let Some(cgroup) = &cgroup {
+            cgroup::create(cgroup)?;
+        }
+        let installation = Self {
+            binary: binary()?,
+            node: node.clone(),
+            directory: id.directory(),
+            pins: id.pins(),
+            cgroup,
+        };
         installation.configure(&installation.configuration(topology, hook))?;
         Ok(installation)
     }
@@ -75,7 +87,7 @@ impl Installation {
         let _ = write!(
             text,
             "node: node\nstateDirectory: {}\nsocket: {}\npinDirectory: {}\ninterfaces:\n  uplinks: [{}]\n  \
-             routed: [{}]\n  vmPorts: [\"vm*\"]\n  hook: {}\ninventory:\n  file: {}\n",
+             routed: [{}]\n  vmPorts: [\"vm*\"]\n  hook: {}\ninventory:\n  file: {}\nnodeProcesses: {}\n",
             self.directory.join("state").display(),
             self.socket().display(),
             self.pins.display(),
@@ -83,6 +95,7 @@ impl Installation {
             routed.join(", "),
             hook.name(),
             self.facts().display(),
+            self.cgroup.as_deref().unwrap_or(Path::new("none")).display(),
         );
         text
     }

@@ -5,6 +5,7 @@
 //! node sees of them, ports in a bridge, is what it sees of real ones.
 
 pub mod agent;
+pub mod cgroup;
 pub mod client;
 pub mod facts;
 pub mod host;
@@ -21,6 +22,7 @@ pub mod wait;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -129,6 +131,14 @@ impl Lab {
     /// Where the agent is.
     pub fn node(&self) -> &Namespace {
         &self.wiring.node
+    }
+
+    /// A command that runs as a process of the node, as far as cgroups go, in any of the lab's namespaces.
+    pub fn process_in(&self, namespace: &Namespace, program: &str) -> Command {
+        match self.id.cgroup() {
+            Some(cgroup) => cgroup::command(namespace, &cgroup, program),
+            None => namespace.command(program),
+        }
     }
 
     /// A directory for a server's files.

@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use nix::unistd::Pid;
 
-use super::{interrupt, namespace, wait};
+use super::{cgroup, interrupt, namespace, wait};
 
 /// Where labs keep their files.
 pub const ROOT: &str = "/run/lb-lab";
@@ -85,6 +85,11 @@ impl LabId {
         Path::new(BPFFS).join(format!("lb-{}-peers", self.0))
     }
 
+    /// The cgroup of the node's processes; `None` where the machine has no cgroup2 file system.
+    pub fn cgroup(&self) -> Option<PathBuf> {
+        cgroup::mount().map(|mount| mount.join(format!("lb-{}", self.0)))
+    }
+
     /// Leaves the lab to `lab down`.
     ///
     /// # Errors
@@ -130,6 +135,9 @@ impl LabId {
                 }
                 Ok(()) | Err(_) => {}
             }
+        }
+        if let Some(cgroup) = self.cgroup() {
+            cgroup::remove(&cgroup)?;
         }
         // The last lab takes the directory along; with others there it stays.
         drop(fs::remove_dir(ROOT));

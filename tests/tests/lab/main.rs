@@ -7,5 +7,6 @@ mod doctor;
 mod fixture;
 mod mistakes;
 mod payload;
+mod processes;
 mod servers;
 mod wiring;

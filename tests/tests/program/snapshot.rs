@@ -28,7 +28,9 @@ struct Snapshot {
 
 impl Snapshot {
     fn take(loaded: &mut Programs) -> Self {
-        let programs = Hook::ALL.map(|hook| (hook.to_string(), loaded.shape(hook))).into();
+        let mut programs: BTreeMap<_, _> =
+            Hook::ALL.map(|hook| (hook.to_string(), loaded.shape(hook))).into();
+        programs.append(&mut loaded.socket_shapes());
         let maps = loaded.map_shapes();
         Self { kernel: kernel(), programs, map_bytes: maps.values().map(|map| map.bytes).sum(), maps }
     }
