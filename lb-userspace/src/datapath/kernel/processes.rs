@@ -114,7 +114,7 @@ const PREFIX: &str = "cgroup-";
 fn remove_links(pins: &Pins, unwanted: impl Fn(&str) -> bool) -> Result<(), KernelError> {
     let names = pins.link_names()?;
     for name in names.iter().filter(|name| name.starts_with(PREFIX) && unwanted(name)) {
-        pins::remove(&pins.link(name))?;
+        pins::remove_link(&pins.link(name))?;
     }
     Ok(())
 }
