@@ -9,8 +9,8 @@ use aya::maps::MapData;
 use lb_common::config::{ConfigValue, expired};
 use lb_common::flow::{FlowEntry, OverflowKey, WAYS};
 use lb_common::hash;
-use lb_common::head::Head;
-use lb_common::net::Address;
+use lb_common::head::{Head, State};
+use lb_common::net::{Address, Protocol};
 
 use super::mapping::Mapping;
 use super::place::Place;
@@ -130,12 +130,21 @@ where
         let mut buckets = BTreeSet::new();
         let mut out = Vec::new();
         let read = raw::visit_hash(&self.overflow, |key: &OverflowKey<A>, entry: &FlowEntry<A>| {
-            let is_out = clock.is_out(entry);
-            visitor(Half { entry, is_out, overflowed: true });
-            if is_out {
-                out.push(*key);
-            } else {
-                buckets.insert(bucket_of(entry, &clock.config));
+            match entry.head.state() {
+                // A packet ended it where it stands.
+                State::Empty => out.push(*key),
+                State::Busy => {
+                    buckets.insert(bucket_of(key, &clock.config));
+                }
+                State::Opening | State::Replied | State::Established | State::Finished | State::Closing => {
+                    let is_out = clock.is_out(entry);
+                    visitor(Half { entry, is_out, overflowed: true });
+                    if is_out {
+                        out.push(*key);
+                    } else {
+                        buckets.insert(bucket_of(key, &clock.config));
+                    }
+                }
             }
         });
         read.map_err(batch_failed("read", self.names.overflow))?;
@@ -169,9 +178,9 @@ const fn words<A: Address>() -> usize {
     size_of::<FlowEntry<A>>() / 8
 }
 
-fn bucket_of<A: Address>(entry: &FlowEntry<A>, config: &ConfigValue) -> usize {
-    let key = entry.key();
+fn bucket_of<A: Address>(key: &OverflowKey<A>, config: &ConfigValue) -> usize {
     let ports = (key.source_port, key.destination_port);
-    let hash = hash::tuple(&config.flow_secrets, key.source, key.destination, ports, key.protocol);
+    let protocol = Protocol::from_number(key.protocol).unwrap_or(Protocol::Tcp);
+    let hash = hash::tuple(&config.flow_secrets, key.source, key.destination, ports, protocol);
     (hash & config.bucket_mask) as usize
 }

@@ -3,6 +3,7 @@
 mod flows;
 mod hooks;
 mod maps;
+mod one_bucket;
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
