@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::api::Api;
 use crate::api::socket::{self, BindSocket};
@@ -28,6 +28,9 @@ use crate::datapath::Datapath as _;
 use crate::datapath::flows::model::Survey;
 use crate::datapath::flows::{self, FlowTable};
 use crate::datapath::kernel::{Kernel, KernelError};
+use crate::datapath::nudge;
+use crate::datapath::nudge::model::{Ended, Nudge};
+use crate::datapath::nudge::socket::Sockets;
 use crate::datapath::port::{RefusedPort, Role};
 use crate::datapath::processes::Processes;
 use crate::health;
@@ -115,6 +118,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     }
 
     start_flows(&mut supervisor, Arc::clone(&flow_table));
+    let ended = start_nudges(&mut supervisor, Arc::clone(&flow_table));
     let (addresses, wanted) = watch::channel(known);
     let (published, topology) = watch::channel(topology);
     supervisor.start("links", |mut stop| async move {
@@ -122,7 +126,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     });
     let (probes, health) = start_health(&mut supervisor);
     let inputs = Inputs { resources: registry.watch(), inventory, health, topology };
-    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses };
+    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, ended };
     let about = About {
         node: config.node.clone(),
         started,
@@ -220,6 +224,20 @@ fn start_flows(supervisor: &mut Supervisor, table: Arc<dyn FlowTable>) -> watch:
         Ok(())
     });
     counted
+}
+
+/// Starts the nudges of dead backends' clients. Takes backends that have died.
+fn start_nudges(supervisor: &mut Supervisor, table: Arc<dyn FlowTable>) -> mpsc::Sender<Ended> {
+    /// Turns of the control loop that may end backends while a thousand segments are sent.
+    const DEPTH: usize = 16;
+    let (ended, over) = mpsc::channel(DEPTH);
+    supervisor.start("nudges", |mut stop| async move {
+        let mut sockets = Sockets::default();
+        let send = move |nudge: &Nudge| sockets.send(nudge);
+        nudge::task::run(table, over, send, async move { stop.requested().await }).await;
+        Ok(())
+    });
+    ended
 }
 
 /// Starts the probes of health checks.

@@ -3,13 +3,15 @@
 //! Input: [`Desired`] and the time. Output: commands to the datapath. What the datapath holds is read back at
 //! the start, after a failure and at every resync; in between it is known from the commands.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::model::Desired;
 use super::plan::{Plan, Planner};
 use crate::datapath::Datapath;
-use crate::datapath::model::{Command, ListenerAddress, Observed};
+use crate::datapath::flows::model::BackendRef;
+use crate::datapath::model::{BackendEntry, BackendId, BackendState, Command, ListenerAddress, Observed};
 
 /// The pause after the first failure; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -36,12 +38,13 @@ pub struct Converger<D> {
     observed: Option<Observed>,
     failure: Option<Failure>,
     left_out: usize,
+    ended: BTreeSet<BackendRef>,
 }
 
 impl<D: Datapath> Converger<D> {
     /// Over a datapath of which nothing is known yet.
     pub fn new(datapath: D, planner: Planner) -> Self {
-        Self { datapath, planner, observed: None, failure: None, left_out: 0 }
+        Self { datapath, planner, observed: None, failure: None, left_out: 0, ended: BTreeSet::new() }
     }
 
     /// The datapath, for what is not planned: ports and counters.
@@ -54,9 +57,12 @@ impl<D: Datapath> Converger<D> {
     /// # Errors
     /// When it can't be read.
     pub fn observed(&mut self) -> Result<&Observed, D::Error> {
-        let observed = match self.observed.take() {
-            Some(observed) => observed,
-            None => self.datapath.observe()?,
+        let observed = if let Some(observed) = self.observed.take() {
+            observed
+        } else {
+            let observed = self.datapath.observe()?;
+            self.ended.extend(observed.backends.iter().filter_map(ended));
+            observed
         };
         Ok(self.observed.insert(observed))
     }
@@ -77,6 +83,11 @@ impl<D: Datapath> Converger<D> {
             Some(failure) => Some(failure.retry_at),
             None => self.planner.poll_timeout(),
         }
+    }
+
+    /// Backends whose flows are over, since this was asked last: those that died, and those that were found dead.
+    pub fn take_ended(&mut self) -> BTreeSet<BackendRef> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Listeners and backends for which the maps have no room.
@@ -102,6 +113,9 @@ impl<D: Datapath> Converger<D> {
                 return self.fail(describe(command), &error, now);
             }
             tracing::debug!("{}", describe(command));
+            if let Command::PutBackend(id, entry) = command {
+                self.ended.extend(ended((id, entry)));
+            }
             if let Some(observed) = &mut self.observed {
                 observed.apply(command);
             }
@@ -130,6 +144,11 @@ impl<D: Datapath> Converger<D> {
         self.forget();
         false
     }
+}
+
+/// The backend, if it is dead.
+fn ended((id, entry): (&BackendId, &BackendEntry)) -> Option<BackendRef> {
+    (entry.state == BackendState::Dead).then(|| BackendRef::new(id.0, entry.generation))
 }
 
 /// The command in words.

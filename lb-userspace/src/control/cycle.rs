@@ -24,6 +24,7 @@ use super::status::{status, was_ready};
 use crate::config::Interfaces;
 use crate::datapath::Datapath;
 use crate::datapath::model::ListenerAddress;
+use crate::datapath::nudge::model::Ended;
 use crate::datapath::port::{self, Port};
 use crate::health::model::{Snapshot, WantedBackends};
 use crate::inventory::links::Topology;
@@ -54,6 +55,8 @@ pub struct Wishes {
     pub addresses: BTreeSet<IpAddr>,
     /// What to store.
     pub statuses: Statuses,
+    /// Whose clients to nudge.
+    pub ended: Ended,
 }
 
 /// A load balancer and who serves it.
@@ -171,13 +174,14 @@ impl<D: Datapath> Cycle<D> {
         self.stations.handle_facts(virtual_machines, now);
         self.services = services(&facts.resources, virtual_machines, &self.stations);
         let served: Vec<Served> = self.services.iter().filter_map(served).collect();
-        let wishes = Wishes {
+        let mut wishes = Wishes {
             probes: probes(&served, |backend| {
                 let object = facts.resources.load_balancers.get(&backend.lb);
                 object.is_some_and(|object| was_ready(&object.status, backend))
             }),
             addresses: served.iter().flat_map(|s| s.members.iter().filter_map(Member::address)).collect(),
             statuses: Statuses::default(),
+            ended: Ended::default(),
         };
         // The prober tells at once what a new backend starts as. Until then nothing is known that could be done.
         if wishes.probes.keys().all(|backend| facts.health.contains_key(backend)) {
@@ -187,6 +191,8 @@ impl<D: Datapath> Cycle<D> {
             });
             desired.running = self.stations.addresses().collect();
             self.converger.converge(&desired, now);
+            wishes.ended =
+                Ended { backends: self.converger.take_ended(), vips: desired.vips.into_keys().collect() };
         } else {
             return wishes;
         }

@@ -10,6 +10,7 @@ pub mod flows;
 pub mod kernel;
 pub mod memory;
 pub mod model;
+pub mod nudge;
 pub mod port;
 pub mod processes;
 

@@ -19,6 +19,7 @@ use super::report::Report;
 use super::reporter::{About, report};
 use super::resources::Resources;
 use crate::datapath::Datapath;
+use crate::datapath::nudge::model::Ended;
 use crate::health::model::{Snapshot, WantedBackends};
 use crate::inventory::links::Topology;
 use crate::inventory::vms;
@@ -51,6 +52,8 @@ pub struct Outputs {
     pub probes: watch::Sender<WantedBackends>,
     /// Which addresses to resolve.
     pub addresses: watch::Sender<BTreeSet<IpAddr>>,
+    /// Whose clients to nudge. Full, it is in the middle of it; the next resync tells of the dead again.
+    pub ended: mpsc::Sender<Ended>,
 }
 
 /// The control loop.
@@ -128,10 +131,14 @@ impl<D: Datapath> Control<D> {
 
     fn turn(&mut self) {
         self.read_facts();
-        let Wishes { probes, addresses, statuses } =
+        let Wishes { probes, addresses, statuses, ended } =
             self.cycle.turn(&self.facts, Instant::now().into_std(), Timestamp::now());
         publish(&self.outputs.probes, probes);
         publish(&self.outputs.addresses, addresses);
+        if !ended.backends.is_empty() {
+            // Whoever finds it full misses nothing that the next resync does not tell again.
+            drop(self.outputs.ended.try_send(ended));
+        }
         self.store(statuses);
     }
 

@@ -115,7 +115,8 @@ impl Agent {
             Ok(())
         });
         let inputs = Inputs { resources: registry.watch(), inventory: facts, health, topology };
-        let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses };
+        let (ended, _) = mpsc::channel(1);
+        let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, ended };
         let control = control(datapath.clone(), inputs, outputs);
         let (reports, requests) = ReportRequests::channel();
         supervisor.start("control", |mut stop| async move {
@@ -351,7 +352,8 @@ async fn a_status_due_while_another_is_stored_is_stored_after_it() {
     let inputs = Inputs { resources: registry.watch(), inventory, health, topology };
     let (probes, _) = watch::channel(WantedBackends::new());
     let (addresses, _) = watch::channel(BTreeSet::new());
-    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses };
+    let (ended, _) = mpsc::channel(1);
+    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, ended };
     let mut control = control(Visible::default(), inputs, outputs);
     let (end, ended) = oneshot::channel::<()>();
     control.storing = Some(tokio::spawn(async move {
