@@ -2,6 +2,7 @@
 
 mod agent;
 mod balancing;
+mod crowd;
 mod demo;
 mod doctor;
 mod fixture;

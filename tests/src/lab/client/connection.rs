@@ -35,6 +35,11 @@ impl Connection {
         Ok(Self { stream, vm: greeting.trim().to_owned() })
     }
 
+    /// The name of the VM, and the socket.
+    pub fn into_parts(self) -> (String, TcpStream) {
+        (self.vm, self.stream)
+    }
+
     /// Sends bytes and reads them back.
     ///
     /// # Errors

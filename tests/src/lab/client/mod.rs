@@ -2,5 +2,6 @@
 //! thousand processes.
 
 pub mod connection;
+pub mod crowd;
 pub mod http;
 pub mod traffic;

@@ -1,5 +1,6 @@
 //! Servers in VMs: real ones as processes, and one of ours that echoes.
 
+pub mod crowd;
 pub mod dns;
 pub mod echo;
 pub mod http;
