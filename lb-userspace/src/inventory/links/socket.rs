@@ -120,14 +120,16 @@ impl Socket {
         Ok(topology)
     }
 
-    /// The interfaces of the IPv4 default routes.
+    /// The interfaces of the default routes of both families.
     pub(super) async fn default_routes(&self) -> Result<BTreeSet<u32>, WatchLinks> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
-        let mut routes = self.handle.route().get(message).execute();
         let mut interfaces = BTreeSet::new();
-        while let Some(route) = routes.try_next().await.map_err(ask("routes"))? {
-            interfaces.extend(state::default_route(&route));
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            let mut routes = self.handle.route().get(message).execute();
+            while let Some(route) = routes.try_next().await.map_err(ask("routes"))? {
+                interfaces.extend(state::default_route(&route));
+            }
         }
         Ok(interfaces)
     }

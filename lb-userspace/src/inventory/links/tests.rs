@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use super::*;
 
 const BACKEND: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 11));
+const BACKEND_V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11));
 
 /// Runs a test in a thread with its own network namespace, or says why it can't run.
 fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
@@ -122,19 +123,47 @@ fn paths_and_default_routes_follow_the_routing_table() {
 }
 
 #[test]
-fn a_wanted_neighbour_is_resolved_and_its_port_known() {
+fn paths_and_default_routes_of_ipv6_follow_the_routing_table() {
+    in_namespace(|| async {
+        ip("link add in0 type veth peer name in0p");
+        ip("link set in0 up");
+        ip("link set in0p up");
+        ip("addr add 2001:db8:1::2/64 dev in0 nodad");
+        let mut watching = Watching::start();
+        watching.wanted.send_replace(Wanted::from([BACKEND_V6]));
+        watching.until("in0", |t| t.link("in0").is_some() && t.paths.is_empty()).await;
+        ip("route add default via fe80::1 dev in0");
+        let topology = watching.until("a gateway", |t| t.paths.contains_key(&BACKEND_V6)).await;
+        let in0 = topology.link("in0").unwrap().ifindex;
+        let gateway = Some("fe80::1".parse().unwrap());
+        assert_eq!(topology.paths[&BACKEND_V6], Path { ifindex: in0, gateway });
+        assert_eq!(topology.default_routes, std::collections::BTreeSet::from([in0]));
+        ip("route add 2001:db8::/64 dev in0");
+        let is_on_link = |t: &Topology| t.paths.get(&BACKEND_V6).is_some_and(|p| p.gateway.is_none());
+        watching.until("on the link", is_on_link).await;
+        ip("link set in0 down");
+        watching.until("no path", |t| t.paths.is_empty() && t.default_routes.is_empty()).await;
+        watching.end().await;
+    });
+}
+
+#[test]
+fn wanted_neighbours_of_both_families_are_resolved_and_their_port_known() {
     in_namespace(|| async {
         ip("link add br0 type bridge");
         ip("link set br0 up");
         ip("addr add 192.0.2.1/24 dev br0");
+        ip("addr add 2001:db8::1/64 dev br0 nodad");
         ip("link add vnet1 type veth peer name vm1");
         ip("link set vnet1 master br0 up");
         let vm = Vm::start("vm1");
         let mut watching = Watching::start();
-        watching.wanted.send_replace(Wanted::from([BACKEND]));
-        let topology = watching.until("the MAC", |t| t.next_hop(BACKEND).is_some()).await;
+        watching.wanted.send_replace(Wanted::from([BACKEND, BACKEND_V6]));
+        let resolved = |t: &Topology| t.next_hop(BACKEND).is_some() && t.next_hop(BACKEND_V6).is_some();
+        let topology = watching.until("the MACs", resolved).await;
         let mac = topology.next_hop(BACKEND).unwrap();
         assert_eq!(mac, Mac([2, 0, 0, 0, 1, 11]));
+        assert_eq!(topology.next_hop(BACKEND_V6), Some(mac));
         let topology = watching.until("the port", |t| t.station(mac, None).is_some()).await;
         let number = |name| topology.link(name).unwrap().ifindex;
         assert_eq!(topology.station(mac, None), Some((number("br0"), number("vnet1"))));
@@ -161,7 +190,11 @@ impl Vm {
         }
         let pid = vm.0.id();
         ip(&format!("link set {end} address 02:00:00:00:01:0b netns {pid}"));
-        for command in [format!("addr add {BACKEND}/24 dev {end}"), format!("link set {end} up")] {
+        for command in [
+            format!("addr add {BACKEND}/24 dev {end}"),
+            format!("addr add {BACKEND_V6}/64 dev {end} nodad"),
+            format!("link set {end} up"),
+        ] {
             run_command("nsenter", &format!("--net=/proc/{pid}/ns/net ip {command}"));
         }
         vm
