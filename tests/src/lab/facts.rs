@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -23,6 +23,8 @@ pub struct Fact {
     pub mac: String,
     /// The address of its interface.
     pub address: Ipv4Addr,
+    /// The other address of its interface.
+    pub address_v6: Ipv6Addr,
 }
 
 /// Replaces the file in one step, so that no reader sees half of it.
@@ -46,13 +48,15 @@ fn text(facts: &[Fact]) -> String {
         let _ = write!(
             text,
             "  - namespace: {}\n    name: {}\n    labels: {{{}}}\n    running: {}\n    interfaces:\n      \
-             - name: default\n        mac: \"{}\"\n        ipAddress: {}\n",
+             - name: default\n        mac: \"{}\"\n        ipAddress: {}\n        ipAddresses: [\"{}\", \"{}\"]\n",
             fact.namespace,
             fact.name,
             labels.join(", "),
             fact.running,
             fact.mac,
-            fact.address
+            fact.address,
+            fact.address,
+            fact.address_v6
         );
     }
     text

@@ -23,17 +23,24 @@ pub fn set_offloads(namespace: &Namespace, interface: &str, on: bool) -> Result<
 }
 
 /// What Kubernetes hosts do to bridged packets: netfilter sees them, and drops what conntrack can't place.
-/// Reverse-path filtering is strict.
+/// Reverse-path filtering is strict, for IPv6 by rules.
 ///
 /// # Errors
 /// When a rule or setting is refused.
 pub fn harden(node: &Namespace) -> Result<()> {
-    node.sysctl("bridge/bridge-nf-call-iptables", "1")?;
+    for setting in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"] {
+        node.sysctl(&format!("bridge/{setting}"), "1")?;
+    }
     for interface in ["all", "default"] {
         node.sysctl(&format!("ipv4/conf/{interface}/rp_filter"), "1")?;
     }
     let rules = "table inet lab {
         counter invalid {}
+        chain prerouting {
+            type filter hook prerouting priority raw; policy accept;
+            icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept
+            meta nfproto ipv6 fib saddr . iif oif missing counter name invalid drop
+        }
         chain forward {
             type filter hook forward priority filter; policy accept;
             ct state invalid counter name invalid drop
@@ -72,14 +79,19 @@ pub fn invalid_dropped(node: &Namespace) -> Result<u64> {
     words.nth(1).and_then(|word| word.parse().ok()).ok_or_else(|| anyhow!("no counter in {text}"))
 }
 
-/// The TCP and UDP segments that the receiver in a namespace has dropped for a wrong checksum.
+/// The TCP and UDP segments of both families that the receiver in a namespace has dropped for a wrong checksum.
 ///
 /// # Errors
 /// When the counters can't be read.
 pub fn checksum_errors(namespace: &Namespace) -> Result<u64> {
-    let text =
-        namespace.enter(|| fs::read_to_string("/proc/thread-self/net/snmp"))?.context("read the counters")?;
-    Ok(counter(&text, "Tcp", "InCsumErrors")? + counter(&text, "Udp", "InCsumErrors")?)
+    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+    let (text, text_v6) = namespace.enter(|| (read("snmp"), read("snmp6")))?;
+    let (text, text_v6) = (text.context("read the counters")?, text_v6.context("read those of IPv6")?);
+    // TCP counts both families together.
+    let v4 = counter(&text, "Tcp", "InCsumErrors")? + counter(&text, "Udp", "InCsumErrors")?;
+    let mut words = text_v6.split_whitespace().skip_while(|word| *word != "Udp6InCsumErrors");
+    let v6: Option<u64> = words.nth(1).and_then(|word| word.parse().ok());
+    Ok(v4 + v6.ok_or_else(|| anyhow!("no Udp6InCsumErrors in {text_v6}"))?)
 }
 
 /// A value of `/proc/net/snmp`: a line of names, then a line of values.

@@ -10,6 +10,7 @@ pub mod client;
 pub mod facts;
 pub mod host;
 pub mod interrupt;
+pub mod ipv6;
 pub mod namespace;
 mod pass;
 pub mod pins;
@@ -20,11 +21,11 @@ pub mod topology;
 pub mod wait;
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use agent::{Agent, Installation};
 use facts::Fact;
@@ -56,6 +57,8 @@ pub struct Vm {
     pub namespace: Namespace,
     /// Its address.
     pub address: Ipv4Addr,
+    /// Its address of IPv6.
+    pub address_v6: Ipv6Addr,
     /// Its MAC address.
     pub mac: String,
 }
@@ -72,6 +75,7 @@ impl Vm {
             running: true,
             mac: self.mac.clone(),
             address: self.address,
+            address_v6: self.address_v6,
         }
     }
 }
@@ -162,6 +166,7 @@ impl Lab {
             name: format!("vm{number}"),
             namespace,
             address: self.spec.topology.vm(number),
+            address_v6: self.spec.topology.vm_v6(number),
             mac: vm_mac(number),
         });
         self.vms.last().context("the VM just added")
@@ -198,11 +203,39 @@ impl Lab {
         self.installation.lb(&["pool", "create", "lab", "--range", &range, "--global"]).map(drop)
     }
 
+    /// Creates the pool `lab6` of the topology's VIPs of IPv6, for load balancers that name it.
+    ///
+    /// # Errors
+    /// When the agent refuses.
+    pub fn create_pool_v6(&self) -> Result<()> {
+        let (subnet, start, end) = self.spec.topology.vips_v6();
+        let range = format!("{subnet},start={start},end={end}");
+        self.installation.lb(&["pool", "create", "lab6", "--range", &range]).map(drop)
+    }
+
     /// Creates a load balancer over the VMs labelled `app: web`, waits until it is ready, and returns its VIP.
     ///
     /// # Errors
     /// When the agent refuses, or no VM gets ready.
     pub fn create_lb(&self, name: &str, arguments: &[&str]) -> Result<Ipv4Addr> {
+        match self.create_any_lb(name, arguments)? {
+            IpAddr::V4(vip) => Ok(vip),
+            IpAddr::V6(vip) => bail!("{name} got {vip}, not an address of IPv4"),
+        }
+    }
+
+    /// As [`Lab::create_lb`], with a VIP of the pool `lab6`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_lb_v6(&self, name: &str, arguments: &[&str]) -> Result<Ipv6Addr> {
+        match self.create_any_lb(name, &[arguments, &["--pool", "lab6"]].concat())? {
+            IpAddr::V4(vip) => bail!("{name} got {vip}, not an address of IPv6"),
+            IpAddr::V6(vip) => Ok(vip),
+        }
+    }
+
+    fn create_any_lb(&self, name: &str, arguments: &[&str]) -> Result<IpAddr> {
         let always = ["create", name, "--namespace", SHOP, "--selector", "app=web", "--wait"];
         let created = self.installation.json(&[&always[..], arguments].concat())?;
         let address = created.pointer("/status/address").and_then(|address| address.as_str());

@@ -18,7 +18,8 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Creates it, with the loopback interface up.
+    /// Creates it, with the loopback interface up. Its interfaces use addresses of IPv6 without asking around
+    /// for another host that has them, and take none from routers.
     ///
     /// # Errors
     /// When it exists already, or without the privilege.
@@ -26,6 +27,9 @@ impl Namespace {
         ip(&["netns", "add", &name])?;
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"])?;
+        for setting in ["accept_dad", "dad_transmits", "accept_ra"] {
+            namespace.sysctl(&format!("ipv6/conf/default/{setting}"), "0")?;
+        }
         Ok(namespace)
     }
 

@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use super::ipv6;
 use super::namespace::Namespace;
 
 /// How client, node and VMs are connected.
@@ -142,6 +143,7 @@ impl Wiring {
                 wiring.client.ip(&["route", "add", network, "via", "198.51.100.1"])?;
             }
         }
+        ipv6::address(&wiring, topology, vm_side)?;
         Ok(wiring)
     }
 
@@ -158,6 +160,7 @@ impl Wiring {
         vm.sysctl("ipv4/conf/all/promote_secondaries", "1")?;
         vm.ip(&["link", "set", "eth0", "address", &vm_mac(number)])?;
         vm.ip(&["address", "add", &format!("{}/24", topology.vm(number)), "dev", "eth0"])?;
+        ipv6::address_vm(&vm, topology, number)?;
         host.ip(&["link", "set", &name, "master", "br0"])?;
         if topology == Topology::Router {
             vm.ip(&["route", "add", "default", "via", &topology.node().to_string()])?;

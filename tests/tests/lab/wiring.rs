@@ -1,7 +1,7 @@
 //! The labs themselves, before anything is balanced: a wrong cable must not look like a wrong packet.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
 use lb_tests::lab::client::{connection, http};
@@ -27,21 +27,23 @@ fn clients_reach_vms_directly_in_every_topology() {
             let _iperf = iperf::start(&vm.namespace, &vm.name, &directory).unwrap();
             let _dns = dns::start(&vm.namespace, &vm.name, &directory).unwrap();
             let _echo = echo::Echo::start(&vm.namespace, &vm.name).unwrap();
-            let at = |port| SocketAddr::from((vm.address, port));
-            let tally = http::ask_often(lab.client(), at(8080), 5).unwrap();
-            assert_eq!(tally.answers(), [(vm.name.clone(), 5)].into(), "{topology:?}");
-            let address = vm.address.to_string();
-            output(lab.client().command("iperf3").args(["-c", &address, "-n", "1M"])).unwrap();
-            let name = format!("@{address}");
-            let text =
-                output(lab.client().command("dig").args(["+short", "TXT", dns::QUESTION, &name])).unwrap();
-            assert_eq!(text.trim(), format!("\"{}\"", vm.name));
-            let mut connections = connection::open_many(lab.client(), at(echo::PORT), 3).unwrap();
-            for connection in &mut connections {
-                assert_eq!(connection.vm, vm.name);
-                connection.echo(&connection::pattern(100_000)).unwrap();
+            for address in [IpAddr::V4(vm.address), IpAddr::V6(vm.address_v6)] {
+                let at = |port| SocketAddr::from((address, port));
+                let tally = http::ask_often(lab.client(), at(8080), 5).unwrap();
+                assert_eq!(tally.answers(), [(vm.name.clone(), 5)].into(), "{topology:?}");
+                let address = address.to_string();
+                output(lab.client().command("iperf3").args(["-c", &address, "-n", "1M"])).unwrap();
+                let name = format!("@{address}");
+                let text = output(lab.client().command("dig").args(["+short", "TXT", dns::QUESTION, &name]))
+                    .unwrap();
+                assert_eq!(text.trim(), format!("\"{}\"", vm.name));
+                let mut connections = connection::open_many(lab.client(), at(echo::PORT), 3).unwrap();
+                for connection in &mut connections {
+                    assert_eq!(connection.vm, vm.name);
+                    connection.echo(&connection::pattern(100_000)).unwrap();
+                }
+                connection::echo_datagram(lab.client(), at(echo::PORT), b"datagram").unwrap();
             }
-            connection::echo_datagram(lab.client(), at(echo::PORT), b"datagram").unwrap();
             assert_eq!(host::checksum_errors(&vm.namespace).unwrap(), 0);
         }
     }
@@ -57,9 +59,11 @@ fn a_hardened_host_and_changed_offloads_pass_plain_traffic() {
         for (namespace, interface) in [(lab.client(), "eth0"), (lab.node(), "up0"), (&vm.namespace, "eth0")] {
             host::set_offloads(namespace, interface, on).unwrap();
         }
-        let server = SocketAddr::from((vm.address, echo::PORT));
-        let mut connections = connection::open_many(lab.client(), server, 1).unwrap();
-        connections[0].echo(&connection::pattern(100_000)).unwrap();
+        for address in [IpAddr::V4(vm.address), IpAddr::V6(vm.address_v6)] {
+            let server = SocketAddr::from((address, echo::PORT));
+            let mut connections = connection::open_many(lab.client(), server, 1).unwrap();
+            connections[0].echo(&connection::pattern(100_000)).unwrap();
+        }
     }
     assert_eq!(host::invalid_dropped(lab.node()).unwrap(), 0);
     host::soften(lab.node()).unwrap();

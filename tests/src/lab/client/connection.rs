@@ -1,7 +1,7 @@
 //! Connections to the echo servers, held open.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -81,7 +81,7 @@ pub fn open_many(client: &Namespace, server: SocketAddr, count: usize) -> Result
 pub fn echo_datagram(client: &Namespace, server: SocketAddr, payload: &[u8]) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(1);
     let exchange = || -> io::Result<Vec<u8>> {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let socket = UdpSocket::bind(any_port(server))?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.send(payload)?;
@@ -94,6 +94,14 @@ pub fn echo_datagram(client: &Namespace, server: SocketAddr, payload: &[u8]) -> 
     let back = answer.with_context(|| format!("echo {} bytes with {server} by UDP", payload.len()))?;
     ensure!(back == payload, "{} of {} bytes differ", differing(&back, payload), payload.len());
     Ok(())
+}
+
+/// Any address and port of the family of `server`.
+pub fn any_port(server: SocketAddr) -> SocketAddr {
+    match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
 }
 
 /// Bytes that repeat nowhere near, so that a shifted or swapped piece shows.

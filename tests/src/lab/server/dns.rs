@@ -33,7 +33,7 @@ pub fn start(vm: &Namespace, name: &str, directory: &Path) -> Result<Process> {
 }
 
 fn is_bound(namespace: &Namespace) -> bool {
-    let table = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/udp"));
+    let table = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/udp6"));
     let end = format!(":{PORT:04X}");
     table.ok().and_then(Result::ok).is_some_and(|text| {
         text.lines().any(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&end)))

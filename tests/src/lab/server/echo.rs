@@ -4,7 +4,7 @@
 //! TCP: a line with the VM's name, then what it receives. UDP: each datagram as it came.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::thread;
@@ -37,7 +37,8 @@ impl Echo {
     /// # Errors
     /// When the ports are taken.
     pub fn start(vm: &Namespace, name: &str) -> Result<Self> {
-        let any = Ipv4Addr::UNSPECIFIED;
+        // Such sockets take IPv4 as well.
+        let any = Ipv6Addr::UNSPECIFIED;
         let sockets =
             vm.enter(|| io::Result::Ok((TcpListener::bind((any, PORT))?, UdpSocket::bind((any, PORT))?)))?;
         let (listener, datagrams) = sockets.with_context(|| format!("bind port {PORT} in {name}"))?;

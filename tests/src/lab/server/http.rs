@@ -60,10 +60,11 @@ impl Http {
     }
 }
 
-/// Whether something listens on a TCP port in a namespace. Asks the kernel: a probing connection would be
+/// Whether something listens on a TCP port of IPv6 in a namespace; our servers listen on that of IPv4 by then,
+/// or with the same socket. Asks the kernel: a probing connection would be
 /// a request of its own in the counts.
 pub fn is_listening(namespace: &Namespace, port: u16) -> bool {
-    let table = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/tcp"));
+    let table = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/tcp6"));
     let end = format!(":{port:04X}");
     // Local address, remote address, state; 0A is LISTEN.
     table.ok().and_then(Result::ok).is_some_and(|text| {
@@ -90,6 +91,7 @@ http {{
     scgi_temp_path {own};
     server {{
         listen {PORT} backlog=4096;
+        listen [::]:{PORT} backlog=4096 ipv6only=on;
         location / {{ default_type text/plain; return 200 \"{name}\\n\"; }}
         location /files/ {{ alias {files}/; }}
     }}

@@ -20,8 +20,7 @@ pub const PORT: u16 = 5201;
 pub fn start(vm: &Namespace, name: &str, directory: &Path) -> Result<Process> {
     let log = directory.join(format!("iperf3-{name}.log"));
     let port = PORT.to_string();
-    // IPv4 alone: otherwise the listening socket is in the other family's table.
-    let process = Process::start(vm.command("iperf3").args(["-4", "-s", "-p", &port]), log)?;
+    let process = Process::start(vm.command("iperf3").args(["-s", "-p", &port]), log)?;
     wait::until(&format!("iperf3 of {name} listens"), Duration::from_secs(10), || is_listening(vm, PORT))
         .with_context(|| process.log())?;
     Ok(process)
