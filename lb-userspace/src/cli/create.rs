@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     name: String,
     #[command(flatten)]
     namespace: Namespace,
-    /// A port that clients dial: [NAME:]PORT[:BACKENDPORT][/tcp|/udp]; repeatable
+    /// A port that clients dial: [NAME:]PORT[-ENDPORT][:BACKENDPORT][/tcp|/udp]; repeatable
     #[arg(long = "listener", required = true, value_name = "SPEC")]
     listeners: Vec<String>,
     /// VMs that serve it: KEY=VALUE[,VALUE]; all keys must match; repeatable

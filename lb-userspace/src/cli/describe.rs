@@ -46,17 +46,13 @@ fn describe(object: &LoadBalancer, report: &LoadBalancerReport, now: Timestamp) 
     text += &indent(&output::table(["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], conditions));
     text += "Listeners:\n";
     let listeners = report.listeners.iter().map(|l| {
-        let address = format!("{}/{}", l.port, l.protocol);
+        let address = match l.end_port {
+            0 => format!("{}/{}", l.port, l.protocol),
+            end_port => format!("{}-{end_port}/{}", l.port, l.protocol),
+        };
+        let backend_port = if l.backend_port == 0 { "as dialled".into() } else { l.backend_port.to_string() };
         let [flows, forward, reply] = backend::counters(&l.counters);
-        [
-            l.name.clone(),
-            address,
-            l.backend_port.to_string(),
-            flows,
-            forward,
-            reply,
-            l.counters.refused.to_string(),
-        ]
+        [l.name.clone(), address, backend_port, flows, forward, reply, l.counters.refused.to_string()]
     });
     let header = ["NAME", "PORT", "BACKENDPORT", "FLOWS", "FORWARD", "REPLY", "REFUSED"];
     text += &indent(&output::table(header, listeners));

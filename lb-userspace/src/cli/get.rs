@@ -76,9 +76,14 @@ fn row(object: &LoadBalancer, now: Timestamp) -> [String; 9] {
     ]
 }
 
-/// `80:8080/TCP`.
+/// `80:8080/TCP`, or `8000-8100/TCP`.
 pub(super) fn listener(listener: &Listener) -> String {
-    format!("{}:{}/{}", listener.port, listener.backend_port, listener.protocol)
+    let Listener { port, end_port, backend_port, protocol, .. } = listener;
+    if *end_port == 0 {
+        format!("{port}:{backend_port}/{protocol}")
+    } else {
+        format!("{port}-{end_port}/{protocol}")
+    }
 }
 
 #[cfg(test)]

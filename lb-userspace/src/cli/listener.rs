@@ -33,7 +33,7 @@ enum Verb {
 struct Target {
     /// The load balancer
     load_balancer: String,
-    /// To add: [NAME:]PORT[:BACKENDPORT][/tcp|/udp]; to remove: NAME or PORT[/tcp|/udp]
+    /// To add: [NAME:]PORT[-ENDPORT][:BACKENDPORT][/tcp|/udp]; to remove: NAME or PORT[/tcp|/udp]
     spec: String,
     #[command(flatten)]
     namespace: Namespace,

@@ -7,9 +7,9 @@ use anyhow::{bail, ensure};
 use crate::model::ip_pool::PoolRange;
 use crate::model::load_balancer::Listener;
 
-/// `[NAME:]PORT[:BACKENDPORT][/PROTOCOL]`. Numbers are as wide as the API's, which refuses what is no port.
+/// `[NAME:]PORT[-ENDPORT][:BACKENDPORT][/PROTOCOL]`. Numbers are as wide as the API's, which refuses what is no port.
 pub(super) fn listener(text: &str) -> anyhow::Result<Listener> {
-    let wrong = "write [NAME:]PORT[:BACKENDPORT][/tcp|/udp], for example web:80:8080/tcp";
+    let wrong = "write [NAME:]PORT[-ENDPORT][:BACKENDPORT][/tcp|/udp], for example web:80:8080/tcp";
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_uppercase();
     ensure!(
@@ -22,12 +22,18 @@ pub(super) fn listener(text: &str) -> anyhow::Result<Listener> {
     let number = |part: &str| -> anyhow::Result<i64> {
         part.parse().or_else(|_| bail!("{text:?}: {part:?} is not a port number; {wrong}"))
     };
-    let (port, backend_port) = match parts.as_slice() {
-        [port] => (number(port)?, number(port)?),
-        [port, backend_port] => (number(port)?, number(backend_port)?),
+    let (ports, backend_port) = match parts.as_slice() {
+        [ports] => (*ports, None),
+        [ports, backend_port] => (*ports, Some(number(backend_port)?)),
         _ => bail!("{text:?} is not a listener; {wrong}"),
     };
-    Ok(Listener { name: name.to_owned(), port, protocol, backend_port })
+    let (port, end_port) = match ports.split_once('-') {
+        Some((port, end_port)) => (number(port)?, number(end_port)?),
+        None => (number(ports)?, 0),
+    };
+    // A range keeps the port that is dialled.
+    let backend_port = backend_port.unwrap_or(if end_port == 0 { port } else { 0 });
+    Ok(Listener { name: name.to_owned(), port, end_port, protocol, backend_port, strict: false })
 }
 
 /// `KEY=VALUE[,VALUE…]`, one a label; the values of one key add up.
@@ -76,7 +82,13 @@ mod tests {
             ("53:5353/UDP", "", 53, "UDP", 5353),
             ("web:70000:0", "web", 70_000, "TCP", 0),
         ] {
-            let expected = Listener { name: name.into(), port, protocol: protocol.into(), backend_port };
+            let expected = Listener {
+                name: name.into(),
+                port,
+                protocol: protocol.into(),
+                backend_port,
+                ..Listener::default()
+            };
             assert_eq!(listener(text).unwrap(), expected, "{text}");
         }
     }

@@ -80,7 +80,7 @@ fn backends(
         .map(|(weight, station)| {
             let admitted = health.get(&backend(station.address)).is_some_and(|health| health.ready);
             let placement = place(service.lb.mode, station.address, station.mac);
-            let address = SocketAddr::new(station.address, listener.backend_port.get());
+            let address = SocketAddr::new(station.address, listener.server_port());
             (address, DesiredBackend { weight, admitted, placement })
         })
         .collect()

@@ -17,7 +17,7 @@ use crate::datapath::model::{BackendEntry, BackendId, BackendState, ListenerAddr
 use crate::datapath::port::Served;
 use crate::datapath::processes::Processes;
 use crate::health::model::{Backend, Reason};
-use crate::model::check::CheckedListener;
+use crate::model::check::{CheckedListener, Port};
 
 /// What does not come from the facts.
 #[derive(Clone, Debug)]
@@ -163,7 +163,7 @@ impl View<'_> {
         let entry = address.and_then(|address| self.observed.listeners.get(address));
         let counters = entry.and_then(|entry| self.counters.listeners.get(&entry.index)).copied();
         let backends = service.members.iter().map(|member| {
-            let server = member.address().map(|a| SocketAddr::new(a, listener.backend_port.get()));
+            let server = member.address().map(|a| SocketAddr::new(a, listener.server_port()));
             let found = self.observed.backends.iter().find(|(_, backend)| {
                 entry.is_some_and(|entry| backend.listener == entry.index)
                     && Some(backend.address) == server
@@ -174,8 +174,9 @@ impl View<'_> {
         ListenerReport {
             name: listener.name.clone(),
             port: listener.port.get(),
+            end_port: listener.end_port.map_or(0, Port::get),
             protocol: format!("{:?}", listener.protocol).to_uppercase(),
-            backend_port: listener.backend_port.get(),
+            backend_port: listener.server_port(),
             counters: counters.map(Counters::from).unwrap_or_default(),
             backends: backends.collect(),
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::balancing::{Draining, SessionAffinity, SlowStart};
-use super::meta::{API_VERSION, Condition, ObjectMeta, is_zero, or_default};
+use super::meta::{API_VERSION, Condition, ObjectMeta, is_false, is_zero, or_default};
+use super::policy::Limits;
 
 /// The kind, as manifests name it.
 pub const KIND: &str = "LoadBalancer";
@@ -93,6 +94,16 @@ pub struct LoadBalancerSpec {
     /// Addition: how long a backend that gets ready takes to its whole share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<SlowStart>,
+    /// Addition: the only clients that may open flows, as ranges; empty is all. Kubernetes' name.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub load_balancer_source_ranges: Vec<String>,
+    /// Addition: clients that may not open flows, as ranges. Of two ranges that a client is in, the longer
+    /// prefix decides.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub denied_source_ranges: Vec<String>,
+    /// Addition: how much is granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 }
 
 /// One port that clients dial.
@@ -104,10 +115,18 @@ pub struct Listener {
     pub name: String,
     /// Dialled by clients.
     pub port: i64,
+    /// Addition: the last port of a range that begins at `port`; 0 is no range.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub end_port: i64,
     /// `TCP` or `UDP`.
     pub protocol: String,
-    /// The VM's port.
+    /// The VM's port. A range has none: clients reach the port that they dial.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_zero")]
     pub backend_port: i64,
+    /// Addition: only a SYN opens a connection. Without it, a segment of a connection that is not known is given
+    /// to the backend that its hash chooses.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_false")]
+    pub strict: bool,
 }
 
 /// A TCP check of every backend. 0 takes the default.

@@ -134,6 +134,11 @@ where
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference to skip_serializing_if")]
+pub(crate) const fn is_false(word: &bool) -> bool {
+    !*word
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference to skip_serializing_if")]
 pub(crate) const fn is_zero(number: &i64) -> bool {
     *number == 0
 }

@@ -15,6 +15,7 @@ pub mod load_balancer;
 pub mod meta;
 pub mod names;
 pub mod parse;
+pub mod policy;
 pub mod range;
 pub mod requirement;
 pub mod vm;

@@ -93,7 +93,11 @@ pub(super) fn check(
 
 fn check_port(number: i64, listeners: &[Listener], problems: &mut Problems) -> Option<Port> {
     let mut only_udp = false;
-    for listener in listeners.iter().filter(|listener| listener.backend_port == number) {
+    let serves = |listener: &&Listener| match listener.end_port {
+        0 => listener.backend_port == number,
+        end_port => (listener.port..=end_port).contains(&number),
+    };
+    for listener in listeners.iter().filter(serves) {
         match parse_protocol(&listener.protocol) {
             Some(Protocol::Tcp) => return Port::new(number),
             Some(Protocol::Udp) => only_udp = true,
@@ -112,7 +116,11 @@ fn check_port(number: i64, listeners: &[Listener], problems: &mut Problems) -> O
 
 fn remedy(listeners: &[Listener]) -> String {
     let tcp = listeners.iter().filter(|listener| parse_protocol(&listener.protocol) == Some(Protocol::Tcp));
-    let ports: Vec<String> = tcp.map(|listener| listener.backend_port.to_string()).collect();
+    let ports = tcp.map(|listener| match listener.end_port {
+        0 => listener.backend_port.to_string(),
+        end_port => format!("a port from {} to {end_port}", listener.port),
+    });
+    let ports: Vec<String> = ports.collect();
     if ports.is_empty() {
         return "add a TCP listener, or leave healthCheck out".to_owned();
     }

@@ -10,7 +10,7 @@ use super::ip_pool::PoolRange;
 pub(in crate::model) use unfit::unfit;
 
 /// A subnet; host bits are zero.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Subnet {
     network: IpAddr,
     prefix: u8,
@@ -24,9 +24,23 @@ impl Subnet {
         if prefix.is_empty() || !prefix.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let prefix = prefix.parse().ok().filter(|prefix| *prefix <= width(address))?;
+        Self::new(address, prefix.parse().ok()?)
+    }
+
+    /// Of a network address, whose host bits are masked off; `None` if the prefix is longer than an address.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
         let network = from_bits(address, bits(address) & !host_bits(address, prefix));
-        Some(Self { network, prefix })
+        (prefix <= width(address)).then_some(Self { network, prefix })
+    }
+
+    /// Its first address.
+    pub const fn network(self) -> IpAddr {
+        self.network
+    }
+
+    /// The bits that its addresses share.
+    pub const fn prefix(self) -> u8 {
+        self.prefix
     }
 
     /// Its mask, as dotted quads (IPv4) or colon groups (IPv6).

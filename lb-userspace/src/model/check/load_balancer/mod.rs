@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::balancing::{self, Balancing};
 use super::health_check::{self, CheckedHealthCheck};
 use super::listener::{self, CheckedListener, default_name, parse_protocol, protocol_name};
+use super::policy::{self, CheckedPolicy};
 use super::selector::Selector;
 use super::words::{self, ForwardingMode, IPAMS, Ipam, MODES, UNSERVED, Unserved, WORKLOADS, Workload};
 use crate::model::field::{FieldError, Problems};
@@ -41,6 +42,8 @@ pub struct CheckedLoadBalancer {
     pub unserved: Unserved,
     /// How new flows are spread and how long they stay.
     pub balancing: Balancing,
+    /// What clients are granted.
+    pub policy: CheckedPolicy,
 }
 
 impl LoadBalancer {
@@ -75,6 +78,7 @@ impl LoadBalancer {
         let mode = words::check(MODES, "spec.forwarding.mode", mode, &mut problems);
         let unserved = words::check(UNSERVED, "spec.unserved", &spec.unserved, &mut problems);
         let balancing = balancing::check(spec, &mut problems);
+        let policy = policy::check(spec, &mut problems);
         problems.result(CheckedLoadBalancer {
             key: meta.key(),
             workload,
@@ -88,6 +92,7 @@ impl LoadBalancer {
             mode,
             unserved,
             balancing,
+            policy,
         })
     }
 
@@ -120,7 +125,7 @@ impl LoadBalancer {
             let Some(protocol) = parse_protocol(&listener.protocol) else { continue };
             protocol_name(protocol).clone_into(&mut listener.protocol);
             if listener.name.is_empty() {
-                listener.name = default_name(protocol, listener.port);
+                listener.name = default_name(protocol, listener.port, listener.end_port);
             }
         }
         let namespace = self.metadata.namespace.clone();
