@@ -33,28 +33,35 @@ pub const ALLOWED: u32 = 1;
 /// Value of SOURCES: clients may not.
 pub const DENIED: u32 = 2;
 
-/// A limit as a token bucket: a token is earned in each interval, and so many intervals are saved up at most.
+/// A limit as a token bucket: a token is earned in each interval, and those of a second are saved up at most.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Rate {
-    /// Nanoseconds a token; 0: no limit.
-    pub interval: u64,
-    /// Nanoseconds that a full bucket is worth: a burst is this divided by the interval.
-    pub burst: u64,
+    /// Tokens a second, as it was asked for; 0: no limit.
+    pub per_second: u32,
+    /// Nanoseconds a token.
+    pub interval: u32,
 }
 
 impl Rate {
-    /// The greatest limit a second: an interval is a whole number of nanoseconds.
+    /// The greatest limit: an interval is a whole number of nanoseconds.
     pub const MAX_PER_SECOND: u32 = 10_000_000;
+    /// Nanoseconds that a full bucket is worth.
+    const BURST: u64 = 1_000_000_000;
 
     /// So many a second, and as many in a burst; 0 is no limit.
     #[inline(always)]
-    pub const fn per_second(number: u32) -> Self {
-        const SECOND: u64 = 1_000_000_000;
-        match SECOND.checked_div(number as u64) {
-            Some(interval) => Self { interval, burst: SECOND },
-            None => Self { interval: 0, burst: 0 },
+    pub const fn new(per_second: u32) -> Self {
+        match (Self::BURST as u32).checked_div(per_second) {
+            Some(interval) => Self { per_second, interval },
+            None => Self { per_second: 0, interval: 0 },
         }
+    }
+
+    /// There is no limit.
+    #[inline(always)]
+    pub const fn is_unlimited(self) -> bool {
+        self.per_second == 0
     }
 
     /// Takes a token at `now` from the bucket whose tokens are spent until `spent_until` (nanoseconds since
@@ -63,13 +70,13 @@ impl Rate {
     #[inline(always)]
     pub const fn take(self, spent_until: u64, now: u64) -> Option<u64> {
         let from = if spent_until > now { spent_until } else { now };
-        let until = from.wrapping_add(self.interval);
-        if until.wrapping_sub(now) > self.burst { None } else { Some(until) }
+        let until = from.wrapping_add(self.interval as u64);
+        if until.wrapping_sub(now) > Self::BURST { None } else { Some(until) }
     }
 }
 
 /// Value of LIMITS; the key is the index of a load balancer.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct LimitsValue {
     /// New flows of all clients together.
@@ -94,8 +101,8 @@ pub struct Spent {
 
 abi!(SourceKey<Ipv4>, 8);
 abi!(SourceKey<Ipv6>, 20);
-abi!(Rate, 16);
-abi!(LimitsValue, 64);
+abi!(Rate, 8);
+abi!(LimitsValue, 32);
 abi!(Spent, 16);
 
 #[cfg(test)]
@@ -120,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_burst_of_a_second_is_granted_and_then_the_rate() {
-        let rate = Rate::per_second(1000);
+        let rate = Rate::new(1000);
         assert_eq!(granted(rate, 100_000, 1), 1999);
         assert_eq!(granted(rate, 100_000, 10), 10_999);
         assert_eq!(granted(rate, 2_000_000, 10), 5000, "who asks for less gets it all");
@@ -128,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_bucket_that_rests_is_full_again_and_not_fuller() {
-        let rate = Rate::per_second(10);
+        let rate = Rate::new(10);
         let spent = (0..10).try_fold(0, |spent, _| rate.take(spent, 5 * SECOND)).unwrap();
         assert_eq!(rate.take(spent, 5 * SECOND), None);
         let later = 500 * SECOND;
@@ -141,9 +148,9 @@ mod tests {
 
     #[test]
     fn the_greatest_and_the_smallest_rate_are_exact_enough() {
-        assert_eq!(Rate::per_second(Rate::MAX_PER_SECOND).interval, 100);
-        let once = Rate::per_second(1);
+        assert_eq!(Rate::new(Rate::MAX_PER_SECOND).interval, 100);
+        let once = Rate::new(1);
         assert!(once.take(0, SECOND).is_some_and(|spent| once.take(spent, SECOND).is_none()));
-        assert_eq!(Rate::per_second(0), Rate::default());
+        assert_eq!(Rate::new(0), Rate::default());
     }
 }

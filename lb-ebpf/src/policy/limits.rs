@@ -143,7 +143,7 @@ fn granted<A: Clients>(client: A, balancer: u32, kind: Kind) -> u32 {
     };
     let now = nanoseconds();
     let (word, of_source, of_all) = kind(all, limits);
-    if of_source.interval != 0
+    if !of_source.is_unlimited()
         && let Some(own) = A::spent(&SourceKey::new(balancer, client.subscriber()))
         && !take(kind(own, limits).0, of_source, now)
     {
@@ -154,7 +154,7 @@ fn granted<A: Clients>(client: A, balancer: u32, kind: Kind) -> u32 {
 
 #[inline(always)]
 fn take(word: *mut u64, rate: Rate, now: u64) -> bool {
-    if rate.interval == 0 {
+    if rate.is_unlimited() {
         return true;
     }
     for _ in 0..RACES {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn cpus_that_share_a_bucket_share_its_limit() {
-        let rate = Rate::per_second(1000);
+        let rate = Rate::new(1000);
         let word = &mut 0_u64;
         let shared = std::sync::atomic::AtomicPtr::new(word);
         let granted: usize = std::thread::scope(|scope| {

@@ -47,8 +47,8 @@ fn describe(object: &LoadBalancer, report: &LoadBalancerReport, now: Timestamp) 
     text += "Listeners:\n";
     let listeners = report.listeners.iter().map(|l| {
         let address = match l.end_port {
-            0 => format!("{}/{}", l.port, l.protocol),
-            end_port => format!("{}-{end_port}/{}", l.port, l.protocol),
+            None => format!("{}/{}", l.port, l.protocol),
+            Some(end_port) => format!("{}-{end_port}/{}", l.port, l.protocol),
         };
         let backend_port = if l.backend_port == 0 { "as dialled".into() } else { l.backend_port.to_string() };
         let [flows, forward, reply] = backend::counters(&l.counters);

@@ -22,14 +22,14 @@ pub(super) fn listener(text: &str) -> anyhow::Result<Listener> {
     let number = |part: &str| -> anyhow::Result<i64> {
         part.parse().or_else(|_| bail!("{text:?}: {part:?} is not a port number; {wrong}"))
     };
-    let (ports, backend_port) = match parts.as_slice() {
-        [ports] => (*ports, None),
-        [ports, backend_port] => (*ports, Some(number(backend_port)?)),
+    let (dialled, backend_port) = match parts.as_slice() {
+        [dialled] => (*dialled, None),
+        [dialled, backend_port] => (*dialled, Some(number(backend_port)?)),
         _ => bail!("{text:?} is not a listener; {wrong}"),
     };
-    let (port, end_port) = match ports.split_once('-') {
+    let (port, end_port) = match dialled.split_once('-') {
         Some((port, end_port)) => (number(port)?, number(end_port)?),
-        None => (number(ports)?, 0),
+        None => (number(dialled)?, 0),
     };
     // A range keeps the port that is dialled.
     let backend_port = backend_port.unwrap_or(if end_port == 0 { port } else { 0 });
@@ -91,6 +91,14 @@ mod tests {
             };
             assert_eq!(listener(text).unwrap(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_range_of_ports_has_no_backend_port_of_its_own() {
+        let range = listener("game:27000-27100/udp").unwrap();
+        assert_eq!((range.port, range.end_port, range.backend_port), (27_000, 27_100, 0));
+        assert_eq!(listener("8000-8100:80").unwrap().backend_port, 80, "refused by the API");
+        assert!(listener("8000-").is_err());
     }
 
     #[test]

@@ -4,14 +4,13 @@
 //! the start, after a failure and at every resync; in between it is known from the commands.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::model::Desired;
 use super::plan::{Plan, Planner};
 use crate::datapath::Datapath;
 use crate::datapath::flows::model::BackendRef;
-use crate::datapath::model::{BackendEntry, BackendId, BackendState, Command, ListenerAddress, Observed};
+use crate::datapath::model::{BackendEntry, BackendId, BackendState, Command, Observed};
 
 /// The pause after the first failure; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -161,17 +160,18 @@ fn describe(command: &Command) -> String {
         }
         Command::PutTable(index, slots) => format!("put table {} of {} slots", index.0, slots.len()),
         Command::RemoveTable(index) => format!("remove table {}", index.0),
-        Command::PutListener(address, entry) => {
-            format!("put listener {} {:?} as {}", dialled(address), address.protocol, entry.index.0)
+        Command::PutListener(address, entry) => format!("put listener {address} as {}", entry.index.0),
+        Command::RemoveListener(address) => format!("remove listener {address}"),
+        Command::PutSource(balancer, range, source) => {
+            format!("put clients {range} of load balancer {}: {source:?}", balancer.0)
         }
-        Command::RemoveListener(address) => {
-            format!("remove listener {} {:?}", dialled(address), address.protocol)
+        Command::RemoveSource(balancer, range) => {
+            format!("remove clients {range} of load balancer {}", balancer.0)
+        }
+        Command::PutLimits(balancer, limits) => {
+            format!("put limits of load balancer {}: {limits:?}", balancer.0)
         }
     }
-}
-
-fn dialled(listener: &ListenerAddress) -> SocketAddr {
-    SocketAddr::new(listener.vip, listener.port)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::admission::ALLOCATED;
 use super::converge::Converger;
-use super::desired::{Served, desired, probes};
+use super::desired::{Served, desired, listener_address, probes};
 use super::hold::Stations;
 use super::placement::place;
 use super::plan::Planner;
@@ -241,10 +241,5 @@ fn served(service: &Service) -> Option<Served> {
 /// The listeners of a service as the datapath knows them.
 pub(super) fn listener_addresses(service: &Service) -> Vec<ListenerAddress> {
     let Some(vip) = service.vip().filter(|_| service.lb.workload == Workload::Vm) else { return Vec::new() };
-    let address = |listener: &crate::model::check::CheckedListener| ListenerAddress {
-        vip,
-        port: listener.port.get(),
-        protocol: listener.protocol,
-    };
-    service.lb.listeners.iter().map(address).collect()
+    service.lb.listeners.iter().map(|listener| listener_address(vip, listener)).collect()
 }

@@ -7,7 +7,7 @@ use super::model::{Desired, DesiredBackend, DesiredListener, ForwardingMode};
 use super::select::Member;
 use crate::datapath::model::{ListenerAddress, Mac, Placement, VipPolicy};
 use crate::health::model::{Backend, Snapshot, Wanted, WantedBackends};
-use crate::model::check::{CheckedListener, CheckedLoadBalancer, Unserved, Workload};
+use crate::model::check::{CheckedListener, CheckedLoadBalancer, Port, Unserved, Workload};
 
 /// A load balancer that has its address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,12 +35,14 @@ pub fn desired(
         let (lb, vip) = (&service.lb, service.vip);
         let drop_unserved = lb.unserved == Unserved::Drop;
         desired.vips.insert(vip, VipPolicy { drop_unserved });
+        desired.policies.insert(vip, lb.policy.clone());
         for listener in &lb.listeners {
-            let address = ListenerAddress { vip, port: listener.port.get(), protocol: listener.protocol };
+            let address = listener_address(vip, listener);
             let backends = backends(service, listener, health, &place);
             let balancing = &lb.balancing;
             let entry = DesiredListener {
                 drop_unserved,
+                strict: listener.strict,
                 slots,
                 selection: balancing.selection,
                 affinity: balancing.affinity,
@@ -52,6 +54,12 @@ pub fn desired(
         }
     }
     desired
+}
+
+/// A listener as the datapath knows it.
+pub fn listener_address(vip: IpAddr, listener: &CheckedListener) -> ListenerAddress {
+    let last_port = listener.end_port.map(Port::get);
+    ListenerAddress { vip, port: listener.port.get(), last_port, protocol: listener.protocol }
 }
 
 /// Whom to probe. `was_ready` tells of a backend that is new to the prober whether it was found ready before,
@@ -128,12 +136,12 @@ mod tests {
             port: 53,
             protocol: "UDP".into(),
             backend_port: 5353,
+            ..Listener::default()
         });
         lb.spec.forwarding = Some(Forwarding { mode: "Masquerade".into() });
         let desired = desired(&[served(&lb)], &health(&[(11, true), (12, false)]), SLOTS, place);
         assert_eq!(desired.vips, [(VIP.into(), VipPolicy { drop_unserved: false })].into());
-        let listener =
-            &desired.listeners[&ListenerAddress { vip: VIP.into(), port: 80, protocol: Protocol::Tcp }];
+        let listener = &desired.listeners[&ListenerAddress::new(VIP.into(), 80, Protocol::Tcp)];
         let backend = |ifindex, admitted| DesiredBackend {
             weight: 1,
             admitted,
@@ -144,7 +152,7 @@ mod tests {
             ("192.0.2.12:8080".parse().unwrap(), backend(5, false)),
         ];
         assert_eq!((listener.slots, &listener.backends), (SLOTS, &expected.into()));
-        let dns = &desired.listeners[&ListenerAddress { vip: VIP.into(), port: 53, protocol: Protocol::Udp }];
+        let dns = &desired.listeners[&ListenerAddress::new(VIP.into(), 53, Protocol::Udp)];
         assert!(dns.backends.keys().all(|address| address.port() == 5353));
     }
 

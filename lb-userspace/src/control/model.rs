@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::datapath::model::{ListenerAddress, Placement, Selection, VipPolicy};
+use crate::model::check::CheckedPolicy;
 pub use crate::model::check::ForwardingMode;
 
 /// Everything that the datapath should serve.
@@ -16,6 +17,8 @@ pub struct Desired {
     pub listeners: BTreeMap<ListenerAddress, DesiredListener>,
     /// Addresses of the running VMs: who is not among them has no flow to finish.
     pub running: BTreeSet<IpAddr>,
+    /// What clients of a VIP are granted.
+    pub policies: BTreeMap<IpAddr, CheckedPolicy>,
 }
 
 /// One listener.
@@ -23,6 +26,8 @@ pub struct Desired {
 pub struct DesiredListener {
     /// Drop what no backend can take, instead of answering.
     pub drop_unserved: bool,
+    /// Only a SYN opens a connection.
+    pub strict: bool,
     /// Slots of its Maglev table: one of [`lb_common::maglev::SIZES`].
     pub slots: u32,
     /// How a new flow's backend is chosen.

@@ -134,9 +134,9 @@ pub struct ListenerReport {
     pub name: String,
     /// Dialled by clients.
     pub port: u16,
-    /// The last port of a range that begins at `port`; 0 is no range.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub end_port: u16,
+    /// The last port of a range that begins at `port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_port: Option<u16>,
     /// `TCP` or `UDP`.
     pub protocol: String,
     /// The VM's port; 0 is the one that is dialled.

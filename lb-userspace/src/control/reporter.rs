@@ -174,7 +174,7 @@ impl View<'_> {
         ListenerReport {
             name: listener.name.clone(),
             port: listener.port.get(),
-            end_port: listener.end_port.map_or(0, Port::get),
+            end_port: listener.end_port.map(Port::get),
             protocol: format!("{:?}", listener.protocol).to_uppercase(),
             backend_port: listener.server_port(),
             counters: counters.map(Counters::from).unwrap_or_default(),

@@ -79,7 +79,13 @@ pub(super) mod tests {
     /// The load balancer shop/front with TCP 80 to 8080 for `app: web`.
     pub(in crate::control) fn raw_lb() -> LoadBalancer {
         let mut lb = LoadBalancer::new("shop", "front");
-        let listener = Listener { name: "web".into(), port: 80, protocol: "TCP".into(), backend_port: 8080 };
+        let listener = Listener {
+            name: "web".into(),
+            port: 80,
+            protocol: "TCP".into(),
+            backend_port: 8080,
+            ..Listener::default()
+        };
         lb.spec.listeners = vec![listener];
         lb.spec.backend_server_selector = [("app".to_owned(), vec!["web".to_owned()])].into();
         lb

@@ -13,6 +13,7 @@ pub mod model;
 pub mod nudge;
 pub mod port;
 pub mod processes;
+pub mod range;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The packet programs' state as the agent sees it, and the commands on it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -9,6 +10,10 @@ use lb_common::config::{MAX_TIMEOUT, TICK_SHIFT};
 pub use crate::model::check::Selection;
 pub use lb_common::net::{Mac, Protocol};
 
+use super::range;
+pub use crate::model::check::{CheckedLimits, Source};
+pub use crate::model::range::Subnet;
+
 /// VIP, port and protocol.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerAddress {
@@ -16,9 +21,48 @@ pub struct ListenerAddress {
     pub vip: IpAddr,
     /// The port that clients dial.
     pub port: u16,
+    /// The last port of a range; `None` is a listener on `port` alone, which takes it from a range.
+    pub last_port: Option<u16>,
     /// TCP or UDP.
     pub protocol: Protocol,
 }
+
+impl ListenerAddress {
+    /// On one port.
+    pub const fn new(vip: IpAddr, port: u16, protocol: Protocol) -> Self {
+        Self { vip, port, last_port: None, protocol }
+    }
+
+    /// What it is in the maps: itself, or the blocks of ports that its range consists of.
+    pub fn pieces(self) -> Vec<Self> {
+        let Some(last) = self.last_port else { return vec![self] };
+        let piece = |(port, last)| Self { port, last_port: Some(last), ..self };
+        range::blocks(self.port, last).into_iter().map(piece).collect()
+    }
+
+    /// Both are ranges, or pieces of ranges, with a port in common.
+    pub fn overlaps(self, other: Self) -> bool {
+        let (Some(last), Some(others_last)) = (self.last_port, other.last_port) else { return false };
+        (self.vip, self.protocol) == (other.vip, other.protocol)
+            && self.port <= others_last
+            && other.port <= last
+    }
+}
+
+impl fmt::Display for ListenerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { vip, port, last_port, protocol } = self;
+        let first = SocketAddr::new(*vip, *port);
+        match last_port {
+            None => write!(f, "{first} {protocol:?}"),
+            Some(last) => write!(f, "{first}-{last} {protocol:?}"),
+        }
+    }
+}
+
+/// Index into LIMITS and SPENT, and part of the keys of SOURCES.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct BalancerIndex(pub u16);
 
 /// Index into BACKENDS and BACKEND_STATS; 0 is nobody.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -48,6 +92,21 @@ pub struct ListenerEntry {
     pub selection: Selection,
     /// How long a client keeps its backend after its last new flow, in ticks; 0 is not at all.
     pub affinity: u16,
+    /// Who may open flows, and how.
+    pub terms: Terms,
+}
+
+/// On what terms flows to a listener are opened.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Terms {
+    /// Its load balancer, whose source ranges and limits it shares.
+    pub balancer: BalancerIndex,
+    /// Source ranges are consulted.
+    pub filtered: bool,
+    /// Limits of new flows are consulted.
+    pub limited: bool,
+    /// Only a SYN opens a connection.
+    pub strict: bool,
 }
 
 /// How packets reach a backend and how its answers come back. See `lb_common::backend`.
@@ -95,6 +154,8 @@ pub struct BackendEntry {
     pub weight: u16,
     /// Counts the uses of this id.
     pub generation: u8,
+    /// The load balancer whose limits of packets are consulted; `None` if there are none.
+    pub limited_by: Option<BalancerIndex>,
 }
 
 /// All that the maps hold for the agent, read back.
@@ -108,6 +169,10 @@ pub struct Observed {
     pub tables: BTreeMap<ListenerIndex, Vec<BackendId>>,
     /// BACKENDS, absent ones left out.
     pub backends: BTreeMap<BackendId, BackendEntry>,
+    /// SOURCES.
+    pub sources: BTreeMap<(BalancerIndex, Subnet), Source>,
+    /// LIMITS, those that limit nothing left out.
+    pub limits: BTreeMap<BalancerIndex, CheckedLimits>,
 }
 
 impl Observed {
@@ -135,6 +200,19 @@ impl Observed {
             Command::RemoveListener(address) => {
                 self.listeners.remove(address);
             }
+            Command::PutSource(balancer, range, source) => {
+                self.sources.insert((*balancer, *range), *source);
+            }
+            Command::RemoveSource(balancer, range) => {
+                self.sources.remove(&(*balancer, *range));
+            }
+            Command::PutLimits(balancer, limits) => {
+                if *limits == CheckedLimits::default() {
+                    self.limits.remove(balancer);
+                } else {
+                    self.limits.insert(*balancer, *limits);
+                }
+            }
         }
     }
 }
@@ -145,8 +223,8 @@ pub fn ticks(duration: Duration) -> u16 {
     u16::try_from(ticks).unwrap_or(MAX_TIMEOUT).clamp(1, MAX_TIMEOUT)
 }
 
-/// One step. A plan is ordered so that traffic is never worse in between: backends, then tables, then
-/// listeners, then VIPs when something is added, and the other way round when it goes.
+/// One step. A plan is ordered so that traffic is never worse in between: source ranges and limits, then
+/// backends, then tables, then listeners, then VIPs when something is added, and the other way round when it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Answer for a VIP.
@@ -159,8 +237,14 @@ pub enum Command {
     PutTable(ListenerIndex, Vec<BackendId>),
     /// Drop a listener's table.
     RemoveTable(ListenerIndex),
-    /// Create or change a listener.
+    /// Create or change a listener, or a piece of one.
     PutListener(ListenerAddress, ListenerEntry),
-    /// Remove a listener.
+    /// Remove a listener, or a piece of one.
     RemoveListener(ListenerAddress),
+    /// Allow or deny a range of clients.
+    PutSource(BalancerIndex, Subnet, Source),
+    /// Forget a range of clients.
+    RemoveSource(BalancerIndex, Subnet),
+    /// Set the limits of a load balancer; the default limits nothing.
+    PutLimits(BalancerIndex, CheckedLimits),
 }

@@ -16,8 +16,13 @@ fn pool(name: &str, start: &str, end: &str) -> IpPool {
 
 fn balancer(name: &str) -> LoadBalancer {
     let mut object = LoadBalancer::new("shop", name);
-    object.spec.listeners =
-        vec![Listener { name: "web".into(), port: 80, protocol: "TCP".into(), backend_port: 8080 }];
+    object.spec.listeners = vec![Listener {
+        name: "web".into(),
+        port: 80,
+        protocol: "TCP".into(),
+        backend_port: 8080,
+        ..Listener::default()
+    }];
     object
 }
 

@@ -1,20 +1,38 @@
 //! Collects commands by stage, so that their order is right whatever the order in which they are found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::control::maglev::Member;
 use crate::control::model::{Desired, DesiredListener};
 use crate::datapath::model::{
-    BackendEntry, BackendId, BackendState, Command, ListenerAddress, ListenerEntry, ListenerIndex, Observed,
-    VipPolicy, ticks,
+    BackendEntry, BackendId, BackendState, BalancerIndex, Command, ListenerAddress, ListenerEntry,
+    ListenerIndex, Observed, Terms, VipPolicy, ticks,
 };
 
 use super::ids::{BackendIds, ListenerIndices};
 use super::leaving::Leaving;
+use super::policies::Policies;
 use super::ramp::Ramps;
 use super::tables::Tables;
+
+/// Which listener it is, as the datapath knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Placed {
+    pub(super) address: ListenerAddress,
+    pub(super) index: ListenerIndex,
+    pub(super) grants: Grants,
+}
+
+/// What a listener's clients are granted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Grants {
+    /// For new flows.
+    pub(super) terms: Terms,
+    /// Whose limits of packets hold.
+    pub(super) limited_by: Option<BalancerIndex>,
+}
 
 /// What only time can tell of backends.
 pub(super) struct Life<'a> {
@@ -27,6 +45,7 @@ pub(super) struct Life<'a> {
 #[derive(Debug)]
 pub(super) struct Commands<'a> {
     observed: &'a Observed,
+    guard: Vec<Command>,
     admit: Vec<Command>,
     point: Vec<Command>,
     listen: Vec<Command>,
@@ -37,12 +56,14 @@ pub(super) struct Commands<'a> {
     close: Vec<Command>,
     unpoint: Vec<Command>,
     evict: Vec<Command>,
+    unguard: Vec<Command>,
 }
 
 impl<'a> Commands<'a> {
     pub(super) fn new(observed: &'a Observed) -> Self {
         Self {
             observed,
+            guard: Vec::new(),
             admit: Vec::new(),
             point: Vec::new(),
             listen: Vec::new(),
@@ -52,19 +73,20 @@ impl<'a> Commands<'a> {
             close: Vec::new(),
             unpoint: Vec::new(),
             evict: Vec::new(),
+            unguard: Vec::new(),
         }
     }
 
     /// A listener with its backends and table. Returns the backends that found no id.
     pub(super) fn listener(
         &mut self,
-        address: ListenerAddress,
-        index: ListenerIndex,
+        placed: Placed,
         listener: &DesiredListener,
         ids: &mut BackendIds<'_>,
         tables: &mut Tables,
         life: &mut Life<'_>,
     ) -> Vec<SocketAddr> {
+        let Placed { address, index, grants } = placed;
         let mut left_out = Vec::new();
         let mut members = Vec::new();
         let mut member_ids = Vec::new();
@@ -88,15 +110,21 @@ impl<'a> Commands<'a> {
                 life.leaving.state((id, generation), listener.draining, life.now)
             };
             let (placement, weight) = (backend.placement, u16::try_from(backend.weight).unwrap_or(u16::MAX));
+            let (listener, limited_by) = (index, grants.limited_by);
             self.backend(
                 id,
-                BackendEntry { listener: index, address: server, placement, state, weight, generation },
+                BackendEntry { listener, address: server, placement, state, weight, generation, limited_by },
             );
         }
         let positions = tables.fill(address, members, listener.slots);
         let table = positions.iter().filter_map(|&at| member_ids.get(at as usize).copied()).collect();
-        self.table(address, index, listener, table);
+        self.table(placed, listener, table);
         left_out
+    }
+
+    /// Source ranges and limits.
+    pub(super) fn policies(&mut self, policies: &Policies<'_>) {
+        (self.guard, self.unguard) = policies.changes(self.observed);
     }
 
     fn backend(&mut self, id: BackendId, entry: BackendEntry) {
@@ -109,19 +137,17 @@ impl<'a> Commands<'a> {
         }
     }
 
-    fn table(
-        &mut self,
-        address: ListenerAddress,
-        index: ListenerIndex,
-        listener: &DesiredListener,
-        table: Vec<BackendId>,
-    ) {
+    fn table(&mut self, placed: Placed, listener: &DesiredListener, table: Vec<BackendId>) {
+        let Placed { address, index, grants } = placed;
         let slots = u32::try_from(table.len()).unwrap_or(u32::MAX);
         let &DesiredListener { drop_unserved, selection, affinity, .. } = listener;
         let affinity = affinity.map_or(0, ticks);
-        let entry = ListenerEntry { index, slots, drop_unserved, selection, affinity };
-        if self.observed.listeners.get(&address) != Some(&entry) {
-            self.listen.push(Command::PutListener(address, entry));
+        let terms = grants.terms;
+        let entry = ListenerEntry { index, slots, drop_unserved, selection, affinity, terms };
+        for piece in address.pieces() {
+            if self.observed.listeners.get(&piece) != Some(&entry) {
+                self.listen.push(Command::PutListener(piece, entry));
+            }
         }
         match self.observed.tables.get(&index) {
             None if table.is_empty() => {}
@@ -151,7 +177,8 @@ impl<'a> Commands<'a> {
         let vips = observed.vips.keys().filter(|vip| !desired.vips.contains_key(vip));
         self.disown.extend(vips.map(|vip| Command::RemoveVip(*vip)));
 
-        let listeners = observed.listeners.keys().filter(|address| !desired.listeners.contains_key(address));
+        let pieces: BTreeSet<_> = desired.listeners.keys().flat_map(|address| address.pieces()).collect();
+        let listeners = observed.listeners.keys().filter(|address| !pieces.contains(address));
         self.close.extend(listeners.map(|address| Command::RemoveListener(*address)));
 
         let wanted: BTreeMap<_, _> = desired
@@ -177,6 +204,7 @@ impl<'a> Commands<'a> {
     /// Admit before point, drain before evict.
     pub(super) fn in_order(self) -> Vec<Command> {
         let stages = [
+            self.guard,
             self.admit,
             self.point,
             self.listen,
@@ -186,6 +214,7 @@ impl<'a> Commands<'a> {
             self.close,
             self.unpoint,
             self.evict,
+            self.unguard,
         ];
         stages.into_iter().flatten().collect()
     }

@@ -38,33 +38,45 @@ impl Retired {
 /// Listener indices: kept where there is one, else the lowest free one.
 #[derive(Debug)]
 pub(super) struct ListenerIndices {
+    /// What listeners, or pieces of their ranges, have.
+    observed: BTreeMap<ListenerAddress, ListenerIndex>,
     kept: BTreeMap<ListenerAddress, ListenerIndex>,
+    claimed: BTreeSet<ListenerIndex>,
     used: BTreeSet<ListenerIndex>,
     capacity: u32,
 }
 
 impl ListenerIndices {
     pub(super) fn new(observed: &Observed, capacity: u32) -> Self {
-        let mut used = BTreeSet::new();
-        let own = observed.listeners.iter().filter(|(_, entry)| used.insert(entry.index));
-        let kept: BTreeMap<_, _> = own.map(|(address, entry)| (*address, entry.index)).collect();
+        let listeners: BTreeMap<_, _> =
+            observed.listeners.iter().map(|(address, entry)| (*address, entry.index)).collect();
         // A table without listener is going; its index rests until it has gone.
-        used.extend(observed.tables.keys());
-        Self { kept, used, capacity }
+        let used = listeners.values().chain(observed.tables.keys()).copied().collect();
+        let (kept, claimed) = (BTreeMap::new(), BTreeSet::new());
+        Self { observed: listeners, kept, claimed, used, capacity }
     }
 
-    /// The index of a listener; `None` when there is no room.
+    /// The index of a listener; `None` when there is no room. A range whose ends have moved keeps that of its
+    /// pieces, and so its backends.
     pub(super) fn of(&mut self, address: ListenerAddress) -> Option<ListenerIndex> {
-        if let Some(index) = self.kept.get(&address) {
-            return Some(*index);
-        }
-        let index = (0..self.capacity).map(ListenerIndex).find(|index| !self.used.contains(index))?;
+        let own = self.observed.get(&address).copied().filter(|index| !self.claimed.contains(index));
+        let index = own.or_else(|| self.of_pieces(address)).or_else(|| self.free())?;
         self.used.insert(index);
+        self.claimed.insert(index);
         self.kept.insert(address, index);
         Some(index)
     }
 
-    /// The index that a listener has, if it has one.
+    fn of_pieces(&self, address: ListenerAddress) -> Option<ListenerIndex> {
+        let mut pieces = self.observed.iter().filter(|(piece, _)| piece.overlaps(address));
+        pieces.find(|(_, index)| !self.claimed.contains(index)).map(|(_, index)| *index)
+    }
+
+    fn free(&self) -> Option<ListenerIndex> {
+        (0..self.capacity).map(ListenerIndex).find(|index| !self.used.contains(index))
+    }
+
+    /// The index that a desired listener was given.
     pub(super) fn existing(&self, address: ListenerAddress) -> Option<ListenerIndex> {
         self.kept.get(&address).copied()
     }

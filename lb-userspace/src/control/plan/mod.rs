@@ -10,6 +10,7 @@
 mod commands;
 mod ids;
 mod leaving;
+mod policies;
 mod ramp;
 mod tables;
 #[cfg(test)]
@@ -21,9 +22,10 @@ use std::time::{Duration, Instant};
 use crate::datapath::model::{Command, ListenerAddress, Observed};
 
 use super::model::Desired;
-use commands::{Commands, Life};
+use commands::{Commands, Grants, Life, Placed};
 use ids::{BackendIds, ListenerIndices, Retired};
 use leaving::Leaving;
+use policies::Policies;
 use ramp::Ramps;
 use tables::Tables;
 
@@ -88,21 +90,26 @@ impl Planner {
         });
         let mut indices = ListenerIndices::new(observed, self.capacity.listeners);
         let mut ids = BackendIds::new(&observed.backends, self.retired.reusable(now), self.capacity.backends);
+        let mut policies = Policies::new(desired, observed);
         let mut commands = Commands::new(observed);
         let mut life = Life { leaving: &mut self.leaving, ramps: &mut self.ramps, now };
         let mut plan = Plan::default();
 
         for (&address, listener) in &desired.listeners {
-            let Some(index) = indices.of(address) else {
+            let terms = policies.terms(address, listener.strict);
+            let (Some(index), Some(terms)) = (indices.of(address), terms) else {
                 plan.unplaced_listeners.push(address);
                 continue;
             };
-            let left_out = commands.listener(address, index, listener, &mut ids, &mut self.tables, &mut life);
+            let grants = Grants { terms, limited_by: policies.limited_by(address.vip) };
+            let placed = Placed { address, index, grants };
+            let left_out = commands.listener(placed, listener, &mut ids, &mut self.tables, &mut life);
             plan.unplaced_backends.extend(left_out.into_iter().map(|backend| (address, backend)));
         }
         for (&vip, &policy) in &desired.vips {
             commands.vip(vip, policy);
         }
+        commands.policies(&policies);
         commands.remove_rest(desired, &indices, &ids, &mut life);
         self.leaving.end();
         plan.commands = commands.in_order();

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_share_rises_to_the_whole() {
-        let listener = ListenerAddress { vip: [203, 0, 113, 1].into(), port: 80, protocol: Protocol::Tcp };
+        let listener = ListenerAddress::new([203, 0, 113, 1].into(), 80, Protocol::Tcp);
         let key = (listener, SocketAddr::from(([192, 0, 2, 11], 8080)));
         let (start, time) = (Instant::now(), Duration::from_secs(100));
         let mut ramps = Ramps::default();

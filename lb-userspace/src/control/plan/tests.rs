@@ -24,7 +24,7 @@ fn vip(last: u8) -> IpAddr {
 }
 
 fn listener(vip_last: u8, port: u16) -> ListenerAddress {
-    ListenerAddress { vip: vip(vip_last), port, protocol: Protocol::Tcp }
+    ListenerAddress::new(vip(vip_last), port, Protocol::Tcp)
 }
 
 fn backend(weight: u32, admitted: bool, ifindex: u32) -> DesiredBackend {
@@ -276,4 +276,47 @@ fn a_listener_opens_after_its_table_and_before_its_vip() {
     else {
         panic!("{commands:?}");
     };
+}
+
+#[test]
+fn a_range_whose_ends_move_keeps_its_index_and_its_backends() {
+    let range = |first, last| ListenerAddress { last_port: Some(last), ..listener(1, first) };
+    let any_port = |last: u8| SocketAddr::from((Ipv4Addr::new(192, 0, 2, last), 0));
+    let desired = |address| {
+        let backends = BTreeMap::from([(any_port(11), backend(1, true, 3))]);
+        let entry = DesiredListener { slots: 251, backends, ..DesiredListener::default() };
+        let single = DesiredListener { slots: 251, ..DesiredListener::default() };
+        Desired {
+            listeners: BTreeMap::from([(address, entry), (listener(1, 85), single)]),
+            ..one_listener(&[])
+        }
+    };
+    let mut node = Node::new();
+    node.reach(&desired(range(80, 90)));
+    let ports = |node: &Node| -> Vec<_> {
+        node.observe().listeners.iter().map(|(a, entry)| (a.port, a.last_port, entry.index.0)).collect()
+    };
+    let single = node.observe().listeners[&listener(1, 85)].index.0;
+    let whole = 1 - single;
+    let blocks = |blocks: &[(u16, u16)]| -> Vec<_> {
+        blocks.iter().map(|&(first, last)| (first, Some(last), whole)).collect()
+    };
+    let with_single = |mut found: Vec<_>| {
+        found.push((85, None, single));
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(ports(&node), with_single(blocks(&[(80, 87), (88, 89), (90, 90)])));
+    for (first, last, expected) in [
+        (88, 95, &[(88, 95)][..]),
+        (80, 95, &[(80, 95)]),
+        (1, 95, &[(1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 95)]),
+    ] {
+        node.reach(&desired(range(first, last)));
+        assert_eq!(ports(&node), with_single(blocks(expected)));
+        assert_eq!(node.plan(&desired(range(first, last))), Plan::default());
+        let observed = node.observe();
+        assert_eq!(observed.backends.len(), 1, "the same backend all the time");
+        assert!(observed.backends.values().all(|entry| entry.state == BackendState::Active));
+    }
 }

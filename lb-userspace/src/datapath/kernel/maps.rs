@@ -10,6 +10,7 @@ use lb_common::config::ConfigValue;
 use lb_common::maglev::SlotPair;
 use lb_common::map;
 use lb_common::net::{Ipv4, Ipv6};
+use lb_common::policy::LimitsValue;
 use lb_common::port::PortValue;
 use lb_common::stats::Stats;
 
@@ -29,6 +30,9 @@ pub(super) struct Maps {
     pub(super) all_backends: MapData,
     pub(super) ports: Array<MapData, PortValue>,
     pub(super) config: Array<MapData, ConfigValue>,
+    pub(super) limits: Array<MapData, LimitsValue>,
+    /// LIMITS again, to be read whole.
+    pub(super) all_limits: MapData,
     pub(super) listener_stats: PerCpuArray<MapData, Stats>,
     pub(super) backend_stats: PerCpuArray<MapData, Stats>,
     pub(super) reasons: PerCpuArray<MapData, u64>,
@@ -50,6 +54,8 @@ impl Maps {
             all_backends: whole(pins, map::BACKENDS)?,
             ports: take(ebpf, map::PORTS)?,
             config: take(ebpf, map::CONFIG)?,
+            limits: take(ebpf, map::LIMITS)?,
+            all_limits: whole(pins, map::LIMITS)?,
             listener_stats: take(ebpf, map::LISTENER_STATS)?,
             backend_stats: take(ebpf, map::BACKEND_STATS)?,
             reasons: take(ebpf, map::REASONS)?,
@@ -132,7 +138,12 @@ pub(super) fn remove<K: Pod, V: Pod>(
     name: &'static str,
     key: &K,
 ) -> Result<(), KernelError> {
-    match hash.remove(key) {
+    absent_is_fine(hash.remove(key), name)
+}
+
+/// What came of a removal.
+pub(super) fn absent_is_fine(removed: Result<(), MapError>, name: &'static str) -> Result<(), KernelError> {
+    match removed {
         Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
         Err(source) if is_missing(&source) => Ok(()),
         Err(source) => Err(failed("remove from", name)(source)),

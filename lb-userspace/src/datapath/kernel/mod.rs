@@ -41,7 +41,8 @@ use super::Datapath;
 use super::counters::Counters;
 use super::flows::FlowTable;
 use super::model::{
-    BackendEntry, BackendId, Command, ListenerAddress, ListenerEntry, ListenerIndex, Observed,
+    BackendEntry, BackendId, BalancerIndex, CheckedLimits, Command, ListenerAddress, ListenerEntry,
+    ListenerIndex, Observed,
 };
 use super::port::{Port, Served};
 use super::processes::Processes;
@@ -153,8 +154,8 @@ impl Kernel {
     fn put_listener(&mut self, address: ListenerAddress, entry: ListenerEntry) -> Result<(), KernelError> {
         let maps = &mut self.maps;
         let is_known = match address.vip {
-            IpAddr::V4(v4) => maps.v4.has_listener(Ipv4(v4.octets()), address)?,
-            IpAddr::V6(v6) => maps.v6.has_listener(Ipv6(v6.octets()), address)?,
+            IpAddr::V4(v4) => maps.v4.has_listener(Ipv4(v4.octets()), address, entry.index)?,
+            IpAddr::V6(v6) => maps.v6.has_listener(Ipv6(v6.octets()), address, entry.index)?,
         };
         if !is_known {
             Maps::zero(&mut maps.listener_stats, map::LISTENER_STATS, entry.index.0)?;
@@ -184,6 +185,9 @@ impl Datapath for Kernel {
         let entries =
             (0..).zip(&backends).filter_map(|(id, value)| Some((BackendId(id), wire::backend_entry(value)?)));
         observed.backends.extend(entries);
+        let limits = raw::read(&self.maps.all_limits).map_err(batch_failed("read", map::LIMITS))?;
+        let limits = (0..).map(BalancerIndex).zip(limits.iter().map(wire::limits));
+        observed.limits.extend(limits.filter(|(_, limits)| *limits != CheckedLimits::default()));
         Ok(observed)
     }
 
@@ -207,6 +211,19 @@ impl Datapath for Kernel {
                 IpAddr::V4(v4) => maps.v4.remove_listener(Ipv4(v4.octets()), *address),
                 IpAddr::V6(v6) => maps.v6.remove_listener(Ipv6(v6.octets()), *address),
             },
+            Command::PutSource(balancer, range, source) => match range.network() {
+                IpAddr::V4(v4) => maps.v4.put_source(*balancer, Ipv4(v4.octets()), range.prefix(), *source),
+                IpAddr::V6(v6) => maps.v6.put_source(*balancer, Ipv6(v6.octets()), range.prefix(), *source),
+            },
+            Command::RemoveSource(balancer, range) => match range.network() {
+                IpAddr::V4(v4) => maps.v4.remove_source(*balancer, Ipv4(v4.octets()), range.prefix()),
+                IpAddr::V6(v6) => maps.v6.remove_source(*balancer, Ipv6(v6.octets()), range.prefix()),
+            },
+            Command::PutLimits(balancer, limits) => {
+                let value = wire::limits_value(*limits);
+                let index = u32::from(balancer.0);
+                maps.limits.set(index, value, 0).map_err(failed("write", map::LIMITS))
+            }
         }
     }
 

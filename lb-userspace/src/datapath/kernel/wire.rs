@@ -2,18 +2,21 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::backend::{ACTIVE, BackendValue, DEAD, DRAINING, IPV6, MASQUERADE, REPLY_AT_EGRESS, ROUTED};
+use lb_common::backend::{
+    ACTIVE, BackendValue, DEAD, DRAINING, IPV6, LIMITED, MASQUERADE, REPLY_AT_EGRESS, ROUTED,
+};
 use lb_common::config::ConfigValue;
-use lb_common::listener::{LEAST_CONNECTIONS, ListenerValue, MAGLEV, RANDOM};
+use lb_common::listener::{self, LEAST_CONNECTIONS, ListenerValue, MAGLEV, RANDOM};
 use lb_common::maglev::SlotPair;
 use lb_common::net::Be16;
+use lb_common::policy::{ALLOWED, DENIED, LimitsValue, Rate};
 use lb_common::port::{ATTACHED, GENERIC, PARTIAL_CHECKSUMS, PortValue, UPLINK};
 use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, DROP_UNSERVED, VipValue};
 
 use crate::config::Timeouts;
 use crate::datapath::model::{
-    BackendEntry, BackendId, BackendState, ListenerEntry, ListenerIndex, Placement, Selection, VipPolicy,
-    ticks,
+    BackendEntry, BackendId, BackendState, BalancerIndex, CheckedLimits, ListenerEntry, ListenerIndex,
+    Placement, Selection, Source, Terms, VipPolicy, ticks,
 };
 use crate::datapath::port::{Hook, Port, Role};
 
@@ -26,18 +29,23 @@ pub(super) fn vip_policy(value: VipValue) -> VipPolicy {
 }
 
 pub(super) fn listener_value(entry: ListenerEntry) -> ListenerValue {
-    let flags = flag(entry.drop_unserved, DROP_UNSERVED);
+    let terms = entry.terms;
+    let flags = flag(entry.drop_unserved, DROP_UNSERVED)
+        | flag(terms.strict, listener::STRICT)
+        | flag(terms.limited, listener::LIMITED)
+        | flag(terms.filtered, listener::FILTERED);
     ListenerValue {
         index: entry.index.0,
         slots: entry.slots,
         flags,
+        balancer: u32::from(terms.balancer.0),
         affinity: entry.affinity,
         selection: match entry.selection {
             Selection::Maglev => MAGLEV,
             Selection::Random => RANDOM,
             Selection::LeastConnections => LEAST_CONNECTIONS,
         },
-        ..ListenerValue::default()
+        padding: 0,
     }
 }
 
@@ -52,7 +60,45 @@ pub(super) fn listener_entry(value: ListenerValue) -> ListenerEntry {
             _ => Selection::Maglev,
         },
         affinity: value.affinity,
+        terms: Terms {
+            // No index is greater: one that is was not written by an agent, and is put right.
+            balancer: BalancerIndex(u16::try_from(value.balancer).unwrap_or(u16::MAX)),
+            strict: value.flags & listener::STRICT != 0,
+            limited: value.flags & listener::LIMITED != 0,
+            filtered: value.flags & listener::FILTERED != 0,
+        },
     }
+}
+
+pub(super) fn limits_value(limits: CheckedLimits) -> LimitsValue {
+    LimitsValue {
+        flows: Rate::new(limits.flows),
+        packets: Rate::new(limits.packets),
+        source_flows: Rate::new(limits.source_flows),
+        source_packets: Rate::new(limits.source_packets),
+    }
+}
+
+pub(super) fn limits(value: &LimitsValue) -> CheckedLimits {
+    // A rate whose parts don't fit was not written by an agent; nobody asks for the greatest number.
+    let per_second = |rate: Rate| if Rate::new(rate.per_second) == rate { rate.per_second } else { u32::MAX };
+    CheckedLimits {
+        flows: per_second(value.flows),
+        packets: per_second(value.packets),
+        source_flows: per_second(value.source_flows),
+        source_packets: per_second(value.source_packets),
+    }
+}
+
+pub(super) const fn source_value(source: Source) -> u32 {
+    match source {
+        Source::Allowed => ALLOWED,
+        Source::Denied => DENIED,
+    }
+}
+
+pub(super) const fn source(value: u32) -> Source {
+    if value == DENIED { Source::Denied } else { Source::Allowed }
 }
 
 pub(super) fn backend_value(entry: &BackendEntry) -> BackendValue {
@@ -67,7 +113,8 @@ pub(super) fn backend_value(entry: &BackendEntry) -> BackendValue {
         flags: flag(entry.address.is_ipv6(), IPV6)
             | flag(placement.masquerade, MASQUERADE)
             | flag(placement.reply_at_egress, REPLY_AT_EGRESS)
-            | flag(placement.routed, ROUTED),
+            | flag(placement.routed, ROUTED)
+            | flag(entry.limited_by.is_some(), LIMITED),
         state: match entry.state {
             BackendState::Active => ACTIVE,
             BackendState::Draining => DRAINING,
@@ -75,7 +122,7 @@ pub(super) fn backend_value(entry: &BackendEntry) -> BackendValue {
         },
         generation: entry.generation,
         mtu: placement.mtu,
-        balancer: 0,
+        balancer: entry.limited_by.unwrap_or_default().0,
         weight: entry.weight,
     }
 }
@@ -103,6 +150,7 @@ pub(super) fn backend_entry(value: &BackendValue) -> Option<BackendEntry> {
         state,
         weight: value.weight,
         generation: value.generation,
+        limited_by: (value.flags & LIMITED != 0).then_some(BalancerIndex(value.balancer)),
     })
 }
 
@@ -181,6 +229,7 @@ mod tests {
         fn entry()(
             address: IpAddr, port: u16, mac in proptest::option::of(1_u8..), ifindex: u32, bridge: u32,
             listener: u32, bits: [bool; 3], generation: u8, weight: u16, mtu: u16,
+            limited_by in proptest::option::of(0_u16..),
             state in prop::sample::select(vec![BackendState::Active, BackendState::Draining, BackendState::Dead]),
         ) -> BackendEntry {
             let placement = Placement {
@@ -193,7 +242,8 @@ mod tests {
                 mtu,
             };
             let address = SocketAddr::new(address, port);
-            BackendEntry { listener: ListenerIndex(listener), address, placement, state, weight, generation }
+            let (listener, limited_by) = (ListenerIndex(listener), limited_by.map(BalancerIndex));
+            BackendEntry { listener, address, placement, state, weight, generation, limited_by }
         }
     }
 
@@ -211,12 +261,15 @@ mod tests {
 
         #[test]
         fn listeners_and_vips_are_read_back(
-            index: u32, slots: u32, drop_unserved: bool, affinity: u16,
+            index: u32, slots: u32, drop_unserved: bool, affinity: u16, balancer: u16, bits: [bool; 3],
             selection in prop::sample::select(vec![
                 Selection::Maglev, Selection::Random, Selection::LeastConnections,
             ]),
         ) {
-            let entry = ListenerEntry { index: ListenerIndex(index), slots, drop_unserved, selection, affinity };
+            let [filtered, limited, strict] = bits;
+            let terms = Terms { balancer: BalancerIndex(balancer), filtered, limited, strict };
+            let index = ListenerIndex(index);
+            let entry = ListenerEntry { index, slots, drop_unserved, selection, affinity, terms };
             prop_assert_eq!(listener_entry(listener_value(entry)), entry);
             let policy = VipPolicy { drop_unserved };
             prop_assert_eq!(vip_policy(vip_value(policy)), policy);
@@ -229,6 +282,15 @@ mod tests {
         assert_eq!(ticks(Duration::from_nanos(1 << TICK_SHIFT)), 1);
         assert_eq!(ticks(Duration::ZERO), 1);
         assert_eq!(ticks(Duration::from_hours(100)), MAX_TIMEOUT);
+    }
+
+    #[test]
+    fn a_rate_that_no_agent_wrote_is_none_that_is_asked_for() {
+        let drifted = LimitsValue {
+            flows: Rate { per_second: 5, interval: 7 },
+            ..limits_value(CheckedLimits::default())
+        };
+        assert_eq!(limits(&drifted).flows, u32::MAX);
     }
 
     #[test]

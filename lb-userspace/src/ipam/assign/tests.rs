@@ -24,7 +24,13 @@ fn pools() -> Vec<IpPool> {
 fn lb(name: &str, pool: &str, address: &str) -> CheckedLoadBalancer {
     let mut lb = LoadBalancer::new("shop", name);
     let (port, backend_port) = (80, 80);
-    lb.spec.listeners = vec![Listener { name: String::new(), port, protocol: "TCP".into(), backend_port }];
+    lb.spec.listeners = vec![Listener {
+        name: String::new(),
+        port,
+        protocol: "TCP".into(),
+        backend_port,
+        ..Listener::default()
+    }];
     lb.spec.ip_pool = pool.into();
     lb.spec.address = address.into();
     lb.check().unwrap()

@@ -24,7 +24,13 @@ fn pools(list: &[Line<'_>]) -> Vec<CheckedPool> {
 fn lb([network, project, namespace, cluster]: [&str; 4], workload: Workload) -> CheckedLoadBalancer {
     let mut lb = LoadBalancer::new("any", "front");
     let (port, backend_port) = (80, 80);
-    lb.spec.listeners = vec![Listener { name: String::new(), port, protocol: "TCP".into(), backend_port }];
+    lb.spec.listeners = vec![Listener {
+        name: String::new(),
+        port,
+        protocol: "TCP".into(),
+        backend_port,
+        ..Listener::default()
+    }];
     let mut checked = lb.check().unwrap();
     checked.workload = workload;
     checked.requirement = Requirement {

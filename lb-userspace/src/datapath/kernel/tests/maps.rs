@@ -1,7 +1,10 @@
 //! What is in the maps, and who may adopt them.
 
 use super::super::*;
-use super::{LISTENER, LISTENER_V6, SETTINGS, backend, commands, fill, in_namespace};
+use super::{
+    LISTENER, LISTENER_V6, PIECE, PIECE_V6, SETTINGS, backend, commands, fill, in_namespace, policy_commands,
+    subnet,
+};
 use crate::datapath::model::BackendState;
 
 #[test]
@@ -29,6 +32,29 @@ fn what_was_executed_is_observed() {
                 assert_eq!(kernel.observe().unwrap(), model.observe().unwrap(), "{command:?}");
             }
         }
+    });
+}
+
+#[test]
+fn ranges_and_limits_that_were_executed_are_observed() {
+    in_namespace(|directory| {
+        let mut kernel = directory.open().unwrap();
+        let mut model = crate::datapath::memory::Memory::default();
+        let removals = [
+            Command::RemoveListener(PIECE),
+            Command::RemoveListener(PIECE_V6),
+            Command::RemoveSource(BalancerIndex(3), subnet("198.51.100.0/24")),
+            Command::RemoveSource(BalancerIndex(300), subnet("2001:db8::/63")),
+            Command::RemoveSource(BalancerIndex(3), subnet("0.0.0.0/0")),
+            Command::PutLimits(BalancerIndex(3), CheckedLimits::default()),
+            Command::PutLimits(BalancerIndex(4095), CheckedLimits::default()),
+        ];
+        for command in policy_commands().iter().chain(&removals).chain(&removals) {
+            kernel.execute(command).unwrap();
+            model.execute(command).unwrap();
+            assert_eq!(kernel.observe().unwrap(), model.observe().unwrap(), "{command:?}");
+        }
+        assert_eq!(kernel.observe().unwrap(), Observed::default());
     });
 }
 

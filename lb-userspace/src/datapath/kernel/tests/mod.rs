@@ -14,7 +14,9 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::*;
 use crate::config::Timeouts;
-use crate::datapath::model::{BackendState, Mac, Placement, Protocol, Selection, VipPolicy};
+use crate::datapath::model::{
+    BackendState, Mac, Placement, Protocol, Selection, Source, Subnet, Terms, VipPolicy,
+};
 
 const SETTINGS: config::Datapath = config::Datapath {
     flow_entries: 1024,
@@ -80,6 +82,7 @@ fn skip(reason: &str) {
 const LISTENER: ListenerAddress = ListenerAddress {
     vip: IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1)),
     port: 80,
+    last_port: None,
     protocol: Protocol::Tcp,
 };
 
@@ -91,6 +94,7 @@ fn backend(state: BackendState, generation: u8) -> BackendEntry {
         state,
         weight: 1,
         generation,
+        limited_by: Some(BalancerIndex(3)),
     }
 }
 
@@ -111,6 +115,7 @@ fn commands() -> Vec<Command> {
         drop_unserved: true,
         selection: Selection::Random,
         affinity: 7,
+        terms: Terms { balancer: BalancerIndex(3), filtered: true, limited: true, strict: true },
     };
     vec![
         Command::PutBackend(BackendId(1), backend(BackendState::Active, 0)),
@@ -128,6 +133,37 @@ fn commands() -> Vec<Command> {
         Command::PutTable(ListenerIndex(6), vec![BackendId(2); 251]),
         Command::PutListener(LISTENER_V6, ListenerEntry { index: ListenerIndex(6), ..entry }),
         Command::PutVip(LISTENER_V6.vip, VipPolicy { drop_unserved: false }),
+    ]
+}
+
+/// A block of ports of a range.
+const PIECE: ListenerAddress = ListenerAddress { port: 8000, last_port: Some(8063), ..LISTENER };
+const PIECE_V6: ListenerAddress = ListenerAddress { port: 0, last_port: Some(u16::MAX), ..LISTENER_V6 };
+
+fn subnet(text: &str) -> Subnet {
+    Subnet::parse(text).unwrap()
+}
+
+/// Ranges of ports, source ranges and limits.
+fn policy_commands() -> Vec<Command> {
+    let entry = ListenerEntry {
+        index: ListenerIndex(7),
+        slots: 0,
+        drop_unserved: false,
+        selection: Selection::Maglev,
+        affinity: 0,
+        terms: Terms::default(),
+    };
+    let limits = CheckedLimits { flows: 7_000_000, packets: 10, source_flows: 3, source_packets: 0 };
+    vec![
+        Command::PutListener(PIECE, entry),
+        Command::PutListener(PIECE_V6, entry),
+        Command::PutSource(BalancerIndex(3), subnet("198.51.100.0/24"), Source::Allowed),
+        Command::PutSource(BalancerIndex(3), subnet("0.0.0.0/0"), Source::Denied),
+        Command::PutSource(BalancerIndex(300), subnet("2001:db8::/63"), Source::Denied),
+        Command::PutSource(BalancerIndex(3), subnet("0.0.0.0/0"), Source::Allowed),
+        Command::PutLimits(BalancerIndex(3), limits),
+        Command::PutLimits(BalancerIndex(4095), limits),
     ]
 }
 

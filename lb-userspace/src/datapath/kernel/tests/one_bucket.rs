@@ -19,7 +19,7 @@ use lb_common::port::{ATTACHED, PortValue, UPLINK};
 use super::super::flows::mapping::Mapping;
 use super::super::*;
 use super::{Directory, SETTINGS, in_namespace};
-use crate::datapath::model::{BackendState, Mac, Placement, Protocol, Selection, VipPolicy};
+use crate::datapath::model::{BackendState, Mac, Placement, Protocol, Selection, Terms, VipPolicy};
 
 const CLIENT: [u8; 4] = [198, 51, 100, 10];
 const VIP: [u8; 4] = [203, 0, 113, 80];
@@ -105,17 +105,19 @@ impl Bench {
                 state: BackendState::Active,
                 generation: 1,
                 weight: 100,
+                limited_by: None,
             };
             kernel.execute(&Command::PutBackend(BackendId(id), entry)).unwrap();
         }
         let table: Vec<_> = ids.into_iter().cycle().take(SLOTS as usize).map(BackendId).collect();
-        let listener = ListenerAddress { vip: VIP.into(), port: 80, protocol: Protocol::Tcp };
+        let listener = ListenerAddress::new(VIP.into(), 80, Protocol::Tcp);
         let entry = ListenerEntry {
             index: ListenerIndex(0),
             slots: SLOTS,
             drop_unserved: true,
             selection: Selection::Maglev,
             affinity: 0,
+            terms: Terms::default(),
         };
         kernel.execute(&Command::PutTable(ListenerIndex(0), table.clone())).unwrap();
         kernel.execute(&Command::PutListener(listener, entry)).unwrap();

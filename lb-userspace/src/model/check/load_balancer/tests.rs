@@ -9,7 +9,7 @@ use crate::model::load_balancer::{Forwarding, HealthCheck, Listener};
 type Case<'a> = (&'a [Listener], &'a [(&'a str, &'a str)]);
 
 fn listener(name: &str, port: i64, backend_port: i64, protocol: &str) -> Listener {
-    Listener { name: name.into(), port, protocol: protocol.into(), backend_port }
+    Listener { name: name.into(), port, protocol: protocol.into(), backend_port, ..Listener::default() }
 }
 
 fn lb(listeners: &[Listener]) -> LoadBalancer {
