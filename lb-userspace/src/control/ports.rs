@@ -36,6 +36,18 @@ pub enum InterfaceProblem {
         /// The bridge.
         name: String,
     },
+    /// A port of a bond, whose frames the bond takes.
+    #[error(
+        "{field}: {name:?} is a port of the bond {bond:?}, which takes its frames; name {bond:?} instead"
+    )]
+    BondPort {
+        /// The field of the configuration.
+        field: &'static str,
+        /// The name in it.
+        name: String,
+        /// The bond.
+        bond: String,
+    },
     /// Nothing is configured and nothing was found.
     #[error("interfaces.uplinks: this node has no default route to find the uplink by; name the interfaces")]
     NoDefaultRoute,
@@ -57,15 +69,25 @@ pub fn assign(topology: &Topology, interfaces: &Interfaces) -> Assignment {
         assignment.add(topology, link, Role::Uplink, interfaces.hook_of(&link.name));
     }
     for name in &interfaces.routed {
-        match topology.link(name) {
-            Some(link) => assignment.add(topology, link, Role::Routed, interfaces.hook_of(name)),
-            None => assignment.problems.push(InterfaceProblem::Missing { field: ROUTED, name: name.clone() }),
+        match named(topology, ROUTED, name) {
+            Ok(link) => assignment.add(topology, link, Role::Routed, interfaces.hook_of(name)),
+            Err(problem) => assignment.problems.push(problem),
         }
     }
     for link in topology.links.values().filter(|link| is_vm_port(link)) {
         assignment.add(topology, link, Role::VmPort, Hook::Tc);
     }
     assignment
+}
+
+/// The link with a configured name. A bond hands frames on as its own, so its ports are not worked on.
+fn named<'a>(topology: &'a Topology, field: &'static str, name: &str) -> Result<&'a Link, InterfaceProblem> {
+    let name = || name.to_owned();
+    let link = topology.link(&name()).ok_or_else(|| InterfaceProblem::Missing { field, name: name() })?;
+    match topology.bond_of(link) {
+        Some(bond) => Err(InterfaceProblem::BondPort { field, name: name(), bond: bond.name.clone() }),
+        None => Ok(link),
+    }
 }
 
 fn uplinks<'a>(
@@ -77,13 +99,7 @@ fn uplinks<'a>(
     let leading: Vec<&Link> = match &interfaces.uplinks {
         Some(names) => names
             .iter()
-            .filter_map(|name| {
-                let link = topology.link(name);
-                if link.is_none() {
-                    problems.push(InterfaceProblem::Missing { field: UPLINKS, name: name.clone() });
-                }
-                link
-            })
+            .filter_map(|name| named(topology, UPLINKS, name).map_err(|problem| problems.push(problem)).ok())
             .collect(),
         None => topology.default_routes.iter().filter_map(|ifindex| topology.links.get(ifindex)).collect(),
     };
@@ -116,6 +132,7 @@ impl Assignment {
             role,
             hook,
             is_virtual: link.kind.is_virtual(),
+            without_native_xdp: link.kind.without_native_xdp(),
             partial_checksums: link.kind.has_partial_checksums(),
             bridge: bridge.map_or(0, |bridge| bridge.ifindex),
             mac,
@@ -189,6 +206,47 @@ mod tests {
             assign(&sample::vm_host(), &named).problems.iter().map(ToString::to_string).collect();
         assert!(texts[0].starts_with("interfaces.uplinks: there is no interface \"eth9\""), "{texts:?}");
         assert!(texts[1].starts_with("interfaces.routed: there is no interface \"in9\""), "{texts:?}");
+    }
+
+    #[test]
+    fn the_port_of_a_bond_is_a_problem_that_names_the_bond() {
+        const BOND: u32 = 9;
+        let mut topology = sample::vm_host();
+        let eth0 = topology.links[&ETH0].clone();
+        let bond = Link { ifindex: BOND, name: "bond0".to_owned(), kind: LinkKind::Bond, ..eth0 };
+        topology.links.insert(BOND, bond);
+        for port in [ETH0, IN0] {
+            topology.links.get_mut(&port).unwrap().master = Some(BOND);
+        }
+        let assignment = assign(&topology, &interfaces());
+        assert_eq!(roles(&assignment), [(VNET1, Role::VmPort), (VNET2, Role::VmPort), (BOND, Role::Uplink)]);
+        let bond = &assignment.ports[&BOND];
+        assert_eq!((bond.bridge, bond.is_virtual, bond.without_native_xdp), (BRIDGE, false, None));
+
+        let named = Interfaces {
+            uplinks: Some(vec!["eth0".to_owned()]),
+            routed: vec!["in0".to_owned()],
+            ..interfaces()
+        };
+        let problems: Vec<_> = assign(&topology, &named).problems.iter().map(ToString::to_string).collect();
+        let text = |field, port| {
+            format!(
+                "{field}: {port:?} is a port of the bond \"bond0\", which takes its frames; name \"bond0\" instead"
+            )
+        };
+        assert_eq!(problems, [text("interfaces.uplinks", "eth0"), text("interfaces.routed", "in0")]);
+    }
+
+    #[test]
+    fn interfaces_made_of_others_frames_have_no_native_xdp_and_keep_their_own_mac() {
+        for kind in [LinkKind::Vlan, LinkKind::Macvlan, LinkKind::Bridge] {
+            let mut topology = sample::vm_host();
+            topology.links.get_mut(&IN0).unwrap().kind = kind;
+            let routed = Interfaces { routed: vec!["in0".to_owned()], ..interfaces() };
+            let port = &assign(&topology, &routed).ports[&IN0];
+            assert!(port.without_native_xdp.is_some() && port.is_virtual, "{kind:?}");
+            assert_eq!((port.mac, port.bridge), (sample::mac(IN0), 0), "{kind:?}");
+        }
     }
 
     #[test]

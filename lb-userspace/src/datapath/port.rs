@@ -85,6 +85,8 @@ pub struct Port {
     pub hook: config::Hook,
     /// A device of software: native XDP there takes its peer's segmentation offload away.
     pub is_virtual: bool,
+    /// Why native XDP is no choice for such a device; `None` where it is worth a try.
+    pub without_native_xdp: Option<&'static str>,
     /// XDP may see checksums here that the sender left to its device.
     pub partial_checksums: bool,
     /// The bridge that it is a port of; 0 none.

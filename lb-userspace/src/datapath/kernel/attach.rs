@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
-use aya::programs::{ProgramError, loaded_programs};
 use aya::util::KernelVersion;
 use lb_common::map;
 use lb_common::port::PortValue;
@@ -13,7 +12,7 @@ use super::error::KernelError;
 use super::links::{self, LinkName, Place};
 use super::maps::failed;
 use super::pins::{self, Pins};
-use super::{clsact, wire};
+use super::{clsact, refusal, wire};
 use crate::config;
 use crate::datapath::port::{AttachedPort, Hook, Port, RefusedPort, Role, Served};
 
@@ -27,6 +26,14 @@ pub(super) enum TcKind {
 }
 
 impl TcKind {
+    /// The word that people see.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+
     /// What this kernel has.
     pub(super) fn of_this_kernel() -> Self {
         match KernelVersion::current() {
@@ -118,11 +125,18 @@ impl Attachments {
     fn ingress(&mut self, doors: &mut Doors<'_>, port: &Port) -> Result<(Hook, String), KernelError> {
         match (port.role, port.hook) {
             (Role::VmPort, _) => self.hook(doors, port, Hook::Tc, "VM ports always use tc".to_owned()),
+            (_, config::Hook::Xdp) if let Some(why) = port.without_native_xdp => {
+                let (interface, why) = (port.name.clone(), why);
+                Err(KernelError::WithoutNativeXdp { interface, why })
+            }
             (_, config::Hook::Xdp) => self.hook(doors, port, Hook::Xdp, "configured".to_owned()),
             (_, config::Hook::XdpGeneric) => {
                 self.hook(doors, port, Hook::XdpGeneric, "configured".to_owned())
             }
             (_, config::Hook::Tc) => self.hook(doors, port, Hook::Tc, "configured".to_owned()),
+            (_, config::Hook::Auto) if let Some(why) = port.without_native_xdp => {
+                self.hook(doors, port, Hook::Tc, why.to_owned())
+            }
             (_, config::Hook::Auto) if port.is_virtual => {
                 let reason = "a virtual device, whose peer would lose segmentation offload to native XDP";
                 self.hook(doors, port, Hook::Tc, reason.to_owned())
@@ -172,7 +186,7 @@ impl Attachments {
         }
         put_port(doors.ports, port, hook)?;
         self.ensure(doors, port, place)?;
-        Ok((hook, reason))
+        Ok((hook, if hook == Hook::Tc { format!("{reason}; by {}", self.tc.name()) } else { reason }))
     }
 
     fn ensure(&mut self, doors: &mut Doors<'_>, port: &Port, place: Place) -> Result<(), KernelError> {
@@ -183,7 +197,8 @@ impl Attachments {
         if self.tc == TcKind::Clsact && matches!(place, Place::TcIngress | Place::TcEgress) {
             return clsact::attach(doors.ebpf, place, &port.name);
         }
-        links::attach(doors.ebpf, doors.pins, name, &port.name).map_err(|error| foreign(error, port))?;
+        links::attach(doors.ebpf, doors.pins, name, &port.name)
+            .map_err(|error| refusal::explain(error, port, place))?;
         self.pinned.insert(name);
         Ok(())
     }
@@ -221,22 +236,4 @@ fn put_port(ports: &mut Array<MapData, PortValue>, port: &Port, hook: Hook) -> R
         return Ok(());
     }
     ports.set(port.ifindex, value, 0).map_err(failed("write", map::PORTS))
-}
-
-/// Tells somebody else's XDP program from other refusals.
-fn foreign(error: KernelError, port: &Port) -> KernelError {
-    let KernelError::Attach { source: ProgramError::SyscallError(call), .. } = &error else {
-        return error;
-    };
-    if !matches!(call.io_error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) {
-        return error;
-    }
-    let name = |id: u32| {
-        let known = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
-        known.and_then(|program| program.name_as_str().map(str::to_owned)).unwrap_or_default()
-    };
-    let owner = port
-        .xdp_program
-        .map_or_else(|| "whose name is not known".to_owned(), |id| format!("{:?} with id {id}", name(id)));
-    KernelError::ForeignXdp { interface: port.name.clone(), owner }
 }

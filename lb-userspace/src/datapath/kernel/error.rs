@@ -115,14 +115,33 @@ pub enum KernelError {
     },
     /// Somebody else's XDP program is in the way.
     #[error(
-        "interface {interface} runs another XDP program, {owner}; \
-         detach it (`ip link set dev {interface} xdp off`), or set hooks: {{{interface}: tc}}"
+        "interface {interface} runs another XDP program, {owner}; {remedy}, or set hooks: {{{interface}: tc}}"
     )]
     ForeignXdp {
         /// The interface's name.
         interface: String,
         /// The program's name and id, as far as they are known.
         owner: String,
+        /// How to remove it.
+        remedy: String,
+    },
+    /// The driver refuses XDP.
+    #[error("interface {interface} refuses XDP ({refusal}): {remedy}; or set hooks: {{{interface}: tc}}")]
+    XdpRefused {
+        /// The interface's name.
+        interface: String,
+        /// The kernel's answer.
+        refusal: String,
+        /// What it means, and what to do.
+        remedy: String,
+    },
+    /// A device on which native XDP can't be.
+    #[error("interface {interface} has no native XDP: {why}; set hooks: {{{interface}: tc}}")]
+    WithoutNativeXdp {
+        /// The interface's name.
+        interface: String,
+        /// Why not.
+        why: &'static str,
     },
     /// A link could not be pinned or taken over.
     #[error("pin {path}: {}", chain(.source.as_ref()))]

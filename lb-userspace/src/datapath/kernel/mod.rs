@@ -19,6 +19,7 @@ mod pins;
 mod processes;
 mod random;
 mod raw;
+mod refusal;
 mod shape;
 pub mod survey;
 #[cfg(test)]

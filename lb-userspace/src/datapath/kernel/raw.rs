@@ -250,7 +250,7 @@ fn zeroed() -> bpf_attr {
 ///
 /// # Safety
 /// All that `attributes` point to must be as the command wants it.
-unsafe fn call(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i32> {
+pub(super) unsafe fn call(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i32> {
     let pointer: *mut bpf_attr = attributes;
     // SAFETY: the size is that of what the pointer points to; the rest is the caller's word.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size_of::<bpf_attr>()) };

@@ -54,14 +54,32 @@ pub enum LinkKind {
     Tun,
     /// A bridge.
     Bridge,
+    /// Several physical devices as one.
+    Bond,
+    /// The frames of one VLAN of another interface.
+    Vlan,
+    /// macvlan, macvtap, and their kin that share a MAC: the frames of another interface for one address.
+    Macvlan,
     /// Any other device of software.
     OtherVirtual,
 }
 
 impl LinkKind {
+    /// Why native XDP is no choice for it; `None` where the driver decides. A bond hands the program to its ports.
+    pub const fn without_native_xdp(self) -> Option<&'static str> {
+        match self {
+            Self::Bridge => Some("a bridge, which has no native XDP; its ports may have it"),
+            Self::Vlan => Some("a VLAN interface, whose frames have passed its parent's XDP already"),
+            Self::Macvlan => Some("a macvlan or macvtap interface, which has no native XDP"),
+            Self::Physical | Self::VirtioNet | Self::Bond | Self::Veth | Self::Tun | Self::OtherVirtual => {
+                None
+            }
+        }
+    }
+
     /// Whether it is made of software alone.
     pub const fn is_virtual(self) -> bool {
-        !matches!(self, Self::Physical | Self::VirtioNet)
+        !matches!(self, Self::Physical | Self::VirtioNet | Self::Bond)
     }
 
     /// Whether a sender behind it may have left checksums to it.
@@ -95,6 +113,11 @@ impl Topology {
     /// The bridge that a link is a port of.
     pub fn bridge_of(&self, link: &Link) -> Option<&Link> {
         self.links.get(&link.master?).filter(|master| master.kind == LinkKind::Bridge)
+    }
+
+    /// The bond that a link is a port of.
+    pub fn bond_of(&self, link: &Link) -> Option<&Link> {
+        self.links.get(&link.master?).filter(|master| master.kind == LinkKind::Bond)
     }
 
     /// The ports of a bridge.

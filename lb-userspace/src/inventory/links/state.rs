@@ -113,6 +113,9 @@ fn kind(infos: &[LinkInfo]) -> Option<LinkKind> {
         InfoKind::Veth => LinkKind::Veth,
         InfoKind::Tun => LinkKind::Tun,
         InfoKind::Bridge => LinkKind::Bridge,
+        InfoKind::Bond => LinkKind::Bond,
+        InfoKind::Vlan => LinkKind::Vlan,
+        InfoKind::MacVlan | InfoKind::MacVtap | InfoKind::IpVlan | InfoKind::IpVtap => LinkKind::Macvlan,
         _ => LinkKind::OtherVirtual,
     })
 }

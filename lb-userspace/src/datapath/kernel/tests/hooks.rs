@@ -9,7 +9,7 @@ use super::{Directory, SETTINGS, fill, in_namespace};
 use crate::datapath::model::Mac;
 use crate::datapath::port::{Hook, Role};
 
-fn ip(arguments: &str) {
+pub(super) fn ip(arguments: &str) {
     let output = Process::new("ip").args(arguments.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -20,19 +20,20 @@ fn tell(program: &str, arguments: &str) -> String {
 }
 
 /// A veth pair, both ends in this namespace. The interface index of the first end.
-fn veth(name: &str) -> u32 {
+pub(super) fn veth(name: &str) -> u32 {
     ip(&format!("link add {name} type veth peer name {name}p"));
     ip(&format!("link set {name} up"));
     nix::net::if_::if_nametoindex(name).unwrap()
 }
 
-fn port(ifindex: u32, name: &str, role: Role, hook: config::Hook) -> Port {
+pub(super) fn port(ifindex: u32, name: &str, role: Role, hook: config::Hook) -> Port {
     Port {
         ifindex,
         name: name.to_owned(),
         role,
         hook,
         is_virtual: true,
+        without_native_xdp: None,
         partial_checksums: true,
         bridge: 0,
         mac: Mac([2, 0, 0, 0, 0, 1]),
@@ -41,11 +42,11 @@ fn port(ifindex: u32, name: &str, role: Role, hook: config::Hook) -> Port {
     }
 }
 
-fn ports(list: &[Port]) -> BTreeMap<u32, Port> {
+pub(super) fn ports(list: &[Port]) -> BTreeMap<u32, Port> {
     list.iter().map(|port| (port.ifindex, port.clone())).collect()
 }
 
-fn program_of(interface: &str) -> Option<u32> {
+pub(super) fn program_of(interface: &str) -> Option<u32> {
     let text = tell("ip", &format!("link show dev {interface}"));
     let words: Vec<_> = text.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "prog/xdp")?;

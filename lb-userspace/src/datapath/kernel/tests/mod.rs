@@ -1,6 +1,7 @@
 //! Against this machine's kernel, in network namespaces and pin directories of their own.
 
 mod flows;
+mod foreign;
 mod hooks;
 mod maps;
 mod one_bucket;
