@@ -6,6 +6,7 @@ mod crowd;
 mod demo;
 mod doctor;
 mod fixture;
+mod flood;
 mod mistakes;
 mod payload;
 mod processes;

@@ -3,5 +3,6 @@
 
 pub mod connection;
 pub mod crowd;
+pub mod flood;
 pub mod http;
 pub mod traffic;
