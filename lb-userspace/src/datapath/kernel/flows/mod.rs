@@ -8,17 +8,18 @@ pub(super) mod mapping;
 mod place;
 mod table;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use aya::maps::{Array, MapData};
 use lb_common::config::{ConfigValue, TICK_SHIFT};
 use lb_common::flow::FlowEntry;
 use lb_common::map;
-use lb_common::net::{Address, Ipv4};
+use lb_common::net::{Address, Ipv4, Ipv6};
 use nix::time::{ClockId, clock_gettime};
 
 use super::error::KernelError;
+use super::family::MapAddress;
 use super::maps::{batch_failed, failed};
 use super::pins::Pins;
 use crate::datapath::flows::model::{Flow, FlowCounts, Survey};
@@ -26,11 +27,13 @@ use crate::datapath::flows::{FlowTable, ReadFlows};
 use table::{Clock, Half, Names, Table, Walk};
 
 const V4: Names = Names { flows: map::FLOWS_V4, overflow: map::OVERFLOW_V4 };
+const V6: Names = Names { flows: map::FLOWS_V6, overflow: map::OVERFLOW_V6 };
 
 /// The flow tables of all families.
 pub(super) struct Flows {
     config: Array<MapData, ConfigValue>,
     v4: Table<Ipv4>,
+    v6: Table<Ipv6>,
 }
 
 impl Flows {
@@ -38,7 +41,7 @@ impl Flows {
     pub(super) fn open(pins: &Pins) -> Result<Self, KernelError> {
         let config = MapData::from_pin(pins.map(map::CONFIG)).map_err(failed("open", map::CONFIG))?;
         let config = Array::try_from(aya::maps::Map::Array(config)).map_err(failed("open", map::CONFIG))?;
-        Ok(Self { config, v4: Table::open(pins, V4)? })
+        Ok(Self { config, v4: Table::open(pins, V4)?, v6: Table::open(pins, V6)? })
     }
 
     fn clock(&self) -> Result<Clock, KernelError> {
@@ -54,21 +57,28 @@ impl Flows {
 
     fn walk(&self, walk: Walk) -> Result<Survey, KernelError> {
         let clock = self.clock()?;
-        let (capacity, overflow_capacity) = self.v4.capacity()?;
-        let mut tally =
-            Tally { survey: Survey { capacity, overflow_capacity, ..Survey::default() }, ..Tally::default() };
-        tally.survey.emptied = self.v4.walk(&clock, walk, |half| tally.add(&half))?;
+        let mut tally = Tally::default();
+        for (capacity, overflow_capacity) in [self.v4.capacity()?, self.v6.capacity()?] {
+            tally.survey.capacity += capacity;
+            tally.survey.overflow_capacity += overflow_capacity;
+        }
+        tally.survey.emptied += self.v4.walk(&clock, walk, |half| tally.add(&half))?;
+        tally.survey.emptied += self.v6.walk(&clock, walk, |half| tally.add(&half))?;
         Ok(tally.into_survey())
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(&Flow)) -> Result<(), KernelError> {
         let clock = self.clock()?;
-        self.v4.walk(&clock, Walk::Looking, |half| {
-            if !half.is_out && !half.entry.head.is_reply() {
-                visitor(&flow(&half, clock.now));
-            }
-        })?;
+        self.v4.walk(&clock, Walk::Looking, |half| show(&half, clock.now, visitor))?;
+        self.v6.walk(&clock, Walk::Looking, |half| show(&half, clock.now, visitor))?;
         Ok(())
+    }
+}
+
+/// Shows the forward half of a flow that lives.
+fn show<A: MapAddress>(half: &Half<'_, A>, now: u16, visitor: &mut dyn FnMut(&Flow)) {
+    if !half.is_out && !half.entry.head.is_reply() {
+        visitor(&flow(half, now));
     }
 }
 
@@ -137,32 +147,21 @@ impl Tally {
     }
 }
 
-fn flow<A: ToIp>(half: &Half<'_, A>, now: u16) -> Flow {
+fn flow<A: MapAddress>(half: &Half<'_, A>, now: u16) -> Flow {
     let FlowEntry { head, source, destination, backend, last_seen, .. } = *half.entry;
     let (source_port, destination_port) = head.ports();
     let rewritten = half.entry.rewritten();
     let idle_ticks = u64::from(now.wrapping_sub(last_seen));
     Flow {
         protocol: head.protocol(),
-        client: SocketAddr::new(source.to_ip(), source_port.get()),
-        vip: SocketAddr::new(destination.to_ip(), destination_port.get()),
-        server: SocketAddr::new(rewritten.destination.to_ip(), rewritten.destination_port.get()),
-        source: SocketAddr::new(rewritten.source.to_ip(), rewritten.source_port.get()),
+        client: SocketAddr::new(source.ip(), source_port.get()),
+        vip: SocketAddr::new(destination.ip(), destination_port.get()),
+        server: SocketAddr::new(rewritten.destination.ip(), rewritten.destination_port.get()),
+        source: SocketAddr::new(rewritten.source.ip(), rewritten.source_port.get()),
         backend,
         state: head.state(),
         idle: Duration::from_nanos(idle_ticks << TICK_SHIFT),
         overflowed: half.overflowed,
-    }
-}
-
-/// Addresses of a family, as the standard library has them.
-trait ToIp: Address {
-    fn to_ip(self) -> IpAddr;
-}
-
-impl ToIp for Ipv4 {
-    fn to_ip(self) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::from(self.0))
     }
 }
 

@@ -9,7 +9,7 @@ use lb_common::flow::{self, FlowEntry, FlowKey, OverflowKey};
 use lb_common::hash;
 use lb_common::head::{Head, Kind, State};
 use lb_common::map;
-use lb_common::net::{Be16, Ipv4};
+use lb_common::net::{Be16, Ipv4, Ipv6};
 
 use super::super::flows::mapping::Mapping;
 use super::super::flows::ticks_now;
@@ -93,6 +93,47 @@ fn flow(client: u32, state: State, last_seen: u16) -> flow::Flow<Ipv4> {
 }
 
 #[test]
+fn flows_of_ipv6_are_read_beside_the_others() {
+    in_namespace(|directory| {
+        let rig = Rig::new(&directory, &SETTINGS);
+        assert!(rig.put(&flow(1, State::Established, rig.now)));
+        let address = |number| Ipv6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number).octets());
+        let FlowKey { source_port, destination_port, protocol, .. } = flow(1, State::Opening, 0).key;
+        let key =
+            FlowKey { source: address(1), destination: address(2), source_port, destination_port, protocol };
+        let flow = flow::Flow {
+            key,
+            address: address(3),
+            source_port,
+            destination_port,
+            backend: BackendRef::new(2, 7),
+            next_hop: 0,
+            last_seen: rig.now,
+            kind: flow(1, State::Established, 0).kind,
+        };
+        // SAFETY: 72 bytes without padding, of which any pattern is nine words.
+        let words = unsafe {
+            std::mem::transmute::<FlowEntry<Ipv6>, [u64; 9]>(FlowEntry::new(&flow, Head::default()))
+        };
+        let hash = hash::tuple(
+            &rig.config.flow_secrets,
+            key.source,
+            key.destination,
+            (source_port, destination_port),
+            protocol,
+        );
+        let table = Mapping::new(&MapData::from_pin(rig.kernel.pins.map(map::FLOWS_V6)).unwrap()).unwrap();
+        let bucket = &table.words()[(hash & rig.config.bucket_mask) as usize * 36..];
+        bucket.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
+        let [_, second] = rig.read()[..] else { panic!("{:?}", rig.read()) };
+        assert_eq!(second.client, "[2001:db8::1]:40000".parse().unwrap());
+        assert_eq!(second.vip, "[2001:db8::2]:80".parse().unwrap());
+        assert_eq!(second.server, "[2001:db8::3]:80".parse().unwrap());
+        assert_eq!(rig.kernel.flow_table().survey().unwrap().live, 2);
+    });
+}
+
+#[test]
 fn flows_are_read_where_they_stand() {
     in_namespace(|directory| {
         let rig = Rig::new(&directory, &SETTINGS);
@@ -110,7 +151,7 @@ fn flows_are_read_where_they_stand() {
         assert_eq!(second.source, "203.0.113.1:40000".parse().unwrap());
         assert!((6..20).contains(&second.idle.as_secs()), "{:?}", second.idle);
         let survey = rig.kernel.flow_table().survey().unwrap();
-        assert_eq!((survey.live, survey.entries, survey.capacity), (2, 5, 1024));
+        assert_eq!((survey.live, survey.entries, survey.capacity), (2, 5, 2 * 1024));
         assert_eq!(survey.of(BackendRef::new(2, 7)).established, 1);
         assert_eq!(survey.of(BackendRef::new(3, 7)).opening, 1);
         assert_eq!(survey.of(BackendRef::new(2, 6)).live(), 0);
