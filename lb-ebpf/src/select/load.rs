@@ -1,15 +1,16 @@
 //! The load of backends: how many live flows each has.
 
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::Array;
 use aya_ebpf::macros::btf_map;
 use lb_common::map;
 
 use crate::backend;
 
-/// By id. Counted up with each new flow, without a lock: a count that is lost between two CPUs is found again
+/// By id; mapped into memory by the agent. Counted up with each new flow, without a lock: a count that is lost between two CPUs is found again
 /// when the agent, about once a second, writes what the flow table says.
 #[btf_map]
-static BACKEND_LOAD: Array<u64, { map::MAX_BACKENDS as usize }> = Array::new();
+static BACKEND_LOAD: Array<u64, { map::MAX_BACKENDS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// One more flow.
 #[inline(always)]

@@ -2,8 +2,10 @@
 //! call an entry.
 //!
 //! Input: FLOWS mapped into memory, OVERFLOW in batches. Output: flows and their counts; entries that have
-//! expired are emptied by the same compare-and-swap as the packet programs use.
+//! expired are emptied by the same compare-and-swap as the packet programs use, and the backends' loads are put
+//! right.
 
+mod loads;
 pub(super) mod mapping;
 mod place;
 mod table;
@@ -24,6 +26,7 @@ use super::maps::{batch_failed, failed};
 use super::pins::Pins;
 use crate::datapath::flows::model::{Flow, FlowCounts, Survey};
 use crate::datapath::flows::{FlowTable, ReadFlows};
+use loads::Loads;
 use table::{Clock, Half, Names, Table, Walk};
 
 const V4: Names = Names { flows: map::FLOWS_V4, overflow: map::OVERFLOW_V4 };
@@ -34,6 +37,7 @@ pub(super) struct Flows {
     config: Array<MapData, ConfigValue>,
     v4: Table<Ipv4>,
     v6: Table<Ipv6>,
+    loads: Loads,
 }
 
 impl Flows {
@@ -41,7 +45,8 @@ impl Flows {
     pub(super) fn open(pins: &Pins) -> Result<Self, KernelError> {
         let config = MapData::from_pin(pins.map(map::CONFIG)).map_err(failed("open", map::CONFIG))?;
         let config = Array::try_from(aya::maps::Map::Array(config)).map_err(failed("open", map::CONFIG))?;
-        Ok(Self { config, v4: Table::open(pins, V4)?, v6: Table::open(pins, V6)? })
+        let (v4, v6) = (Table::open(pins, V4)?, Table::open(pins, V6)?);
+        Ok(Self { config, v4, v6, loads: Loads::open(pins)? })
     }
 
     fn clock(&self) -> Result<Clock, KernelError> {
@@ -92,7 +97,9 @@ impl FlowTable for Flows {
     }
 
     fn age(&self) -> Result<Survey, ReadFlows> {
-        self.walk(Walk::Emptying).map_err(unread)
+        let survey = self.walk(Walk::Emptying).map_err(unread)?;
+        self.loads.write(&survey).map_err(unread)?;
+        Ok(survey)
     }
 }
 

@@ -14,9 +14,9 @@ use lb_common::net::{Be16, Ipv4, Ipv6};
 use super::super::flows::mapping::Mapping;
 use super::super::flows::ticks_now;
 use super::super::*;
-use super::{Directory, SETTINGS, in_namespace};
+use super::{Directory, SETTINGS, backend, in_namespace};
 use crate::datapath::flows::model::Flow;
-use crate::datapath::model::Protocol;
+use crate::datapath::model::{BackendState, Protocol};
 
 /// The pinned table, to be written to as the packet programs would.
 struct Rig {
@@ -173,6 +173,28 @@ fn what_has_expired_is_emptied_and_all_else_stays() {
         let survey = table.age().unwrap();
         assert_eq!((survey.emptied, survey.entries, survey.live), (0, 2, 1));
         assert_eq!(rig.read().len(), 1);
+    });
+}
+
+#[test]
+fn backends_loads_are_put_right_by_what_the_table_says() {
+    in_namespace(|directory| {
+        let mut rig = Rig::new(&directory, &SETTINGS);
+        for (id, generation) in [(2, 7), (3, 8)] {
+            let entry = backend(BackendState::Active, generation);
+            rig.kernel.execute(&Command::PutBackend(BackendId(id), entry)).unwrap();
+        }
+        let loads =
+            Mapping::new(&MapData::from_pin(rig.kernel.pins.map(map::BACKEND_LOAD)).unwrap()).unwrap();
+        loads.words()[2].store(99, Ordering::Relaxed);
+        // Two of backend 2, of which one is over, and one of an earlier life of backend 3.
+        for flow in [flow(1, State::Established, rig.now), flow(4, State::Closing, rig.now)] {
+            assert!(rig.put(&flow) && rig.put(&flow.twin()));
+        }
+        assert!(rig.put(&flow(2, State::Established, rig.now)));
+        rig.kernel.flow_table().age().unwrap();
+        let found: Vec<u64> = (1..4).map(|id: usize| loads.words()[id].load(Ordering::Relaxed)).collect();
+        assert_eq!(found, [0, 1, 0]);
     });
 }
 
