@@ -1,17 +1,19 @@
 //! `lb backend`.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use super::client::Client;
 use super::output::{self, Format};
-use super::{Namespace, path};
+use super::{Namespace, change, path};
 use crate::control::report::{BackendsReport, Counters, LoadBalancerReport};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   lb backend list
-  lb backend list front -n shop")]
+  lb backend list front -n shop
+  lb backend weight front web-1 10
+  lb backend drain front web-1")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -26,10 +28,64 @@ enum Verb {
         #[command(flatten)]
         namespace: Namespace,
     },
+    /// Give a VM another share of new connections
+    Weight {
+        #[command(flatten)]
+        target: Target,
+        /// Relative to the others, 0 to 256
+        weight: i64,
+    },
+    /// Let a VM take no new connections: its weight becomes 0
+    Drain {
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Target {
+    /// The load balancer
+    load_balancer: String,
+    /// The VM
+    vm: String,
+    #[command(flatten)]
+    namespace: Namespace,
 }
 
 pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<String> {
-    let Verb::List { load_balancer, namespace } = &arguments.verb;
+    match &arguments.verb {
+        Verb::List { load_balancer, namespace } => {
+            list(client, load_balancer.as_ref(), namespace, format).await
+        }
+        Verb::Weight { target, weight } => weigh(client, target, *weight, format).await,
+        Verb::Drain { target } => weigh(client, target, 0, format).await,
+    }
+}
+
+async fn weigh(client: &Client, target: &Target, weight: i64, format: Format) -> anyhow::Result<String> {
+    let Target { load_balancer, vm, namespace } = target;
+    change::load_balancer(client, (namespace, load_balancer), format, |object| {
+        let known = object.status.backends.iter().map(|backend| backend.vm.as_str());
+        if !known.clone().any(|name| name == vm) && !object.spec.weights.contains_key(vm) {
+            let known: Vec<&str> = known.collect();
+            bail!(
+                "LoadBalancer {} has no VM {vm:?}; name one of {}",
+                object.metadata.key(),
+                known.join(", ")
+            );
+        }
+        object.spec.weights.insert(vm.clone(), weight);
+        Ok(format!("LoadBalancer {}: {vm} has weight {weight}\n", object.metadata.key()))
+    })
+    .await
+}
+
+async fn list(
+    client: &Client,
+    load_balancer: Option<&String>,
+    namespace: &Namespace,
+    format: Format,
+) -> anyhow::Result<String> {
     if let Some(name) = load_balancer {
         // A name that does not exist is an error, not an empty list.
         client.get(&path::load_balancer(&namespace.namespace, name)).await?;

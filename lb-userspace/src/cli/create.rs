@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use super::balancing::Balancing;
 use super::client::Client;
 use super::output::Format;
 use super::{Namespace, path, spec};
@@ -57,6 +58,8 @@ pub(super) struct Arguments {
     /// How packets reach the backends
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
+    #[command(flatten)]
+    balancing: Balancing,
     /// Wait until it has an address and a ready backend
     #[arg(long)]
     wait: bool,
@@ -118,6 +121,7 @@ fn manifest(arguments: &Arguments) -> anyhow::Result<LoadBalancer> {
     if arguments.mode != Mode::Auto {
         spec.forwarding = Some(Forwarding { mode: arguments.mode.word().into() });
     }
+    arguments.balancing.apply(spec)?;
     Ok(object)
 }
 

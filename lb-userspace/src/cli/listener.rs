@@ -1,15 +1,12 @@
 //! `lb listener`.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::client::Client;
 use super::output::Format;
-use super::{Namespace, get, path, spec};
+use super::{Namespace, change, get, spec};
 use crate::model::load_balancer::{Listener, LoadBalancer};
-
-/// How often a change is tried again that another writer overtook.
-const ATTEMPTS: usize = 5;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -41,23 +38,12 @@ struct Target {
 
 pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<String> {
     let (Verb::Add(target) | Verb::Remove(target)) = &arguments.verb;
-    let path = path::load_balancer(&target.namespace.namespace, &target.load_balancer);
-    for attempt in 1.. {
-        let object = client.get(&path).await?;
-        let mut object: LoadBalancer = serde_json::from_value(object).context("cannot read the answer")?;
-        let done = match &arguments.verb {
-            Verb::Add(_) => add(&mut object, &target.spec)?,
-            Verb::Remove(_) => remove(&mut object, &target.spec)?,
-        };
-        // The answer carries the resourceVersion, so a change in between is a conflict and not lost.
-        let body = serde_json::to_value(&object).context("cannot write the request")?;
-        match client.put(&path, &body).await {
-            Ok(answer) => return format.show(&answer, || Ok(done)),
-            Err(error) if error.is_conflict() && attempt < ATTEMPTS => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    bail!("LoadBalancer {} keeps changing; try again", target.load_balancer)
+    let named = (&target.namespace, target.load_balancer.as_str());
+    change::load_balancer(client, named, format, |object| match &arguments.verb {
+        Verb::Add(_) => add(object, &target.spec),
+        Verb::Remove(_) => remove(object, &target.spec),
+    })
+    .await
 }
 
 fn add(object: &mut LoadBalancer, spec: &str) -> anyhow::Result<String> {

@@ -6,6 +6,8 @@
 mod agent;
 mod apply;
 mod backend;
+mod balancing;
+mod change;
 pub mod client;
 mod create;
 mod delete;

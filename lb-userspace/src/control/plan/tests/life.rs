@@ -2,7 +2,7 @@
 
 use super::*;
 
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 
 /// As [`one_listener`]; backends that leave have [`TIME`], and `running` are the VMs that run.
 fn draining(backends: &[(u8, bool)], running: &[u8]) -> Desired {
