@@ -1,7 +1,7 @@
 //! A flood of SYNs on a small flow table.
 
 use std::env;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use lb_tests::lab::client::flood;
 use lb_tests::lab::namespace::output;
 use lb_tests::lab::server::echo::Echo;
 use lb_tests::lab::topology::{Hook, Topology};
-use lb_tests::lab::{Lab, Spec, wait};
+use lb_tests::lab::{Lab, Spec};
 
 /// Entries of the flow table: 64k, which is room for 32k flows.
 const ENTRIES: u32 = 65_536;
@@ -21,7 +21,7 @@ const IDLE: usize = 1000;
 const RATE: u64 = 200_000;
 
 /// The MAC with which an address is answered for.
-fn neighbour(lab: &Lab, address: std::net::Ipv4Addr) -> Mac {
+fn neighbour(lab: &Lab, address: Ipv4Addr) -> Mac {
     let listed = output(lab.client().command("ip").args(["neigh", "show", &address.to_string()])).unwrap();
     let mac = listed.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap();
     let bytes: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
