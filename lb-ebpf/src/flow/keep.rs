@@ -63,7 +63,8 @@ fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock)
     hit.touch(clock.tick);
     let (state, reply) = (hit.entry.head.state_bits(), hit.entry.head.is_reply());
     let Some(other) = lookup(&hit.entry.rewritten().reversed(), clock) else {
-        if !matches!(event, Event::FINISH | Event::RESET) {
+        // What has ended leaves its twin's tuple to whoever took it.
+        if state != State::Closing as u8 && !matches!(event, Event::FINISH | Event::RESET) {
             return false;
         }
         // The other half is over, as far as anybody knows.

@@ -95,6 +95,11 @@ impl Delta {
     pub fn of(&self, reason: Reason) -> u64 {
         self.0.get(&Counter::Reason(reason)).copied().unwrap_or(0)
     }
+
+    /// The flows that a listener opened.
+    pub fn of_flows(&self, listener: u32) -> u64 {
+        self.0.get(&Counter::Listener(listener, "flows")).copied().unwrap_or(0)
+    }
 }
 
 impl fmt::Debug for Delta {

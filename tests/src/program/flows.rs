@@ -88,6 +88,17 @@ impl Rig {
         self.edit_entry(key, |entry| entry.last_seen = then);
     }
 
+    /// Makes all flows of the table last seen `ticks` ago.
+    pub fn age_all(&mut self, ticks: u16) {
+        let then = self.now().wrapping_sub(ticks);
+        let mut table = self.array::<Bucket<Ipv4>>(map::FLOWS_V4);
+        let buckets: Vec<_> = table.iter().map(|bucket| bucket.expect("read FLOWS_V4")).collect();
+        for (index, mut bucket) in (0..).zip(buckets) {
+            bucket.entries.iter_mut().for_each(|entry| entry.last_seen = then);
+            table.set(index, bucket, 0).expect("write FLOWS_V4");
+        }
+    }
+
     /// Puts half a flow into another state.
     pub fn enter_state(&mut self, key: &FlowKey<Ipv4>, state: State) {
         self.edit_entry(key, |entry| entry.head = entry.head.with_state(state));

@@ -64,6 +64,11 @@ pub(super) fn mixed(state: u64) -> u64 {
 }
 
 impl Given {
+    /// The configuration, to be changed and written again.
+    pub fn config(&self) -> ConfigValue {
+        self.config
+    }
+
     /// What is known of [`INTERFACE`].
     #[must_use]
     pub fn port(self, port: Port) -> Self {

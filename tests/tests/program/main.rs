@@ -2,9 +2,11 @@
 
 mod scene;
 
+mod alike;
 mod answers;
 mod bridge;
 mod checksums;
+mod endings;
 mod golden;
 mod hairpin;
 mod life;

@@ -190,3 +190,71 @@ fn a_closed_flows_tuple_is_free_again() {
         rig.at_egress(&syn_ack()).then(Pass, &syn_ack().from((VIP, 8000)));
     });
 }
+
+/// Opens a connection of the client's from this port, as far as it goes. Says whether it did.
+fn establish(rig: &mut Rig, port: u16) -> bool {
+    let client = (CLIENT.0, port);
+    if !rig.when(&syn().from(client)).is(Pass) {
+        return false;
+    }
+    rig.at_egress(&syn_ack().to(client)).then_is(Pass);
+    rig.when(&ack().from(client)).then_is(Pass);
+    true
+}
+
+/// The ports whose connections still go their way in both directions.
+fn living(rig: &mut Rig, ports: impl IntoIterator<Item = u16>) -> Vec<u16> {
+    let lives = |port: &u16| {
+        let (sent, back) = (ack().from((CLIENT.0, *port)), from_web(flags::ACK).to((CLIENT.0, *port)));
+        rig.when(&sent).then(Pass, &at_server(&sent));
+        let seen = rig.at_egress(&back);
+        seen.then_is(Pass);
+        seen.frame[26..30] == VIP.0
+    };
+    ports.into_iter().filter(lives).collect()
+}
+
+#[test]
+fn half_as_many_flows_again_as_the_table_holds_live_in_the_overflow_map() {
+    const ENTRIES: u16 = 256;
+    let ports = 10_000..10_000 + ENTRIES * 3 / 4;
+    bridge().buckets(u32::from(ENTRIES) / 4).overflow(u32::from(ENTRIES) * 2).at_ingress(|rig| {
+        // Idle for two minutes short of its time-out.
+        assert!(establish(rig, 9999));
+        let idle = key((CLIENT.0, 9999), WEB, Protocol::Tcp);
+        rig.age_flow(&idle, 3300);
+        rig.age_flow(&key(SERVER, (CLIENT.0, 9999), Protocol::Tcp), 3300);
+        assert_eq!(ports.clone().filter(|port| establish(rig, *port)).count(), ports.len());
+        assert!(rig.delta().of(Reason::Overflowed) > 100);
+        assert_eq!(living(rig, ports.clone().chain([9999])).len(), ports.len() + 1);
+        let delta = rig.delta();
+        assert_eq!((delta.of_flows(WEB_LISTENER), delta.of(Reason::TableFull)), (0, 0), "{delta:?}");
+    });
+}
+
+#[test]
+fn after_a_crowd_newcomers_find_the_table_empty_again() {
+    bridge().buckets(16).overflow(256).at_ingress(|rig| {
+        let crowd: Vec<_> = (10_000..10_060).collect();
+        assert!(crowd.iter().all(|port| establish(rig, *port)));
+        assert!(rig.delta().of(Reason::Overflowed) > 20);
+        rig.age_all(4000);
+        let newcomers = 20_000..20_016;
+        assert!(newcomers.clone().all(|port| establish(rig, port)));
+        // Expired entries of the table are taken before anything goes to the overflow map.
+        assert_eq!(rig.delta().of(Reason::Overflowed), 0);
+        assert_eq!(living(rig, newcomers).len(), 16);
+    });
+}
+
+#[test]
+fn a_small_overflow_map_loses_the_oldest_and_every_newcomer_is_served() {
+    bridge().buckets(1).overflow(64).at_ingress(|rig| {
+        for port in 10_000..10_200 {
+            assert!(establish(rig, port), "{port}");
+        }
+        // Those that are in the table stay whatever comes; connections that were pushed out are picked up again
+        // by their next packet.
+        assert_eq!(living(rig, [10_000, 10_001, 10_199]).len(), 3);
+    });
+}
