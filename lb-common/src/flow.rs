@@ -206,14 +206,10 @@ impl<A: Address> FlowEntry<A> {
     /// The tuple after the rewrite: [`Flow::rewritten`], read from the entry's bits.
     #[inline(always)]
     pub fn rewritten(&self) -> FlowKey<A> {
-        let (source, destination) = match (self.head.is_masqueraded(), self.head.is_reply()) {
-            (true, _) => (self.destination, self.address),
-            (false, false) => (self.source, self.address),
-            (false, true) => (self.address, self.destination),
-        };
+        let (masqueraded, reply) = (self.head.masqueraded_mask(), self.head.reply_mask());
         FlowKey {
-            source,
-            destination,
+            source: self.source.or_if(reply, self.address).or_if(masqueraded, self.destination),
+            destination: self.destination.or_if(masqueraded | !reply, self.address),
             source_port: self.source_port,
             destination_port: self.destination_port,
             protocol: self.head.protocol(),
@@ -224,14 +220,13 @@ impl<A: Address> FlowEntry<A> {
     #[inline(always)]
     pub fn twin(&self) -> Self {
         let rewritten = self.rewritten();
-        let address =
-            if !self.head.is_masqueraded() && !self.head.is_reply() { self.destination } else { self.source };
+        let kept = !(self.head.masqueraded_mask() | self.head.reply_mask());
         let (source_port, destination_port) = self.head.ports();
         Self {
             head: self.head.twin((self.destination_port, self.source_port)),
             source: rewritten.destination,
             destination: rewritten.source,
-            address,
+            address: self.source.or_if(kept, self.destination),
             source_port: destination_port,
             destination_port: source_port,
             ..*self

@@ -39,6 +39,12 @@ pub const LISTENER_RANGES_V6: &str = "LISTENER_RANGES_V6";
 pub const SOURCES_V6: &str = "SOURCES_V6";
 /// As [`SOURCES_SPENT_V4`].
 pub const SOURCES_SPENT_V6: &str = "SOURCES_SPENT_V6";
+/// Program array: [`Stage`](crate::stage::Stage) → program of the XDP hook. Written by the agent.
+pub const XDP_STAGES: &str = "XDP_STAGES";
+/// As [`XDP_STAGES`], for tc at ingress.
+pub const TC_INGRESS_STAGES: &str = "TC_INGRESS_STAGES";
+/// As [`XDP_STAGES`], for tc at egress.
+pub const TC_EGRESS_STAGES: &str = "TC_EGRESS_STAGES";
 /// Array of maps: listener index → array of [`SlotPair`](crate::maglev::SlotPair). Written by the agent.
 pub const MAGLEV: &str = "MAGLEV";
 /// Array: id → [`BackendValue`](crate::backend::BackendValue). Written by the agent.
@@ -67,7 +73,7 @@ pub const REASONS: &str = "REASONS";
 pub const SOCKETS: &str = "SOCKETS";
 
 /// The maps that are pinned, all of them.
-pub const ALL: [&str; 28] = [
+pub const ALL: [&str; 31] = [
     VIPS_V4,
     LISTENERS_V4,
     LISTENER_RANGES_V4,
@@ -84,6 +90,9 @@ pub const ALL: [&str; 28] = [
     LISTENER_RANGES_V6,
     SOURCES_V6,
     SOURCES_SPENT_V6,
+    XDP_STAGES,
+    TC_INGRESS_STAGES,
+    TC_EGRESS_STAGES,
     MAGLEV,
     BACKENDS,
     AFFINITY_V4,
@@ -130,6 +139,38 @@ pub const MAX_SOCKETS: u32 = 65_536;
 
 /// Programs, by name.
 pub mod program {
+    use crate::stage::Stage;
+
+    /// A program array, an index in it, and the program that belongs there.
+    pub type Entry = (&'static str, Stage, &'static str);
+
+    macro_rules! stages {
+        ($($array:ident: $($stage:ident = $program:literal),+;)+) => {
+            /// All stages of all hooks.
+            pub const STAGES: &[Entry] = &[$($((super::$array, Stage::$stage, $program)),+),+];
+        };
+    }
+
+    stages! {
+        XDP_STAGES:
+            Arrive = "lb_xdp", Tagged = "lb_xdp_tagged",
+            OpenV4 = "lb_xdp_open_v4", RefuseV4 = "lb_xdp_refuse_v4",
+            ControlV4 = "lb_xdp_control_v4", FragmentV4 = "lb_xdp_fragment_v4",
+            FollowV6 = "lb_xdp_follow_v6", OpenV6 = "lb_xdp_open_v6", RefuseV6 = "lb_xdp_refuse_v6",
+            ControlV6 = "lb_xdp_control_v6", FragmentV6 = "lb_xdp_fragment_v6";
+        TC_INGRESS_STAGES:
+            Arrive = "lb_tc_ingress", Tagged = "lb_tc_tagged",
+            OpenV4 = "lb_tc_open_v4", RefuseV4 = "lb_tc_refuse_v4",
+            ControlV4 = "lb_tc_control_v4", FragmentV4 = "lb_tc_fragment_v4",
+            FollowV6 = "lb_tc_follow_v6", OpenV6 = "lb_tc_open_v6", RefuseV6 = "lb_tc_refuse_v6",
+            ControlV6 = "lb_tc_control_v6", FragmentV6 = "lb_tc_fragment_v6";
+        TC_EGRESS_STAGES:
+            Arrive = "lb_tc_egress", Tagged = "lb_out_tagged",
+            ControlV4 = "lb_out_control_v4", FragmentV4 = "lb_out_fragment_v4",
+            FollowV6 = "lb_out_follow_v6",
+            ControlV6 = "lb_out_control_v6", FragmentV6 = "lb_out_fragment_v6";
+    }
+
     /// XDP at the ingress of uplinks.
     pub const XDP: &str = "lb_xdp";
     /// tcx or clsact ingress.

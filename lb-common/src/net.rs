@@ -47,6 +47,12 @@ impl Mac {
     pub const fn is_unset(self) -> bool {
         matches!(self.0, [0, 0, 0, 0, 0, 0])
     }
+
+    /// Addressed to many.
+    #[inline(always)]
+    pub const fn is_multicast(self) -> bool {
+        self.0[0] & 1 == 1
+    }
 }
 
 /// An IPv4 address.
@@ -54,10 +60,63 @@ impl Mac {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Ipv4(pub [u8; 4]);
 
-/// An IPv6 address.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
-pub struct Ipv6(pub [u8; 16]);
+/// An IPv6 address, in two words as the machine would load them: the packet programs would move bytes one by one.
+#[repr(C, packed)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Ipv6 {
+    first: u64,
+    second: u64,
+}
+
+impl Ipv6 {
+    /// From its bytes.
+    #[inline(always)]
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        Self {
+            first: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            second: u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
+        }
+    }
+
+    /// Its bytes.
+    #[inline(always)]
+    pub const fn bytes(self) -> [u8; 16] {
+        let [a, b, c, d, e, f, g, h] = self.first.to_ne_bytes();
+        let [i, j, k, l, m, n, o, p] = self.second.to_ne_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+
+    /// From both halves, as the machine would load them.
+    #[inline(always)]
+    pub const fn from_halves((first, second): (u64, u64)) -> Self {
+        Self { first, second }
+    }
+
+    /// Both halves, as the machine would load them.
+    #[inline(always)]
+    pub const fn halves(self) -> (u64, u64) {
+        (self.first, self.second)
+    }
+}
+
+impl core::fmt::Debug for Ipv6 {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_tuple("Ipv6").field(&core::net::Ipv6Addr::from(self.bytes())).finish()
+    }
+}
+
+impl PartialOrd for Ipv6 {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ipv6 {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.bytes().cmp(&other.bytes())
+    }
+}
 
 impl Ipv6 {
     /// The IPv4-mapped address (RFC 4291 section 2.5.5.2).
@@ -98,6 +157,11 @@ pub trait Address: sealed::Sealed + Copy + Eq + Default {
 
     /// Word `index`, as the machine would load it; 0 past the end.
     fn word(self, index: usize) -> u32;
+
+    /// `other` where all bits of the mask are set, `self` where none is. Without a branch, and by words: the
+    /// packet programs would choose byte by byte.
+    #[must_use]
+    fn or_if(self, mask: u64, other: Self) -> Self;
 }
 
 impl Address for Ipv4 {
@@ -108,6 +172,12 @@ impl Address for Ipv4 {
     fn word(self, index: usize) -> u32 {
         if index == 0 { u32::from_ne_bytes(self.0) } else { 0 }
     }
+
+    #[inline(always)]
+    fn or_if(self, mask: u64, other: Self) -> Self {
+        let (own, others) = (u32::from_ne_bytes(self.0), u32::from_ne_bytes(other.0));
+        Self((own & !(mask as u32) | others & mask as u32).to_ne_bytes())
+    }
 }
 
 impl Address for Ipv6 {
@@ -116,14 +186,21 @@ impl Address for Ipv6 {
 
     #[inline(always)]
     fn word(self, index: usize) -> u32 {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        let (first, second) = self.halves();
+        // The lower half of a word is what stands first in memory: the packet programs are little-endian.
         match index {
-            0 => u32::from_ne_bytes([a, b, c, d]),
-            1 => u32::from_ne_bytes([e, f, g, h]),
-            2 => u32::from_ne_bytes([i, j, k, l]),
-            3 => u32::from_ne_bytes([m, n, o, p]),
+            0 => first as u32,
+            1 => (first >> 32) as u32,
+            2 => second as u32,
+            3 => (second >> 32) as u32,
             _ => 0,
         }
+    }
+
+    #[inline(always)]
+    fn or_if(self, mask: u64, other: Self) -> Self {
+        let ((a, b), (c, d)) = (self.halves(), other.halves());
+        Self::from_halves((a & !mask | c & mask, b & !mask | d & mask))
     }
 }
 

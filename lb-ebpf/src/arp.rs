@@ -15,7 +15,8 @@ const ETHERNET: Be16 = Be16::new(1);
 const REQUEST: Be16 = Be16::new(1);
 const REPLY: Be16 = Be16::new(2);
 
-const OPERATION: usize = size_of::<Ethernet>() + 6;
+/// Offsets in the ARP packet.
+const OPERATION: usize = 6;
 const SENDER_MAC: usize = OPERATION + 2;
 const SENDER: usize = SENDER_MAC + 6;
 const TARGET_MAC: usize = SENDER + 4;
@@ -29,9 +30,10 @@ const TARGET: usize = TARGET_MAC + 6;
 /// `NotOurs` for everything else.
 #[inline(always)]
 pub fn answer<P: Packet>(packet: &mut P, port: &PortValue) -> Result<Action, Reason> {
-    packet.pull(size_of::<Ethernet>() + size_of::<Arp>());
+    let start = packet.network();
+    packet.pull(start + size_of::<Arp>());
     let addressed = packet.header::<Ethernet>(0).ok_or(Reason::NotOurs)?.destination;
-    let arp: &Arp = packet.header(size_of::<Ethernet>()).ok_or(Reason::NotOurs)?;
+    let arp: &Arp = packet.header(start).ok_or(Reason::NotOurs)?;
     let readable = arp.hardware == ETHERNET
         && arp.protocol == IPV4
         && arp.hardware_length == 6
@@ -44,11 +46,11 @@ pub fn answer<P: Packet>(packet: &mut P, port: &PortValue) -> Result<Action, Rea
     if vip.vip().ok_or(Reason::NotOurs)?.flags & ANSWER_ARP == 0 {
         return Err(Reason::NotOurs);
     }
-    packet.store(OPERATION, &REPLY)?;
-    packet.store(SENDER_MAC, &port.mac)?;
-    packet.store(SENDER, &vip)?;
-    packet.store(TARGET_MAC, &asker_mac)?;
-    packet.store(TARGET, &asker)?;
+    packet.store(start + OPERATION, &REPLY)?;
+    packet.store(start + SENDER_MAC, &port.mac)?;
+    packet.store(start + SENDER, &vip)?;
+    packet.store(start + TARGET_MAC, &asker_mac)?;
+    packet.store(start + TARGET, &asker)?;
     packet.store(0, &asker_mac)?;
     packet.store(SOURCE, &port.mac)?;
     stats::count(Reason::ArpAnswered);

@@ -11,9 +11,10 @@ use crate::flow::{self, Hit};
 use crate::headers::Ethernet;
 use crate::journey::{Step, addressed_to_us};
 use crate::packet::{Hook, Packet};
-use crate::parse::{Fragment, Ip, Segment};
+use crate::parse::Segment;
 use crate::rewrite::sum;
-use crate::{backend, next_hop, stats, transmit};
+use crate::transmit::Taken;
+use crate::{backend, next_hop, transmit};
 
 /// Takes a packet along its flow, unless that is over.
 ///
@@ -23,7 +24,6 @@ use crate::{backend, next_hop, stats, transmit};
 #[inline(always)]
 pub fn take<P: Packet, F: Family>(
     packet: &mut P,
-    ip: &Ip<F::Address>,
     segment: &Segment<F::Address>,
     hit: &Hit<F::Address>,
     port: &PortValue,
@@ -33,23 +33,17 @@ pub fn take<P: Packet, F: Family>(
         return Err(Reason::NotOurs);
     }
     addressed_to_us(packet, port)?;
-    if ip.fragment != Fragment::None {
-        return Err(Reason::Fragment);
-    }
     if hit.reopened(segment.event) || hit.expired(clock) {
-        return Ok(Step::Begin);
+        return Ok(Step::next(F::OPEN));
     }
     let entry = &hit.entry;
-    let Some(backend) = backend::serving(entry.backend) else { return Ok(Step::Begin) };
+    let Some(backend) = backend::serving(entry.backend) else { return Ok(Step::next(F::OPEN)) };
     let partial = sum::is_partial(packet, segment, port, entry.head.is_partial());
     hit.note_partial(partial);
     let learns = hit.is_due(clock) && !entry.head.at_egress();
     let next_hop = if learns { learn(packet) } else { entry.next_hop };
-    flow::keep(hit, segment.event, next_hop, clock);
-    let bytes = packet.bytes(segment.end());
-    let action = transmit::forward::<P, F>(packet, segment, entry, partial, backend, port)?;
-    stats::packet(entry.backend, backend.listener, false, bytes);
-    Ok(Step::Done(action))
+    let due = flow::keep(hit, segment.event, next_hop, clock);
+    transmit::forward::<P, F>(packet, segment, entry, Taken { partial, due }, backend, port)
 }
 
 /// Where the packet comes from, as an index into NEXT_HOPS.

@@ -1,8 +1,8 @@
 //! Headers as they stand in a frame.
 
-use lb_common::net::{Be16, Ipv4, Mac};
+use lb_common::net::{Be16, Ipv4, Ipv6, Mac};
 use network_types::icmp::Icmpv4Hdr;
-use network_types::ip::Ipv4Hdr;
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
 
@@ -39,14 +39,29 @@ pub const VLAN: Be16 = Be16::new(0x8100);
 /// 802.1ad in [`Ethernet::kind`].
 pub const QINQ: Be16 = Be16::new(0x88a8);
 
-/// A frame up to the end of an IPv4 header without options.
+/// The EtherType of a frame, and those behind one and two VLAN tags.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct FrontV4 {
-    /// Ethernet.
-    pub ethernet: Ethernet,
-    /// IPv4.
-    pub ip: Ipv4Hdr,
+pub struct Tags {
+    /// What follows the addresses.
+    pub kind: Be16,
+    /// Priority and VLAN of the outer tag.
+    pub control: Be16,
+    /// What follows the outer tag.
+    pub inner: Be16,
+    /// Priority and VLAN of the inner tag.
+    pub inner_control: Be16,
+    /// What follows the inner tag.
+    pub innermost: Be16,
+}
+
+impl Tags {
+    /// Where they begin, from the start of the frame.
+    pub const START: usize = 12;
+    /// Where they end.
+    pub const END: usize = Self::START + size_of::<Self>();
+    /// Where the network header is in a frame without tags.
+    pub const UNTAGGED: usize = size_of::<Ethernet>();
 }
 
 /// An ARP packet for IPv4 over Ethernet (RFC 826).
@@ -71,6 +86,22 @@ pub struct Arp {
     pub target_mac: Mac,
     /// Who is asked.
     pub target: Ipv4,
+}
+
+/// A neighbour solicitation, without its options (RFC 4861 section 4.3).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Solicitation {
+    /// 135.
+    pub kind: u8,
+    /// 0.
+    pub code: u8,
+    /// Of the message and a pseudo-header.
+    pub check: Be16,
+    /// Ignored.
+    pub reserved: [u8; 4],
+    /// Who is asked.
+    pub target: Ipv6,
 }
 
 /// Both ports, with which TCP and UDP begin.
@@ -107,15 +138,23 @@ header!(
     Ports = 4,
     Ethernet = 14,
     Arp = 28,
-    FrontV4 = 34,
+    Tags = 10,
+    Solicitation = 24,
+    Word = 4,
+    [Word; 8] = 32,
+    Ipv4Hdr = 20,
+    Ipv6Hdr = 40,
     [Word; 2] = 8,
     [Word; 5] = 20,
     [Word; 7] = 28,
     [Word; 10] = 40,
+    [Word; 12] = 48,
     [Word; 14] = 56,
     TcpHdr = 20,
     UdpHdr = 8,
     Icmpv4Hdr = 8,
     Ipv4 = 4,
     [Ipv4; 2] = 8,
+    Ipv6 = 16,
+    [Ipv6; 2] = 32,
 );

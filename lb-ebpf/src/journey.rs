@@ -1,190 +1,311 @@
-//! The story of a packet.
+//! The story of a packet: each stage of it is a function here.
 
 use lb_common::net::Mac;
 use lb_common::port::{PortValue, UPLINK};
 use lb_common::reason::Reason;
+use lb_common::stage::{STAGES, Stage};
 
 use crate::config::Clock;
-use crate::family::{Family, V4};
+use crate::family::{Family, V4, V6};
 use crate::flow::life::Event;
 use crate::headers::{ARP, Ethernet, IPV4, IPV6, QINQ, VLAN};
 use crate::listener::Listeners as _;
+use crate::open::Opened;
 use crate::packet::{Hook, Packet};
-use crate::parse::{Fragment, Ip};
+use crate::parse::Ip;
 use crate::refuse::{self, Refusal};
 use crate::verdict::Action;
-use crate::{arp, flow, forward, open, parse, port, reply, stats, verdict};
+use crate::{arp, flow, forward, open, order, parse, port, reply, stage, stats, transmit, verdict, vlan};
 
-/// A program's stages, each a global function over its context: the verifier checks such a function once, by
-/// itself, instead of once for each way in which it is reached.
-#[derive(Clone, Copy)]
-pub struct Stages<C> {
-    /// The fast path: a packet takes its flow.
-    pub follow: extern "C" fn(C) -> i32,
-    /// The slow path: no live flow takes the packet.
-    pub begin: extern "C" fn(C) -> i32,
-    /// The slow path's second half: a packet dials a VIP.
-    pub dial: extern "C" fn(C) -> i32,
-    /// The slow path's end: a packet is refused.
-    pub refuse: extern "C" fn(C, i32) -> i32,
-}
+/// What a stage returns instead of a verdict: the number of the stage that goes on is added.
+const NEXT: i32 = i32::MIN;
 
-/// Decides about an incoming packet, changes it accordingly, and gives the program's return value.
-///
-/// The stages are called one after the other rather than one by the other, and each reads the packet anew:
-/// the stack of all functions on the way to an instruction is 512 bytes.
+/// What is added to a verdict, so that it is not below zero, when the flow of the packet is due for upkeep.
+const DUE: i32 = NEXT + 64;
+/// What is returned instead of a verdict when it is decided what to do, but not done yet.
+const ORDERED: i32 = NEXT + 32;
+/// The greatest verdict and one.
+const VERDICTS: i32 = 16;
+
+/// Which stage goes on; `None` for a verdict.
 #[inline(always)]
-pub fn run<C: Copy>(context: C, stages: Stages<C>) -> i32 {
-    let mut code = (stages.follow)(context);
-    if code == BEGIN {
-        code = (stages.begin)(context);
-    }
-    if code == DIAL {
-        code = (stages.dial)(context);
-        if code == BEGUN {
-            return (stages.follow)(context);
-        }
-    }
-    if Refusal::numbered(code.wrapping_sub(REFUSE)).is_some() {
-        return (stages.refuse)(context, code.wrapping_sub(REFUSE));
-    }
-    code
+pub fn next(code: i32) -> Option<u32> {
+    let stage = code.wrapping_sub(NEXT).cast_unsigned();
+    (stage < STAGES).then_some(stage)
 }
 
-/// No verdict yet: no live flow takes the packet.
-const BEGIN: i32 = i32::MIN;
-/// No verdict yet: a flow was entered that takes the packet.
-const BEGUN: i32 = i32::MIN + 1;
-/// No verdict yet: it dials a VIP.
-const DIAL: i32 = i32::MIN + 2;
-/// No verdict yet: it is to be refused. The refusal's number is added.
-const REFUSE: i32 = i32::MIN + 8;
-
-/// How far a path came.
+/// How far a stage came: what it returns. One number, whichever it is: where several would be in it, of which
+/// some are not set, the compiler reads them all the same, and the verifier does not have that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub struct Step(i32);
+
+impl Step {
+    /// To a packet of which it is decided what is to be done.
+    pub const ORDERED: Self = Self(ORDERED);
+
     /// To the end.
-    Done(Action),
-    /// To a packet that no live flow takes.
-    Begin,
-    /// To a VIP.
-    Dial,
-    /// To a new flow.
-    Begun,
+    #[inline(always)]
+    pub fn done<P: Packet>(packet: &P, action: Action) -> Self {
+        Self(packet.verdict(action))
+    }
+
+    /// The flow of the packet may be due for upkeep.
+    #[inline(always)]
+    #[must_use]
+    pub const fn due(self, due: bool) -> Self {
+        Self(if due { self.0 + 1 + DUE } else { self.0 })
+    }
+
+    /// To another stage.
+    #[inline(always)]
+    pub const fn next(stage: Stage) -> Self {
+        Self(NEXT.wrapping_add((stage as u32).cast_signed()))
+    }
+
     /// To a packet that must be refused.
-    Refuse(Refusal),
-}
-
-/// The fast path: a packet takes its flow.
-#[inline(always)]
-pub fn follow<P: Packet>(packet: &mut P) -> i32 {
-    let step = arrive(packet);
-    settle(packet, step)
-}
-
-/// The slow path: no live flow takes the packet. It is read anew, which costs less than keeping at hand what
-/// the fast path does not need.
-#[inline(always)]
-pub fn begin<P: Packet>(packet: &mut P) -> i32 {
-    let step = decide::<P, V4>(packet);
-    settle(packet, step)
-}
-
-/// The slow path's second half: a packet dials a VIP.
-#[inline(always)]
-pub fn dial<P: Packet>(packet: &mut P) -> i32 {
-    let step = open::dial::<P, V4>(packet);
-    settle(packet, step)
-}
-
-/// The slow path's end: a packet is refused.
-#[inline(always)]
-pub fn refuse<P: Packet>(packet: &mut P, number: i32) -> i32 {
-    let refusal = Refusal::numbered(number).unwrap_or(Refusal::NoListener);
-    let outcome = refuse::refuse::<P, V4>(packet, refusal);
-    verdict::settle(packet, outcome)
+    #[inline(always)]
+    pub fn refuse<F: Family>(refusal: Refusal) -> Self {
+        stage::tell(refusal as u32);
+        Self::next(F::REFUSE)
+    }
 }
 
 #[inline(always)]
 fn settle<P: Packet>(packet: &P, step: Result<Step, Reason>) -> i32 {
     match step {
-        Ok(Step::Done(action)) => verdict::settle(packet, Ok(action)),
-        Ok(Step::Begin) => BEGIN,
-        Ok(Step::Dial) => DIAL,
-        Ok(Step::Begun) => BEGUN,
-        Ok(Step::Refuse(refusal)) => REFUSE + refusal as i32,
+        Ok(step) => step.0,
         Err(reason) => verdict::settle(packet, Err(reason)),
     }
 }
 
+/// Carries out what [`follow`] ordered, if it did: the number is what that gave.
 #[inline(always)]
-fn arrive<P: Packet>(packet: &mut P) -> Result<Step, Reason> {
-    let port = port::attached(packet.interface()).ok_or(Reason::NotOurs)?;
-    if packet.tagged() {
-        return Err(Reason::VlanTagged);
+pub fn complete<C: Copy>(context: C, code: i32, carry_out: extern "C" fn(C) -> i32) -> i32 {
+    if code == ORDERED { carry_out(context) } else { code }
+}
+
+/// Carries out what was ordered.
+#[inline(always)]
+pub fn carry_out<P: Packet>(packet: &mut P) -> i32 {
+    let step =
+        enter::<P, V6>(packet).and_then(|port| transmit::carry_out::<P, V6>(packet, order::noted()?, port));
+    settle(packet, step)
+}
+
+/// Looks after the flow of a packet that is done with, if it is due: the number is what [`arrive`], [`tagged`] or
+/// [`follow`] gave. They are global functions for the sake of the stack.
+#[inline(always)]
+pub fn upkeep<F: Family>(code: i32) -> i32 {
+    let verdict = code.wrapping_sub(DUE);
+    if !(0..=VERDICTS).contains(&verdict) {
+        return code;
     }
+    flow::upkeep::<F::Address>();
+    verdict - 1
+}
+
+/// [`Stage::Arrive`].
+#[inline(always)]
+pub fn arrive<P: Packet>(packet: &mut P) -> i32 {
+    let step = receive(packet);
+    settle(packet, step)
+}
+
+#[inline(always)]
+fn receive<P: Packet>(packet: &mut P) -> Result<Step, Reason> {
+    let port = port::attached(packet.interface()).ok_or(Reason::NotOurs)?;
     match packet.header::<Ethernet>(0).ok_or(Reason::Truncated)?.kind {
         IPV4 => walk::<P, V4>(packet, port),
-        ARP if P::HOOK != Hook::Egress => arp::answer(packet, port).map(Step::Done),
-        IPV6 => Err(Reason::Ipv6),
-        VLAN | QINQ => Err(Reason::VlanTagged),
+        ARP if P::HOOK != Hook::Egress => answered(packet, port),
+        IPV6 => Ok(Step::next(Stage::FollowV6)),
+        VLAN | QINQ => Ok(Step::next(Stage::Tagged)),
         _ => Err(Reason::NotOurs),
     }
 }
 
 #[inline(always)]
+fn answered<P: Packet>(packet: &mut P, port: &PortValue) -> Result<Step, Reason> {
+    let action = arp::answer(packet, port)?;
+    Ok(Step::done(packet, action))
+}
+
+/// [`Stage::Tagged`].
+#[inline(always)]
+pub fn tagged<P: Packet>(packet: &mut P) -> i32 {
+    let step = receive_tagged(packet);
+    settle(packet, step)
+}
+
+#[inline(always)]
+fn receive_tagged<P: Packet>(packet: &mut P) -> Result<Step, Reason> {
+    let port = port::attached(packet.interface()).ok_or(Reason::NotOurs)?;
+    match vlan::enter(packet)? {
+        IPV4 => walk::<P, V4>(packet, port),
+        ARP if P::HOOK != Hook::Egress => answered(packet, port),
+        IPV6 => Ok(Step::next(Stage::FollowV6)),
+        VLAN | QINQ => Err(Reason::VlanTagged),
+        _ => Err(Reason::NotOurs),
+    }
+}
+
+/// [`Stage::FollowV6`]: what [`Stage::Arrive`] is to IPv4.
+#[inline(always)]
+pub fn follow<P: Packet, F: Family>(packet: &mut P) -> i32 {
+    let step = enter::<P, F>(packet).and_then(|port| walk::<P, F>(packet, port));
+    settle(packet, step)
+}
+
+/// The first part of [`Stage::OpenV4`] and its like. The parts are global functions, called one after the other:
+/// the stack of all functions on the way to an instruction is 512 bytes.
+#[inline(always)]
+pub fn begin<P: Packet, F: Family>(packet: &mut P) -> i32 {
+    let step = decide::<P, F>(packet);
+    settle(packet, step)
+}
+
+/// The second: the packet dials a VIP, and its flow is drafted.
+#[inline(always)]
+pub fn dial<P: Packet, F: Family>(packet: &mut P, attempt: u32) -> i32 {
+    let step = enter::<P, F>(packet).and_then(|port| open::dial::<P, F>(packet, port, attempt));
+    settle(packet, step)
+}
+
+/// The parts of [`Stage::OpenV4`] and its like, as global functions.
+#[derive(Clone, Copy)]
+pub struct Opening<C> {
+    /// [`begin`].
+    pub begin: extern "C" fn(C) -> i32,
+    /// [`dial`].
+    pub dial: extern "C" fn(C, u32) -> i32,
+    /// [`open::place`].
+    pub place: extern "C" fn(u32) -> u32,
+}
+
+/// [`Stage::OpenV4`] and its like.
+#[inline(always)]
+pub fn open<P: Packet, F: Family, C: Copy>(packet: &P, context: C, opening: Opening<C>) -> i32 {
+    let code = (opening.begin)(context);
+    if next(code) != Some(F::OPEN as u32) {
+        return code;
+    }
+    for attempt in 0..open::ATTEMPTS {
+        let code = (opening.dial)(context, attempt);
+        if next(code) != Some(F::OPEN as u32) {
+            return code;
+        }
+        let step = match Opened::numbered((opening.place)(packet.interface())) {
+            Opened::Conflict => continue,
+            Opened::Entered => Ok(Step::next(F::FOLLOW)),
+            Opened::NoPort => Err(Reason::PortsExhausted),
+            Opened::Full => Err(Reason::TableFull),
+        };
+        return settle(packet, step);
+    }
+    settle(packet, Err(Reason::FlowConflict))
+}
+
+/// [`Stage::RefuseV4`] and its like: the stage before told the refusal.
+#[inline(always)]
+pub fn refuse<P: Packet, F: Family>(packet: &mut P) -> i32 {
+    let refusal = Refusal::numbered(stage::told()).unwrap_or(Refusal::NoListener);
+    let outcome = enter::<P, F>(packet).and_then(|port| refuse::refuse::<P, F>(packet, refusal, port));
+    verdict::settle(packet, outcome)
+}
+
+/// [`Stage::ControlV4`] and its like.
+#[inline(always)]
+pub fn control<P: Packet, F: Family>(packet: &mut P) -> i32 {
+    let outcome = enter::<P, F>(packet).and_then(|port| instruct::<P, F>(packet, port));
+    verdict::settle(packet, outcome)
+}
+
+/// [`Stage::FragmentV4`] and its like.
+#[inline(always)]
+pub fn fragment<P: Packet, F: Family>(packet: &mut P) -> i32 {
+    let outcome = enter::<P, F>(packet).and_then(|_| {
+        let ip = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
+        let ours = P::HOOK != Hook::Egress && ip.destination.vip().is_some();
+        Err(if ours { Reason::Fragment } else { Reason::NotOurs })
+    });
+    verdict::settle(packet, outcome)
+}
+
+/// Finds the network header again.
+#[inline(always)]
+fn enter<P: Packet, F: Family>(packet: &mut P) -> Result<&'static PortValue, Reason> {
+    let port = port::attached(packet.interface()).ok_or(Reason::NotOurs)?;
+    if vlan::enter(packet)? == F::KIND { Ok(port) } else { Err(Reason::NotOurs) }
+}
+
+/// The fast path: a packet takes its flow.
+#[inline(always)]
 fn walk<P: Packet, F: Family>(packet: &mut P, port: &PortValue) -> Result<Step, Reason> {
-    packet.pull(size_of::<F::Front>());
-    let ip = F::read(packet.header(0).ok_or(Reason::Truncated)?);
+    packet.pull(packet.network() + size_of::<F::Fixed>());
+    let ip = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
+    if !F::is_plain(&ip) {
+        return Ok(Step::next(F::FRAGMENT));
+    }
     let clock = Clock::read().ok_or(Reason::NotOurs)?;
     let mut opens = false;
     if let Some(segment) = parse::segment(packet, &ip) {
         if let Some(hit) = flow::lookup(&segment.key, &clock) {
             return if hit.entry.head.is_reply() {
-                reply::take::<P, F>(packet, &ip, &segment, &hit, port, &clock)
+                reply::take::<P, F>(packet, &segment, &hit, port, &clock)
             } else {
-                forward::take::<P, F>(packet, &ip, &segment, &hit, port, &clock)
+                forward::take::<P, F>(packet, &segment, &hit, port, &clock)
             };
         }
         opens = segment.event == Event::OPEN;
     }
-    if P::HOOK != Hook::Egress && (opens || ip.destination.vip().is_some()) {
-        Ok(Step::Begin)
+    if ip.protocol == F::CONTROL {
+        return Ok(Step::next(F::CONTROL_STAGE));
+    }
+    if P::HOOK == Hook::Egress {
+        Err(Reason::NotOurs)
+    } else if opens || ip.destination.vip().is_some() {
+        Ok(Step::next(F::OPEN))
     } else {
         Err(Reason::NotOurs)
     }
 }
 
+/// No live flow takes the packet: whose is it? It is read anew, which costs less than keeping at hand what the
+/// fast path does not need.
 #[inline(always)]
 fn decide<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
-    let port = port::attached(packet.interface()).ok_or(Reason::NotOurs)?;
+    let port = enter::<P, F>(packet)?;
+    packet.pull(packet.network() + size_of::<F::Fixed>());
     let clock = Clock::read().ok_or(Reason::NotOurs)?;
-    let ip = F::read(packet.header(0).ok_or(Reason::Truncated)?);
-    let Some(vip) = ip.destination.vip() else {
+    let ip = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
+    if ip.destination.vip().is_none() {
         yield_to_direct::<P, F>(packet, &ip, &clock);
         return Err(Reason::NotOurs);
-    };
+    }
     addressed_to_us(packet, port)?;
     if !ip.sound || packet.length() < ip.transport as u32 + u32::from(ip.length) {
         return Err(Reason::Malformed);
     }
-    if ip.fragment != Fragment::None {
-        return Err(Reason::Fragment);
+    if !matches!(ip.protocol, parse::TCP | parse::UDP) {
+        return Err(Reason::ProtocolUnknown);
     }
-    match ip.protocol {
-        parse::TCP | parse::UDP => match parse::segment(packet, &ip) {
-            Some(segment) if segment.is_whole() => {
-                if forward::ends::<F>(&segment, &clock) {
-                    Ok(Step::Refuse(Refusal::BackendDead))
-                } else {
-                    Ok(Step::Dial)
-                }
+    match parse::segment(packet, &ip) {
+        Some(segment) if segment.is_whole() => {
+            if forward::ends::<F>(&segment, &clock) {
+                Ok(Step::refuse::<F>(Refusal::BackendDead))
+            } else {
+                Ok(Step::next(F::OPEN))
             }
-            _ => Err(Reason::Malformed),
-        },
-        number if number == F::CONTROL => F::control(packet, &ip, vip, port).map(Step::Done),
-        _ => Err(Reason::ProtocolUnknown),
+        }
+        _ => Err(Reason::Malformed),
     }
+}
+
+/// Takes a control message.
+#[inline(always)]
+fn instruct<P: Packet, F: Family>(packet: &mut P, port: &PortValue) -> Result<Action, Reason> {
+    packet.pull(packet.network() + size_of::<F::Fixed>());
+    let ip = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
+    F::control(packet, &ip, port)
 }
 
 /// A port that faces the network takes only what is sent to its own address.

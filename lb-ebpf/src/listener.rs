@@ -8,42 +8,8 @@ use lb_common::map;
 use lb_common::net::{Address, Ipv4, Ipv6};
 use lb_common::vip::VipValue;
 
+use crate::headers::Aligned;
 use crate::prefix::Whole;
-
-/// The addresses that are ours. Written by the agent.
-#[btf_map]
-static VIPS_V4: HashMap<Ipv4, VipValue, { map::MAX_VIPS as usize }> = HashMap::new();
-
-/// What is served there. Written by the agent, after the backends and tables that it names.
-#[btf_map]
-static LISTENERS_V4: HashMap<ListenerKey<Ipv4>, ListenerValue, { map::MAX_LISTENERS as usize }> =
-    HashMap::new();
-
-/// As [`VIPS_V4`].
-#[btf_map]
-static VIPS_V6: HashMap<Ipv6, VipValue, { map::MAX_VIPS as usize }> = HashMap::new();
-
-/// As [`LISTENERS_V4`].
-#[btf_map]
-static LISTENERS_V6: HashMap<ListenerKey<Ipv6>, ListenerValue, { map::MAX_LISTENERS as usize }> =
-    HashMap::new();
-
-/// What is served on ranges of ports, cut into prefixes. Written by the agent, after the backends and tables that
-/// it names.
-#[btf_map]
-static LISTENER_RANGES_V4: LpmTrie<
-    ListenerRangeKey<Ipv4>,
-    ListenerValue,
-    { map::MAX_LISTENER_RANGES as usize },
-> = LpmTrie::new();
-
-/// As [`LISTENER_RANGES_V4`].
-#[btf_map]
-static LISTENER_RANGES_V6: LpmTrie<
-    ListenerRangeKey<Ipv6>,
-    ListenerValue,
-    { map::MAX_LISTENER_RANGES as usize },
-> = LpmTrie::new();
 
 /// Addresses that can be VIPs.
 pub trait Listeners: Address {
@@ -57,25 +23,51 @@ pub trait Listeners: Address {
     fn range(key: ListenerRangeKey<Self>) -> Option<ListenerValue>;
 }
 
-impl Listeners for Ipv4 {
-    #[inline(always)]
-    fn vip(self) -> Option<VipValue> {
-        // SAFETY: copied at once; the agent replaces values whole, and one that is recycled this very moment
-        // belonged to a VIP until this very moment.
-        unsafe { VIPS_V4.get(self) }.copied()
-    }
+/// An address family's maps.
+macro_rules! listeners {
+    ($address:ty: $vips:ident, $listeners:ident, $ranges:ident) => {
+        /// The addresses that are ours. Written by the agent.
+        #[btf_map]
+        static $vips: HashMap<$address, VipValue, { map::MAX_VIPS as usize }> = HashMap::new();
 
-    #[inline(always)]
-    fn listener(key: &ListenerKey<Self>) -> Option<ListenerValue> {
-        // SAFETY: as for VIPs.
-        unsafe { LISTENERS_V4.get(key) }.copied()
-    }
+        /// What is served there. Written by the agent, after the backends and tables that it names.
+        #[btf_map]
+        static $listeners: HashMap<ListenerKey<$address>, ListenerValue, { map::MAX_LISTENERS as usize }> =
+            HashMap::new();
 
-    #[inline(always)]
-    fn range(key: ListenerRangeKey<Self>) -> Option<ListenerValue> {
-        LISTENER_RANGES_V4.get(Whole::new(key).key()).copied()
-    }
+        /// What is served on ranges of ports, cut into prefixes. Written by the agent, after the backends and tables
+        /// that it names.
+        #[btf_map]
+        static $ranges: LpmTrie<
+            ListenerRangeKey<$address>,
+            ListenerValue,
+            { map::MAX_LISTENER_RANGES as usize },
+        > = LpmTrie::new();
+
+        impl Listeners for $address {
+            #[inline(always)]
+            fn vip(self) -> Option<VipValue> {
+                // SAFETY: copied at once; the agent replaces values whole, and one that is recycled this very
+                // moment belonged to a VIP until this very moment.
+                unsafe { $vips.get(&Aligned(self).0) }.copied()
+            }
+
+            #[inline(always)]
+            fn listener(key: &ListenerKey<Self>) -> Option<ListenerValue> {
+                // SAFETY: as for VIPs.
+                unsafe { $listeners.get(&Aligned(*key).0) }.copied()
+            }
+
+            #[inline(always)]
+            fn range(key: ListenerRangeKey<Self>) -> Option<ListenerValue> {
+                $ranges.get(Whole::new(key).key()).copied()
+            }
+        }
+    };
 }
+
+listeners!(Ipv4: VIPS_V4, LISTENERS_V4, LISTENER_RANGES_V4);
+listeners!(Ipv6: VIPS_V6, LISTENERS_V6, LISTENER_RANGES_V6);
 
 /// The listener that a packet dials: the one on this very port, else the one whose range it is in.
 #[inline(always)]

@@ -9,54 +9,196 @@ fn main() {
 #[cfg(target_arch = "bpf")]
 #[expect(clippy::needless_pass_by_value, reason = "the macros hand the context over by value")]
 mod programs {
-    use aya_ebpf::bindings::{__sk_buff, xdp_action, xdp_md};
+    use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md};
     use aya_ebpf::macros::{cgroup_sock_addr, classifier, xdp};
     use aya_ebpf::programs::{SockAddrContext, TcContext, XdpContext};
-    use lb_ebpf::journey::{self, Stages};
+    use lb_common::reason::Reason;
+    use lb_ebpf::family::{V4, V6};
+    use lb_ebpf::journey::Opening;
+    use lb_ebpf::open::{lb_place_v4, lb_place_v6};
     use lb_ebpf::packet::{AtEgress, AtIngress, TcPacket, XdpPacket};
     use lb_ebpf::socket::{self, Call, Socket};
+    use lb_ebpf::stage::{Stages, passes_without};
+    use lb_ebpf::{journey, stats};
 
-    /// Balances what enters an uplink.
-    #[xdp(frags)]
-    fn lb_xdp(context: XdpContext) -> u32 {
-        let stages =
-            Stages { follow: lb_xdp_follow, begin: lb_xdp_begin, dial: lb_xdp_dial, refuse: lb_xdp_refuse };
-        journey::run(context.ctx, stages).cast_unsigned()
+    /// A hook's programs: those that are attached, then those that they hand packets on to.
+    macro_rules! programs {
+        ($conclude:ident: $($(#[$attribute:meta])+ $name:ident($context:ident) = $story:expr;)+) => {$(
+            $(#[$attribute])+
+            fn $name(context: programs!(@context $conclude)) -> programs!(@code $conclude) {
+                let $context = &context;
+                $conclude($context, $story)
+            }
+        )+};
+        (@context xdp_code) => { XdpContext };
+        (@context $tc:ident) => { TcContext };
+        (@code xdp_code) => { u32 };
+        (@code $tc:ident) => { i32 };
     }
 
-    /// Balances what enters an uplink without XDP, or a VM port.
-    #[classifier]
-    fn lb_tc_ingress(context: TcContext) -> i32 {
-        let stages =
-            Stages { follow: lb_tc_follow, begin: lb_tc_begin, dial: lb_tc_dial, refuse: lb_tc_refuse };
-        journey::run(context.skb.skb, stages)
+    programs! {
+        xdp_code:
+        /// Balances what enters an uplink.
+        #[xdp(frags)]
+        lb_xdp(context) = journey::upkeep::<V4>(lb_xdp_arriving(context.ctx));
+        #[xdp(frags)]
+        lb_xdp_tagged(context) = journey::upkeep::<V4>(lb_xdp_behind_tags(context.ctx));
+        #[xdp(frags)]
+        lb_xdp_open_v4(context) = journey::open::<_, V4, _>(&XdpPacket::new(context.ctx), context.ctx, XDP_V4);
+        #[xdp(frags)]
+        lb_xdp_refuse_v4(context) = journey::refuse::<_, V4>(&mut XdpPacket::new(context.ctx));
+        #[xdp(frags)]
+        lb_xdp_control_v4(context) = journey::control::<_, V4>(&mut XdpPacket::new(context.ctx));
+        #[xdp(frags)]
+        lb_xdp_fragment_v4(context) = journey::fragment::<_, V4>(&mut XdpPacket::new(context.ctx));
+        #[xdp(frags)]
+        lb_xdp_follow_v6(context) = follow_v6(context.ctx, lb_xdp_following_v6, lb_xdp_carry_out_v6);
+        #[xdp(frags)]
+        lb_xdp_open_v6(context) = journey::open::<_, V6, _>(&XdpPacket::new(context.ctx), context.ctx, XDP_V6);
+        #[xdp(frags)]
+        lb_xdp_refuse_v6(context) = journey::refuse::<_, V6>(&mut XdpPacket::new(context.ctx));
+        #[xdp(frags)]
+        lb_xdp_control_v6(context) = journey::control::<_, V6>(&mut XdpPacket::new(context.ctx));
+        #[xdp(frags)]
+        lb_xdp_fragment_v6(context) = journey::fragment::<_, V6>(&mut XdpPacket::new(context.ctx));
     }
 
-    /// Rewrites answers on their way out to the client.
-    #[classifier]
-    fn lb_tc_egress(context: TcContext) -> i32 {
-        journey::follow(&mut TcPacket::<AtEgress>::new(context.skb.skb))
+    programs! {
+        ingress_code:
+        /// Balances what enters an uplink without XDP, or a VM port.
+        #[classifier]
+        lb_tc_ingress(context) = journey::upkeep::<V4>(lb_tc_arriving(context.skb.skb));
+        #[classifier]
+        lb_tc_tagged(context) = journey::upkeep::<V4>(lb_tc_behind_tags(context.skb.skb));
+        #[classifier]
+        lb_tc_open_v4(context) = journey::open::<_, V4, _>(&incoming(context), context.skb.skb, TC_V4);
+        #[classifier]
+        lb_tc_refuse_v4(context) = journey::refuse::<_, V4>(&mut incoming(context));
+        #[classifier]
+        lb_tc_control_v4(context) = journey::control::<_, V4>(&mut incoming(context));
+        #[classifier]
+        lb_tc_fragment_v4(context) = journey::fragment::<_, V4>(&mut incoming(context));
+        #[classifier]
+        lb_tc_follow_v6(context) = follow_v6(context.skb.skb, lb_tc_following_v6, lb_tc_carry_out_v6);
+        #[classifier]
+        lb_tc_open_v6(context) = journey::open::<_, V6, _>(&incoming(context), context.skb.skb, TC_V6);
+        #[classifier]
+        lb_tc_refuse_v6(context) = journey::refuse::<_, V6>(&mut incoming(context));
+        #[classifier]
+        lb_tc_control_v6(context) = journey::control::<_, V6>(&mut incoming(context));
+        #[classifier]
+        lb_tc_fragment_v6(context) = journey::fragment::<_, V6>(&mut incoming(context));
     }
 
-    /// A stage of a program, as a global function.
-    macro_rules! stage {
-        ($name:ident: $stage:ident($($argument:ident)?) of $packet:ty, $context:ty) => {
+    programs! {
+        egress_code:
+        /// Rewrites answers on their way out to the client.
+        #[classifier]
+        lb_tc_egress(context) = journey::upkeep::<V4>(lb_out_arriving(context.skb.skb));
+        #[classifier]
+        lb_out_tagged(context) = journey::upkeep::<V4>(lb_out_behind_tags(context.skb.skb));
+        #[classifier]
+        lb_out_control_v4(context) = journey::control::<_, V4>(&mut outgoing(context));
+        #[classifier]
+        lb_out_fragment_v4(context) = journey::fragment::<_, V4>(&mut outgoing(context));
+        #[classifier]
+        lb_out_follow_v6(context) = follow_v6(context.skb.skb, lb_out_following_v6, lb_out_carry_out_v6);
+        #[classifier]
+        lb_out_control_v6(context) = journey::control::<_, V6>(&mut outgoing(context));
+        #[classifier]
+        lb_out_fragment_v6(context) = journey::fragment::<_, V6>(&mut outgoing(context));
+    }
+
+    #[inline(always)]
+    fn incoming(context: &TcContext) -> TcPacket<AtIngress> {
+        TcPacket::new(context.skb.skb)
+    }
+
+    #[inline(always)]
+    fn outgoing(context: &TcContext) -> TcPacket<AtEgress> {
+        TcPacket::new(context.skb.skb)
+    }
+
+    #[inline(always)]
+    fn follow_v6<C: Copy>(
+        context: C,
+        follow: extern "C" fn(C) -> i32,
+        carry_out: extern "C" fn(C) -> i32,
+    ) -> i32 {
+        let code = follow(context);
+        journey::upkeep::<V6>(journey::complete(context, code, carry_out))
+    }
+
+    /// The return value, unless another stage goes on.
+    #[inline(always)]
+    fn xdp_code(context: &XdpContext, code: i32) -> u32 {
+        let Some(stage) = journey::next(code) else { return code.cast_unsigned() };
+        Stages::Xdp.enter(context, stage);
+        stats::count(Reason::Inconsistent);
+        if passes_without(stage) { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
+    }
+
+    #[inline(always)]
+    fn ingress_code(context: &TcContext, code: i32) -> i32 {
+        tc_code(context, code, Stages::TcIngress)
+    }
+
+    #[inline(always)]
+    fn egress_code(context: &TcContext, code: i32) -> i32 {
+        tc_code(context, code, Stages::TcEgress)
+    }
+
+    #[inline(always)]
+    fn tc_code(context: &TcContext, code: i32, stages: Stages) -> i32 {
+        let Some(stage) = journey::next(code) else { return code };
+        stages.enter(context, stage);
+        stats::count(Reason::Inconsistent);
+        if passes_without(stage) { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+    }
+
+    const XDP_V4: Opening<*mut xdp_md> =
+        Opening { begin: lb_xdp_begin_v4, dial: lb_xdp_dial_v4, place: lb_place_v4 };
+    const XDP_V6: Opening<*mut xdp_md> =
+        Opening { begin: lb_xdp_begin_v6, dial: lb_xdp_dial_v6, place: lb_place_v6 };
+    const TC_V4: Opening<*mut __sk_buff> =
+        Opening { begin: lb_tc_begin_v4, dial: lb_tc_dial_v4, place: lb_place_v4 };
+    const TC_V6: Opening<*mut __sk_buff> =
+        Opening { begin: lb_tc_begin_v6, dial: lb_tc_dial_v6, place: lb_place_v6 };
+
+    /// Part of a stage, as a global function over its context: the verifier checks such a function once, by
+    /// itself.
+    macro_rules! parts {
+        ($($name:ident = $story:ident($($argument:ident)?) of $packet:ty, $context:ty $(, $family:ty)?;)+) => {$(
             #[unsafe(no_mangle)]
             #[inline(never)]
-            extern "C" fn $name(context: *mut $context $(, $argument: i32)?) -> i32 {
-                journey::$stage(&mut <$packet>::new(context) $(, $argument)?)
+            extern "C" fn $name(context: *mut $context $(, $argument: u32)?) -> i32 {
+                journey::$story::<_ $(, $family)?>(&mut <$packet>::new(context) $(, $argument)?)
             }
-        };
+        )+};
     }
 
-    stage!(lb_xdp_follow: follow() of XdpPacket, xdp_md);
-    stage!(lb_xdp_begin: begin() of XdpPacket, xdp_md);
-    stage!(lb_xdp_dial: dial() of XdpPacket, xdp_md);
-    stage!(lb_xdp_refuse: refuse(refusal) of XdpPacket, xdp_md);
-    stage!(lb_tc_follow: follow() of TcPacket<AtIngress>, __sk_buff);
-    stage!(lb_tc_begin: begin() of TcPacket<AtIngress>, __sk_buff);
-    stage!(lb_tc_dial: dial() of TcPacket<AtIngress>, __sk_buff);
-    stage!(lb_tc_refuse: refuse(refusal) of TcPacket<AtIngress>, __sk_buff);
+    parts! {
+        lb_out_carry_out_v6 = carry_out() of TcPacket<AtEgress>, __sk_buff;
+        lb_tc_carry_out_v6 = carry_out() of TcPacket<AtIngress>, __sk_buff;
+        lb_xdp_carry_out_v6 = carry_out() of XdpPacket, xdp_md;
+        lb_out_arriving = arrive() of TcPacket<AtEgress>, __sk_buff;
+        lb_out_behind_tags = tagged() of TcPacket<AtEgress>, __sk_buff;
+        lb_out_following_v6 = follow() of TcPacket<AtEgress>, __sk_buff, V6;
+        lb_tc_arriving = arrive() of TcPacket<AtIngress>, __sk_buff;
+        lb_tc_behind_tags = tagged() of TcPacket<AtIngress>, __sk_buff;
+        lb_tc_following_v6 = follow() of TcPacket<AtIngress>, __sk_buff, V6;
+        lb_xdp_arriving = arrive() of XdpPacket, xdp_md;
+        lb_xdp_behind_tags = tagged() of XdpPacket, xdp_md;
+        lb_xdp_following_v6 = follow() of XdpPacket, xdp_md, V6;
+        lb_xdp_begin_v4 = begin() of XdpPacket, xdp_md, V4;
+        lb_xdp_dial_v4 = dial(attempt) of XdpPacket, xdp_md, V4;
+        lb_xdp_begin_v6 = begin() of XdpPacket, xdp_md, V6;
+        lb_xdp_dial_v6 = dial(attempt) of XdpPacket, xdp_md, V6;
+        lb_tc_begin_v4 = begin() of TcPacket<AtIngress>, __sk_buff, V4;
+        lb_tc_dial_v4 = dial(attempt) of TcPacket<AtIngress>, __sk_buff, V4;
+        lb_tc_begin_v6 = begin() of TcPacket<AtIngress>, __sk_buff, V6;
+        lb_tc_dial_v6 = dial(attempt) of TcPacket<AtIngress>, __sk_buff, V6;
+    }
 
     /// A program that a process of the node meets when it uses a socket.
     macro_rules! socket {

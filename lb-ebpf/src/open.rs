@@ -3,7 +3,7 @@
 use lb_common::backend::{BackendRef, BackendValue, MASQUERADE, REPLY_AT_EGRESS};
 use lb_common::flow::{Flow, FlowEntry};
 use lb_common::head::{Head, Kind, State};
-use lb_common::listener::ListenerValue;
+use lb_common::net::{Be16, Ipv4, Ipv6};
 use lb_common::port::{PortValue, UPLINK};
 use lb_common::reason::Reason;
 use lb_common::vip::DROP_UNSERVED;
@@ -12,153 +12,151 @@ use crate::config::Clock;
 use crate::family::Family;
 use crate::flow::life::Event;
 use crate::flow::slot::Slot;
-use crate::flow::{self, Insertion};
+use crate::flow::{self, Flows, Insertion};
 use crate::journey::Step;
 use crate::listener::Listeners as _;
 use crate::packet::Packet;
 use crate::parse::Segment;
 use crate::refuse::Refusal;
 use crate::rewrite::sum;
-use crate::{backend, forward, listener, parse, port, select, stats};
+use crate::select::affinity::Affine;
+use crate::{backend, forward, listener, parse, port, select, stage, stats};
 
-/// Finds a backend for it and enters the flow; or refuses it. The packet was found to be a whole segment to a
-/// VIP; it is read anew, as keeping it at hand would take more of the stack than there is.
+/// Backends that are tried before a flow is given up, and source ports that are tried for one of them where
+/// the port may change: another CPU may be quicker to take what was free.
+pub const ATTEMPTS: u32 = 3;
+
+/// Finds a backend for it, the `attempt`-th that its hash leads to, and drafts the flow; or refuses it. The
+/// packet was found to be a whole segment to a VIP; it is read anew, as keeping it at hand would take more of
+/// the stack than there is.
 ///
 /// # Errors
 ///
 /// Why it is neither.
 #[inline(always)]
-pub fn dial<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
-    let port = port::attached(packet.interface()).ok_or(Reason::NotOurs)?;
+pub fn dial<P: Packet, F: Family>(packet: &mut P, port: &PortValue, attempt: u32) -> Result<Step, Reason> {
     let clock = &Clock::read().ok_or(Reason::NotOurs)?;
-    let ip = F::read(packet.header(0).ok_or(Reason::Truncated)?);
+    let ip = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
     let vip = ip.destination.vip().ok_or(Reason::NotOurs)?;
     let Some(segment) = &parse::segment(packet, &ip) else { return Err(Reason::Malformed) };
     let Some(listener) = listener::dialled(&segment.key) else {
         let drop = vip.flags & DROP_UNSERVED != 0;
-        return if drop { Err(Reason::NoListenerDropped) } else { Ok(Step::Refuse(Refusal::NoListener)) };
+        return if drop {
+            Err(Reason::NoListenerDropped)
+        } else {
+            Ok(Step::refuse::<F>(Refusal::NoListener))
+        };
     };
     // A RST without a flow has nothing to reset.
-    let opened = if listener.slots == 0 || segment.event == Event::RESET {
-        Opened::NoBackend
-    } else {
-        open::<P, F>(packet, segment, &listener, port, clock)
-    };
-    match opened {
-        Opened::Entered => Ok(Step::Begun),
-        Opened::NoBackend => {
-            stats::refused(listener.index);
-            let drop = (vip.flags | listener.flags) & DROP_UNSERVED != 0;
-            if drop { Err(Reason::NoBackendDropped) } else { Ok(Step::Refuse(Refusal::NoBackend)) }
+    if listener.slots != 0 && segment.event != Event::RESET {
+        let key = &segment.key;
+        let hash = select::hash(&listener, key, clock);
+        if let Some((id, backend)) = select::choose(&listener, key.source, hash, attempt)? {
+            stage::tell(select::habit(&listener));
+            draft::<P, F>(packet, segment, (id, backend), port, clock)?;
+            return Ok(Step::next(F::OPEN));
         }
-        Opened::Conflict => Err(Reason::FlowConflict),
-        Opened::NoPort => Err(Reason::PortsExhausted),
-        Opened::Full => Err(Reason::TableFull),
-        Opened::Inconsistent => Err(Reason::Inconsistent),
+    }
+    stats::refused(listener.index);
+    let drop = (vip.flags | listener.flags) & DROP_UNSERVED != 0;
+    if drop { Err(Reason::NoBackendDropped) } else { Ok(Step::refuse::<F>(Refusal::NoBackend)) }
+}
+
+/// Drafts the forward half of a flow to a backend.
+#[inline(always)]
+fn draft<P: Packet, F: Family>(
+    packet: &P,
+    segment: &Segment<F::Address>,
+    (id, backend): (BackendRef, &BackendValue),
+    port: &PortValue,
+    clock: &Clock,
+) -> Result<(), Reason> {
+    let draft = flow::draft().ok_or(Reason::Inconsistent)?;
+    let masquerade = backend.flags & MASQUERADE != 0 || backend.ifindex == packet.interface();
+    let at_egress = !masquerade && backend.flags & REPLY_AT_EGRESS != 0;
+    let port_kept = backend.port == Be16::default();
+    draft.write(&FlowEntry::new(
+        &Flow {
+            key: segment.key,
+            kind: Kind {
+                state: State::Opening,
+                reply: false,
+                masquerade,
+                at_egress,
+                partial: sum::looks_partial::<P, F::Address>(segment, port),
+            },
+            address: F::backend(backend),
+            source_port: segment.key.source_port,
+            destination_port: if port_kept { segment.key.destination_port } else { backend.port },
+            backend: id,
+            next_hop: if at_egress { 0 } else { forward::learn(packet) },
+            last_seen: clock.tick,
+        },
+        Head::default(),
+    ));
+    Ok(())
+}
+
+/// What came of entering a drafted flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Opened {
+    /// Its packets take it.
+    Entered = 0,
+    /// Its answers' tuple is another live flow's.
+    Conflict = 1,
+    /// No source port is free.
+    NoPort = 2,
+    /// There is no room.
+    Full = 3,
+}
+
+impl Opened {
+    /// The inverse of `as u32`.
+    #[inline(always)]
+    pub const fn numbered(number: u32) -> Self {
+        match number {
+            0 => Self::Entered,
+            1 => Self::Conflict,
+            2 => Self::NoPort,
+            _ => Self::Full,
+        }
     }
 }
 
-/// What came of opening a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-enum Opened {
-    Entered,
-    NoBackend,
-    Conflict,
-    NoPort,
-    Full,
-    Inconsistent,
-}
-
-/// Backends that are tried before a flow is given up. Where the source port may change, the same one is tried
-/// again: another CPU was quicker to take a port that was free.
-const ATTEMPTS: u32 = 3;
-
-/// Selects a backend and enters both halves.
+/// Enters both halves of the drafted flow, which came in by `interface`.
 #[inline(always)]
-fn open<P: Packet, F: Family>(
-    packet: &P,
-    segment: &Segment<F::Address>,
-    listener: &ListenerValue,
-    port: &PortValue,
-    clock: &Clock,
-) -> Opened {
-    let key = &segment.key;
-    let hash = select::hash(listener, key, clock);
-    let mut alternative = 0;
-    let mut failure = Opened::Conflict;
-    let Some(draft) = flow::draft() else { return Opened::Inconsistent };
+pub fn place<A: Flows + Affine>(interface: u32) -> Opened {
+    let (Some(draft), Some(clock)) = (flow::draft::<A>(), Clock::read()) else { return Opened::Full };
     for _ in 0..ATTEMPTS {
-        let Ok(chosen) = select::choose(listener, key.source, hash, alternative) else {
-            return Opened::Inconsistent;
-        };
-        let Some((id, backend)) = chosen else { return Opened::NoBackend };
-        let mut flow = plan::<F>(segment, id, backend, packet.interface(), clock);
-        flow.kind.partial = sum::looks_partial::<P, F::Address>(segment, port);
-        if !flow.kind.at_egress {
-            flow.next_hop = forward::learn(packet);
-        }
-        draft.write(&FlowEntry::new(&flow, Head::default()));
-        if flow.kind.masquerade {
-            let Some(source_port) = flow::source_port::free::<F::Address>() else { return Opened::NoPort };
-            draft.write(&FlowEntry { source_port, ..draft.copy() });
+        let entry = draft.copy();
+        if entry.head.is_masqueraded() {
+            let Some(source_port) = flow::source_port::free::<A>() else { return Opened::NoPort };
+            draft.write(&FlowEntry { source_port, ..entry });
         }
         let entry = draft.copy();
         match flow::insert(&entry.twin()) {
-            Insertion::Entered => return enter::<F>(draft, listener, packet.interface(), port, clock),
+            Insertion::Entered => return enter(draft, interface, &clock),
             Insertion::Full => return Opened::Full,
-            Insertion::Taken if entry.head.is_masqueraded() => failure = Opened::NoPort,
-            Insertion::Taken => alternative += 1,
+            Insertion::Taken if !entry.head.is_masqueraded() => return Opened::Conflict,
+            Insertion::Taken => {}
         }
     }
-    failure
-}
-
-/// The forward half of a new flow.
-#[inline(always)]
-fn plan<F: Family>(
-    segment: &Segment<F::Address>,
-    id: BackendRef,
-    backend: &BackendValue,
-    interface: u32,
-    clock: &Clock,
-) -> Flow<F::Address> {
-    let masquerade = backend.flags & MASQUERADE != 0 || backend.ifindex == interface;
-    Flow {
-        key: segment.key,
-        kind: Kind {
-            state: State::Opening,
-            reply: false,
-            masquerade,
-            at_egress: !masquerade && backend.flags & REPLY_AT_EGRESS != 0,
-            partial: false,
-        },
-        address: F::backend(backend),
-        source_port: segment.key.source_port,
-        destination_port: backend.port,
-        backend: id,
-        next_hop: 0,
-        last_seen: clock.tick,
-    }
+    Opened::NoPort
 }
 
 /// Enters the forward half once the reply half stands. Where another CPU was quicker with the same packet's
 /// sibling, its flow stands.
 #[inline(always)]
-fn enter<F: Family>(
-    draft: Slot<F::Address>,
-    listener: &ListenerValue,
-    interface: u32,
-    port: &PortValue,
-    clock: &Clock,
-) -> Opened {
+fn enter<A: Flows + Affine>(draft: Slot<A>, interface: u32, clock: &Clock) -> Opened {
     let entry = draft.copy();
     match flow::insert(&entry) {
         Insertion::Entered => {
             if let Some(backend) = backend::serving(entry.backend) {
                 stats::flow(entry.backend, backend.listener);
-                select::note(listener, entry.source, entry.backend);
-                if backend.ifindex == interface && port.flags & UPLINK == 0 {
+                select::note(backend.listener, stage::told(), entry.source, entry.backend);
+                let uplink = port::attached(interface).is_some_and(|port| port.flags & UPLINK != 0);
+                if backend.ifindex == interface && !uplink {
                     stats::count(Reason::Hairpin);
                 }
             }
@@ -173,3 +171,17 @@ fn enter<F: Family>(
         Insertion::Full => Opened::Full,
     }
 }
+
+macro_rules! global {
+    ($name:ident: $address:ty) => {
+        /// [`place`], whose number it gives: a global function, which the verifier checks once, by itself.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(interface: u32) -> u32 {
+            place::<$address>(interface) as u32
+        }
+    };
+}
+
+global!(lb_place_v4: Ipv4);
+global!(lb_place_v6: Ipv6);

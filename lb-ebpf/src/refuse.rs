@@ -9,11 +9,11 @@ use crate::flow::life::Event;
 use crate::packet::Packet;
 use crate::parse::Segment;
 use crate::verdict::Action;
-use crate::{limit, parse, port, stats};
+use crate::{limit, parse, stats};
 
 /// Why a segment is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(i32)]
+#[repr(u32)]
 pub enum Refusal {
     /// Nothing listens there.
     NoListener = 0,
@@ -26,7 +26,7 @@ pub enum Refusal {
 impl Refusal {
     /// The refusal with this number.
     #[inline(always)]
-    pub const fn numbered(number: i32) -> Option<Self> {
+    pub const fn numbered(number: u32) -> Option<Self> {
         match number {
             0 => Some(Self::NoListener),
             1 => Some(Self::NoBackend),
@@ -57,10 +57,14 @@ impl Refusal {
 ///
 /// The name of the silence.
 #[inline(always)]
-pub fn refuse<P: Packet, F: Family>(packet: &mut P, refusal: Refusal) -> Result<Action, Reason> {
+pub fn refuse<P: Packet, F: Family>(
+    packet: &mut P,
+    refusal: Refusal,
+    port: &PortValue,
+) -> Result<Action, Reason> {
     let (reset, unreachable, silence) = refusal.reasons();
-    let port = port::attached(packet.interface()).ok_or(silence)?;
-    let ip = F::read(packet.header(0).ok_or(silence)?);
+    packet.pull(packet.network() + size_of::<F::Fixed>());
+    let ip = F::read(packet.header(packet.network()).ok_or(silence)?, packet.network());
     let Some(segment) = &parse::segment(packet, &ip) else { return Err(silence) };
     let answerable = segment.event != Event::RESET && F::answerable(segment.key.source);
     if !answerable || !limit::answer() || !write::<P, F>(packet, segment, port) {

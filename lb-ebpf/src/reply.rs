@@ -8,9 +8,10 @@ use crate::family::Family;
 use crate::flow::{self, Hit};
 use crate::journey::{Step, addressed_to_us};
 use crate::packet::{Hook, Packet};
-use crate::parse::{Fragment, Ip, Segment};
+use crate::parse::Segment;
 use crate::rewrite::sum;
-use crate::{backend, stats, transmit};
+use crate::transmit::Taken;
+use crate::{backend, transmit};
 
 /// Takes a packet back along its flow, unless that is over and the packet not an answer any more.
 ///
@@ -20,7 +21,6 @@ use crate::{backend, stats, transmit};
 #[inline(always)]
 pub fn take<P: Packet, F: Family>(
     packet: &mut P,
-    ip: &Ip<F::Address>,
     segment: &Segment<F::Address>,
     hit: &Hit<F::Address>,
     port: &PortValue,
@@ -31,23 +31,17 @@ pub fn take<P: Packet, F: Family>(
         return Err(Reason::NotOurs);
     }
     addressed_to_us(packet, port)?;
-    let Some(backend) = backend::serving(entry.backend) else { return over(packet) };
+    let Some(backend) = backend::serving(entry.backend) else { return over::<P, F>() };
     if hit.expired(clock) {
-        return over(packet);
-    }
-    if ip.fragment != Fragment::None {
-        return Err(Reason::Fragment);
+        return over::<P, F>();
     }
     let partial = sum::is_partial(packet, segment, port, entry.head.is_partial());
     hit.note_partial(partial);
-    flow::keep(hit, segment.event, entry.next_hop, clock);
-    let bytes = packet.bytes(segment.end());
-    let action = transmit::reply::<P, F>(packet, segment, entry, partial, backend, port)?;
-    stats::packet(entry.backend, backend.listener, true, bytes);
-    Ok(Step::Done(action))
+    let due = flow::keep(hit, segment.event, entry.next_hop, clock);
+    transmit::reply::<P, F>(packet, segment, entry, Taken { partial, due }, backend, port)
 }
 
 #[inline(always)]
-fn over<P: Packet>(_packet: &P) -> Result<Step, Reason> {
-    if P::HOOK == Hook::Egress { Err(Reason::NotOurs) } else { Ok(Step::Begin) }
+fn over<P: Packet, F: Family>() -> Result<Step, Reason> {
+    if P::HOOK == Hook::Egress { Err(Reason::NotOurs) } else { Ok(Step::next(F::OPEN)) }
 }

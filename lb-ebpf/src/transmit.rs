@@ -1,13 +1,14 @@
 //! The way out.
 
-use lb_common::backend::{BackendValue, REPLY_AT_EGRESS, ROUTED};
+use lb_common::backend::{BackendRef, BackendValue, REPLY_AT_EGRESS, ROUTED};
 use lb_common::flow::{FlowEntry, FlowKey};
-use lb_common::net::Mac;
+use lb_common::net::{Address, Mac};
 use lb_common::port::PortValue;
 use lb_common::reason::Reason;
 
 use crate::family::Family;
 use crate::headers::{Aligned, SOURCE};
+use crate::journey::Step;
 use crate::packet::Packet;
 use crate::parse::Segment;
 use crate::rewrite::sum;
@@ -15,15 +16,61 @@ use crate::rewrite::{Hops, Rewrite};
 use crate::verdict::Action;
 use crate::{next_hop, port, stats};
 
-/// The way out of the node.
+/// The way out of the node. Not an `enum`: the compiler reads what a variant lacks all the same, and the verifier
+/// does not have that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Exit {
-    /// As it is, to where it would have gone without us.
-    Stack,
-    /// To whom the bridge delivers by this address.
-    Bridge(Aligned<Mac>),
-    /// Out of an interface.
-    Wire(Action, Aligned<Mac>, Aligned<Mac>),
+struct Exit {
+    way: u32,
+    /// The interface for [`REDIRECT`].
+    interface: u32,
+    /// Whom the frame is addressed to, but for [`STACK`].
+    destination: Aligned<Mac>,
+    /// From whom, for [`BACK`] and [`REDIRECT`].
+    source: Aligned<Mac>,
+}
+
+/// As it is, to where it would have gone without us.
+const STACK: u32 = 0;
+/// To whom the bridge delivers by its address.
+const BRIDGE: u32 = 1;
+/// Out of the interface through which it came.
+const BACK: u32 = 2;
+/// Out of another interface.
+const REDIRECT: u32 = 3;
+
+const UNSET: Aligned<Mac> = Aligned(Mac([0; 6]));
+const TO_STACK: Exit = Exit { way: STACK, interface: 0, destination: UNSET, source: UNSET };
+
+/// What is to be done with a packet that took its flow.
+#[derive(Clone, Copy)]
+pub struct Order<A: Address> {
+    /// The packet's segment.
+    pub segment: Segment<A>,
+    /// Its tuple after the rewrite.
+    to: FlowKey<A>,
+    /// Which way it goes.
+    exit: Exit,
+    /// Does it pass a router on that way?
+    routed: bool,
+    /// Is its checksum left to a device?
+    partial: bool,
+    /// Is its flow due for upkeep?
+    due: bool,
+    /// Is it an answer?
+    reply: bool,
+    /// Whose counters count it.
+    backend: BackendRef,
+    /// Whose, too.
+    listener: u32,
+}
+
+/// What is known of a packet that takes its flow.
+#[derive(Clone, Copy)]
+pub struct Taken {
+    /// Is its checksum left to a device?
+    pub partial: bool,
+    /// Is its flow due for upkeep?
+    pub due: bool,
 }
 
 /// Sends a client's packet on to its backend.
@@ -36,16 +83,15 @@ pub fn forward<P: Packet, F: Family>(
     packet: &mut P,
     segment: &Segment<F::Address>,
     entry: &FlowEntry<F::Address>,
-    partial: bool,
+    taken: Taken,
     backend: &BackendValue,
     port: &PortValue,
-) -> Result<Action, Reason> {
+) -> Result<Step, Reason> {
     let exit = to_backend(backend, port, packet.interface())?;
-    let routed = backend.flags & ROUTED != 0;
     if backend.mac.is_unset() && (backend.ifindex != 0 || backend.bridge != 0) {
         stats::count(Reason::NeighbourUnknown);
     }
-    send::<P, F>(packet, segment, entry, partial, exit, routed, port)
+    F::carry_out(packet, &order(segment, entry, taken, backend, exit), port)
 }
 
 /// Sends a backend's answer on to the client.
@@ -58,82 +104,108 @@ pub fn reply<P: Packet, F: Family>(
     packet: &mut P,
     segment: &Segment<F::Address>,
     entry: &FlowEntry<F::Address>,
-    partial: bool,
+    taken: Taken,
     backend: &BackendValue,
     port: &PortValue,
-) -> Result<Action, Reason> {
-    let exit = if entry.head.at_egress() {
-        Exit::Stack
-    } else {
-        to_client(entry.next_hop, port, packet.interface())?
-    };
-    let routed = backend.flags & ROUTED != 0;
-    send::<P, F>(packet, segment, entry, partial, exit, routed, port)
+) -> Result<Step, Reason> {
+    let exit =
+        if entry.head.at_egress() { TO_STACK } else { to_client(entry.next_hop, port, packet.interface())? };
+    F::carry_out(packet, &order(segment, entry, taken, backend, exit), port)
+}
+
+#[inline(always)]
+fn order<A: Address>(
+    segment: &Segment<A>,
+    entry: &FlowEntry<A>,
+    taken: Taken,
+    backend: &BackendValue,
+    exit: Exit,
+) -> Order<A> {
+    Order {
+        segment: *segment,
+        to: FlowKey { protocol: segment.key.protocol, ..entry.rewritten() },
+        exit,
+        routed: backend.flags & ROUTED != 0,
+        partial: taken.partial,
+        due: taken.due,
+        reply: entry.head.is_reply(),
+        backend: entry.backend,
+        listener: backend.listener,
+    }
 }
 
 #[inline(always)]
 fn to_backend(backend: &BackendValue, port: &PortValue, interface: u32) -> Result<Exit, Reason> {
     if backend.mac.is_unset() {
-        return Ok(Exit::Stack);
+        return Ok(TO_STACK);
     }
     if backend.ifindex == interface {
-        return Ok(wire(Action::Back, backend.mac, port.mac));
+        return Ok(wire(BACK, interface, backend.mac, port.mac));
     }
     if backend.bridge != 0 && backend.bridge == port.bridge {
-        return Ok(Exit::Bridge(Aligned(backend.mac)));
+        return Ok(Exit { way: BRIDGE, destination: Aligned(backend.mac), ..TO_STACK });
     }
     // Answers that pass the stack must find that it has seen the question: it drops them as invalid otherwise.
     if backend.ifindex == 0 || backend.flags & REPLY_AT_EGRESS != 0 {
-        return Ok(Exit::Stack);
+        return Ok(TO_STACK);
     }
     let out = port::known(backend.ifindex).ok_or(Reason::Inconsistent)?;
-    Ok(wire(Action::Redirect(backend.ifindex), backend.mac, out.mac))
+    Ok(wire(REDIRECT, backend.ifindex, backend.mac, out.mac))
 }
 
 #[inline(always)]
 fn to_client(hop: u16, port: &PortValue, interface: u32) -> Result<Exit, Reason> {
     let hop = next_hop::get(hop).ok_or(Reason::NextHopUnknown)?;
     if hop.ifindex == interface {
-        return Ok(wire(Action::Back, hop.mac(), port.mac));
+        return Ok(wire(BACK, interface, hop.mac(), port.mac));
     }
     let out = port::known(hop.ifindex).ok_or(Reason::NextHopUnknown)?;
-    Ok(wire(Action::Redirect(hop.ifindex), hop.mac(), out.mac))
+    Ok(wire(REDIRECT, hop.ifindex, hop.mac(), out.mac))
 }
 
+/// Carries out an order.
+///
+/// # Errors
+///
+/// Why that is not possible; the packet is untouched unless it is `WriteFailed`.
 #[inline(always)]
-fn send<P: Packet, F: Family>(
+pub fn carry_out<P: Packet, F: Family>(
     packet: &mut P,
-    segment: &Segment<F::Address>,
-    entry: &FlowEntry<F::Address>,
-    partial: bool,
-    exit: Exit,
-    routed: bool,
+    order: &Order<F::Address>,
     port: &PortValue,
-) -> Result<Action, Reason> {
-    let leaves = matches!(exit, Exit::Wire(..));
-    let hops = if routed && leaves { Some(hop(segment.hops)?) } else { None };
+) -> Result<Step, Reason> {
+    let segment = &order.segment;
+    let bytes = packet.bytes(segment.end());
+    let leaves = order.exit.way >= BACK;
+    let hops = if order.routed && leaves { Some(hop(segment.hops)?) } else { None };
     let rewrite = Rewrite {
         from: segment.key,
-        to: FlowKey { protocol: segment.key.protocol, ..entry.rewritten() },
+        to: order.to,
         transport: segment.transport,
         length: segment.length,
         hops,
-        sum: sum::plan(packet, segment, port, partial, leaves)?,
+        sum: sum::plan(packet, segment, port, order.partial, leaves)?,
     };
     packet.rewrite::<F>(&rewrite)?;
-    match exit {
-        Exit::Stack => Ok(Action::Pass),
-        Exit::Bridge(destination) => packet.store(0, &destination.0).map(|()| Action::Pass),
-        Exit::Wire(action, destination, source) => {
-            packet.store(0, &destination.0)?;
-            packet.store(SOURCE, &source.0).map(|()| action)
-        }
+    if order.exit.way != STACK {
+        packet.store(0, &order.exit.destination.0)?;
     }
+    if leaves {
+        packet.store(SOURCE, &order.exit.source.0)?;
+    }
+    let action = match order.exit.way {
+        BACK => Action::Back,
+        REDIRECT => Action::Redirect(order.exit.interface),
+        _ => Action::Pass,
+    };
+    let step = Step::done(packet, action).due(order.due);
+    stats::packet(order.backend, order.listener, order.reply, bytes);
+    Ok(step)
 }
 
 #[inline(always)]
-const fn wire(action: Action, destination: Mac, source: Mac) -> Exit {
-    Exit::Wire(action, Aligned(destination), Aligned(source))
+const fn wire(way: u32, interface: u32, destination: Mac, source: Mac) -> Exit {
+    Exit { way, interface, destination: Aligned(destination), source: Aligned(source) }
 }
 
 #[inline(always)]
@@ -157,16 +229,16 @@ mod tests {
 
     #[test]
     fn a_backend_on_the_same_interface_goes_back_even_if_bridged() {
-        assert_eq!(exit(HERE, 0, BACKEND), wire(Action::Back, BACKEND, PORT));
-        assert_eq!(exit(HERE, 9, BACKEND), wire(Action::Back, BACKEND, PORT));
+        assert_eq!(exit(HERE, 0, BACKEND), wire(BACK, HERE, BACKEND, PORT));
+        assert_eq!(exit(HERE, 9, BACKEND), wire(BACK, HERE, BACKEND, PORT));
     }
 
     #[test]
     fn the_own_bridge_delivers_and_the_stack_does_the_rest() {
-        assert_eq!(exit(4, 9, BACKEND), Exit::Bridge(Aligned(BACKEND)));
-        assert_eq!(exit(0, 0, BACKEND), Exit::Stack);
-        assert_eq!(exit(0, 8, BACKEND), Exit::Stack, "another bridge");
-        assert_eq!(exit(4, 9, Mac::default()), Exit::Stack, "no neighbour");
+        assert_eq!(exit(4, 9, BACKEND), Exit { way: BRIDGE, destination: Aligned(BACKEND), ..TO_STACK });
+        assert_eq!(exit(0, 0, BACKEND), TO_STACK);
+        assert_eq!(exit(0, 8, BACKEND), TO_STACK, "another bridge");
+        assert_eq!(exit(4, 9, Mac::default()), TO_STACK, "no neighbour");
     }
 
     #[test]
@@ -174,8 +246,8 @@ mod tests {
         let flags = REPLY_AT_EGRESS | ROUTED;
         let backend = |ifindex| BackendValue { ifindex, flags, mac: BACKEND, ..BackendValue::default() };
         let port = PortValue { mac: PORT, ..PortValue::default() };
-        assert_eq!(to_backend(&backend(4), &port, HERE).unwrap(), Exit::Stack);
-        assert_eq!(to_backend(&backend(HERE), &port, HERE).unwrap(), wire(Action::Back, BACKEND, PORT));
+        assert_eq!(to_backend(&backend(4), &port, HERE).unwrap(), TO_STACK);
+        assert_eq!(to_backend(&backend(HERE), &port, HERE).unwrap(), wire(BACK, HERE, BACKEND, PORT));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
 use lb_common::flow::{FlowEntry, OverflowKey, WAYS};
 use lb_common::head::Head;
-use lb_common::net::Ipv4;
+use lb_common::net::{Ipv4, Ipv6};
 use lb_common::reason::Reason;
 
 use super::table::{Flows, Set, spilled};
@@ -44,21 +44,28 @@ pub fn insert<A: Flows>(flow: &FlowEntry<A>) -> Insertion {
     }
 }
 
-/// [`insert`] for IPv4, as a function that the verifier checks once, by itself: a global one, which takes a
-/// pointer and returns a number. It gives the code of an [`Insertion`].
-///
-/// # Safety
-///
-/// `flow` is null or points to an entry.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(super) unsafe extern "C" fn lb_insert_v4(flow: *const FlowEntry<Ipv4>) -> u32 {
-    // SAFETY: promised by the caller, and checked by the verifier.
-    match (unsafe { flow.as_ref() }, Clock::read()) {
-        (Some(flow), Some(clock)) => place(flow, &clock) as u32,
-        _ => Insertion::Full as u32,
-    }
+macro_rules! global {
+    ($name:ident: $address:ty) => {
+        /// [`insert`] as a function that the verifier checks once, by itself: a global one, which takes a
+        /// pointer and returns a number. It gives the code of an [`Insertion`].
+        ///
+        /// # Safety
+        ///
+        /// `flow` is null or points to an entry.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(super) unsafe extern "C" fn $name(flow: *const FlowEntry<$address>) -> u32 {
+            // SAFETY: promised by the caller, and checked by the verifier.
+            match (unsafe { flow.as_ref() }, Clock::read()) {
+                (Some(flow), Some(clock)) => place(flow, &clock) as u32,
+                _ => Insertion::Full as u32,
+            }
+        }
+    };
 }
+
+global!(lb_insert_v4: Ipv4);
+global!(lb_insert_v6: Ipv6);
 
 #[inline(always)]
 fn place<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {

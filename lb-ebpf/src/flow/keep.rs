@@ -2,60 +2,66 @@
 
 use lb_common::flow::FlowEntry;
 use lb_common::head::State;
-use lb_common::net::Ipv4;
+use lb_common::net::{Ipv4, Ipv6};
 use lb_common::reason::Reason;
 
 use super::life::{Event, looks_at_twin, step};
-use super::{Flows, Hit, Insertion, insert, lookup};
+use super::{Flows, Hit, Insertion, draft, insert, lookup};
 use crate::config::Clock;
-use crate::stats;
+use crate::{stage, stats};
 
 /// Brings a flow up to date with a packet that took it. `next_hop` is where the client's packets come from,
-/// looked up by the caller when [`Hit::is_due`].
+/// looked up by the caller when [`Hit::is_due`]. True: both halves are to be looked at, by [`upkeep`] once the
+/// packet is done with, as together they need more stack than there is.
 #[inline(always)]
-pub fn keep<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock) {
+pub fn keep<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock) -> bool {
     let (state, reply) = (hit.entry.head.state_bits(), hit.entry.head.is_reply());
-    if hit.is_due(clock) || looks_at_twin(state, reply, event) {
-        // One after the other, not one by the other: together they need more stack than there is.
-        if !A::keep(&hit.entry, event, next_hop) {
-            A::restore(&hit.entry, next_hop);
-        }
-    } else {
+    if !hit.is_due(clock) && !looks_at_twin(state, reply, event) {
         hit.enter(step(state, state, reply, event).0);
+        return false;
+    }
+    let Some(draft) = draft() else { return false };
+    draft.write(&hit.entry);
+    stage::tell(event.code() << 16 | u32::from(next_hop));
+    true
+}
+
+/// Looks at both halves of the flow of which [`keep`] said that it is due: one function after the other, as
+/// together they need more stack than there is, too.
+#[inline(always)]
+pub fn upkeep<A: Flows>() {
+    if !A::keep() {
+        A::restore();
     }
 }
 
-/// The part of [`keep`] that looks at both halves, for IPv4: a global function, which the verifier checks
-/// once, by itself. It finds the entry anew, as such a function takes no pointer into the table. 0: the other
-/// half is gone, and is still needed.
-///
-/// # Safety
-///
-/// `entry` is null or points to an entry.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(super) unsafe extern "C" fn lb_keep_v4(entry: *const FlowEntry<Ipv4>, event: u32, next_hop: u32) -> u32 {
-    // SAFETY: promised by the caller, and checked by the verifier.
-    let Some(entry) = (unsafe { entry.as_ref() }) else { return 1 };
-    let Some(clock) = &Clock::read() else { return 1 };
-    let Some(hit) = lookup(&entry.key(), clock) else { return 1 };
-    u32::from(keep_both(&hit, Event::from_code(event), next_hop as u16, clock))
+macro_rules! globals {
+    ($keep:ident, $restore:ident: $address:ty) => {
+        /// The first part of [`upkeep`]: a global function, which the verifier checks once, by itself. It finds
+        /// the entry anew. 0: the other half is gone, and is still needed.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(super) extern "C" fn $keep() -> u32 {
+            let (Some(draft), Some(clock)) = (draft::<$address>(), &Clock::read()) else { return 1 };
+            let Some(hit) = lookup(&draft.copy().key(), clock) else { return 1 };
+            let told = stage::told();
+            u32::from(keep_both(&hit, Event::from_code(told >> 16), told as u16, clock))
+        }
+
+        /// The second: enters the other half again. Gives 0.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(super) extern "C" fn $restore() -> u32 {
+            if let (Some(draft), Some(clock)) = (draft::<$address>(), Clock::read()) {
+                restore(&draft.copy(), stage::told() as u16, &clock);
+            }
+            0
+        }
+    };
 }
 
-/// Enters the other half of an IPv4 flow again: a global function, too. Gives 0.
-///
-/// # Safety
-///
-/// `entry` is null or points to an entry.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(super) unsafe extern "C" fn lb_restore_v4(entry: *const FlowEntry<Ipv4>, next_hop: u32) -> u32 {
-    // SAFETY: promised by the caller, and checked by the verifier.
-    if let (Some(entry), Some(clock)) = (unsafe { entry.as_ref() }, Clock::read()) {
-        restore(entry, next_hop as u16, &clock);
-    }
-    0
-}
+globals!(lb_keep_v4, lb_restore_v4: Ipv4);
+globals!(lb_keep_v6, lb_restore_v6: Ipv6);
 
 /// Once a tick, and when the other half matters. False: the other half is gone, and is still needed.
 #[inline(always)]

@@ -14,12 +14,13 @@ use lb_common::head::{Head, State};
 use lb_common::net::Address;
 
 use crate::config::Clock;
+use crate::mask::ones_unless_zero;
 use life::Event;
 use slot::Slot;
 use table::Set;
 
 pub use insert::{Insertion, insert};
-pub use keep::keep;
+pub use keep::{keep, upkeep};
 pub use table::{Flows, draft};
 
 /// Half a flow, and where it stands.
@@ -56,33 +57,6 @@ pub fn exists<A: Flows>(key: &FlowKey<A>, clock: &Clock) -> bool {
         absent &= ones_unless_zero(set.slot(way).difference(key, wanted));
     }
     absent == 0 || set.overflowed() && table::spilled(key).is_some()
-}
-
-/// All ones, or zero for zero. In assembly, for the compiler makes a branch of whatever it knows to be a
-/// comparison: branches on the way are mispredicted, and multiply the paths that the verifier follows.
-#[cfg(target_arch = "bpf")]
-#[inline(always)]
-pub fn ones_unless_zero(value: u64) -> u64 {
-    let mut ones = value;
-    // SAFETY: computes with two registers.
-    unsafe {
-        core::arch::asm!(
-            "{ones} = -{ones}",
-            "{ones} |= {value}",
-            "{ones} s>>= 63",
-            ones = inout(reg) ones,
-            value = in(reg) value,
-            options(pure, nomem, nostack),
-        );
-    }
-    ones
-}
-
-/// All ones, or zero for zero.
-#[cfg(not(target_arch = "bpf"))]
-#[inline(always)]
-pub const fn ones_unless_zero(value: u64) -> u64 {
-    if value == 0 { 0 } else { u64::MAX }
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! A source port for a flow whose client's own is taken.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use lb_common::net::{Be16, Ipv4};
+use lb_common::net::{Be16, Ipv4, Ipv6};
 
 use super::exists;
 use super::table::{Flows, draft};
@@ -20,12 +20,19 @@ pub fn free<A: Flows>() -> Option<Be16> {
     }
 }
 
-/// [`free`] for IPv4, raw, 0 for none: a global function, which the verifier checks once, by itself.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(super) extern "C" fn lb_free_port_v4() -> u32 {
-    search::<Ipv4>().map_or(0, |port| u32::from(port.raw()))
+macro_rules! global {
+    ($name:ident: $address:ty) => {
+        /// [`free`], raw, 0 for none: a global function, which the verifier checks once, by itself.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(super) extern "C" fn $name() -> u32 {
+            search::<$address>().map_or(0, |port| u32::from(port.raw()))
+        }
+    };
 }
+
+global!(lb_free_port_v4: Ipv4);
+global!(lb_free_port_v6: Ipv6);
 
 #[inline(always)]
 fn search<A: Flows>() -> Option<Be16> {

@@ -9,36 +9,8 @@ use lb_common::hash;
 use lb_common::map;
 use lb_common::net::{Address, Ipv4, Ipv6};
 
-use super::life::Event;
 use super::slot::Slot;
-
-/// Array of buckets; 128 B each, [`map::FLOW_BUCKETS`] unless the agent chose another power of two. Mappable
-/// into memory by whoever wants to read it all. Never full: a bucket of live flows spills over. Shared
-/// by all CPUs under the protocol of [`super::slot`].
-#[btf_map]
-static FLOWS_V4: Array<Bucket<Ipv4>, { map::FLOW_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
-    Array::new();
-
-/// Flows whose bucket was full of live ones. When this is full too, the kernel takes the one that was unused
-/// the longest. Entries are changed in place under the protocol of [`super::slot`].
-#[btf_map]
-static OVERFLOW_V4: LruHashMap<OverflowKey<Ipv4>, FlowEntry<Ipv4>, { map::MAX_OVERFLOW as usize }> =
-    LruHashMap::new();
-
-/// As [`FLOWS_V4`], with as many buckets; 288 B each.
-#[btf_map]
-static FLOWS_V6: Array<Bucket<Ipv6>, { map::FLOW_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
-    Array::new();
-
-/// As [`OVERFLOW_V4`].
-#[btf_map]
-static OVERFLOW_V6: LruHashMap<OverflowKey<Ipv6>, FlowEntry<Ipv6>, { map::MAX_OVERFLOW as usize }> =
-    LruHashMap::new();
-
-/// Each CPU's own scratch of one packet: a new flow's forward half. What went through a map is unknown to the
-/// verifier, which else would follow each combination of its bits on its own; and the stack is short.
-#[btf_map]
-static DRAFT_V4: PerCpuArray<FlowEntry<Ipv4>, 1> = PerCpuArray::new();
+use crate::headers::Aligned;
 
 /// Addresses whose flows have a table.
 pub trait Flows: Address {
@@ -51,11 +23,11 @@ pub trait Flows: Address {
     /// See [`super::insert()`]; gives the code of an [`super::Insertion`].
     fn insert(flow: &FlowEntry<Self>) -> u32;
 
-    /// See [`super::keep()`]. False: the other half is gone, and is still needed.
-    fn keep(entry: &FlowEntry<Self>, event: Event, next_hop: u16) -> bool;
+    /// See [`super::upkeep`]. False: the other half is gone, and is still needed.
+    fn keep() -> bool;
 
     /// Enters the other half of a flow again.
-    fn restore(entry: &FlowEntry<Self>, next_hop: u16);
+    fn restore();
 
     /// See [`super::source_port::free`]: raw, 0 for none.
     fn free_port() -> u32;
@@ -67,50 +39,78 @@ pub trait Flows: Address {
     fn spill(key: &OverflowKey<Self>, entry: &FlowEntry<Self>) -> bool;
 }
 
-impl Flows for Ipv4 {
-    #[inline(always)]
-    fn bucket(index: u32) -> Option<*mut Bucket<Self>> {
-        FLOWS_V4.get_ptr_mut(index)
-    }
+/// An address family's maps and global functions.
+macro_rules! flows {
+    ($address:ty: $flows:ident, $overflow:ident, $draft:ident; $insert:ident, $keep:ident, $restore:ident, $free_port:ident) => {
+        /// Array of buckets, [`map::FLOW_BUCKETS`] unless the agent chose another power of two. Mappable into
+        /// memory by whoever wants to read it all. Never full: a bucket of live flows spills over. Shared by all
+        /// CPUs under the protocol of [`super::slot`].
+        #[btf_map]
+        static $flows: Array<Bucket<$address>, { map::FLOW_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
+            Array::new();
 
-    #[inline(always)]
-    fn draft() -> Option<*mut FlowEntry<Self>> {
-        DRAFT_V4.get_ptr_mut(0)
-    }
+        /// Flows whose bucket was full of live ones. When this is full too, the kernel takes the one that was
+        /// unused the longest. Entries are changed in place under the protocol of [`super::slot`].
+        #[btf_map]
+        static $overflow: LruHashMap<
+            OverflowKey<$address>,
+            FlowEntry<$address>,
+            { map::MAX_OVERFLOW as usize },
+        > = LruHashMap::new();
 
-    #[inline(always)]
-    fn insert(flow: &FlowEntry<Self>) -> u32 {
-        // SAFETY: a reference is a valid pointer.
-        unsafe { super::insert::lb_insert_v4(flow) }
-    }
+        /// Each CPU's own scratch of one packet: a new flow's forward half. What went through a map is unknown
+        /// to the verifier, which else would follow each combination of its bits on its own; and the stack is
+        /// short.
+        #[btf_map]
+        static $draft: PerCpuArray<FlowEntry<$address>, 1> = PerCpuArray::new();
 
-    #[inline(always)]
-    fn keep(entry: &FlowEntry<Self>, event: Event, next_hop: u16) -> bool {
-        // SAFETY: a reference is a valid pointer.
-        unsafe { super::keep::lb_keep_v4(entry, event.code(), u32::from(next_hop)) != 0 }
-    }
+        impl Flows for $address {
+            #[inline(always)]
+            fn bucket(index: u32) -> Option<*mut Bucket<Self>> {
+                $flows.get_ptr_mut(index)
+            }
 
-    #[inline(always)]
-    fn restore(entry: &FlowEntry<Self>, next_hop: u16) {
-        // SAFETY: a reference is a valid pointer.
-        unsafe { super::keep::lb_restore_v4(entry, u32::from(next_hop)) };
-    }
+            #[inline(always)]
+            fn draft() -> Option<*mut FlowEntry<Self>> {
+                $draft.get_ptr_mut(0)
+            }
 
-    #[inline(always)]
-    fn free_port() -> u32 {
-        super::source_port::lb_free_port_v4()
-    }
+            #[inline(always)]
+            fn insert(flow: &FlowEntry<Self>) -> u32 {
+                // SAFETY: a reference is a valid pointer.
+                unsafe { super::insert::$insert(flow) }
+            }
 
-    #[inline(always)]
-    fn spilled(key: &OverflowKey<Self>) -> Option<*mut FlowEntry<Self>> {
-        OVERFLOW_V4.get_ptr_mut(key)
-    }
+            #[inline(always)]
+            fn keep() -> bool {
+                super::keep::$keep() != 0
+            }
 
-    #[inline(always)]
-    fn spill(key: &OverflowKey<Self>, entry: &FlowEntry<Self>) -> bool {
-        OVERFLOW_V4.insert(key, entry, u64::from(BPF_ANY)).is_ok()
-    }
+            #[inline(always)]
+            fn restore() {
+                super::keep::$restore();
+            }
+
+            #[inline(always)]
+            fn free_port() -> u32 {
+                super::source_port::$free_port()
+            }
+
+            #[inline(always)]
+            fn spilled(key: &OverflowKey<Self>) -> Option<*mut FlowEntry<Self>> {
+                $overflow.get_ptr_mut(&Aligned(*key).0)
+            }
+
+            #[inline(always)]
+            fn spill(key: &OverflowKey<Self>, entry: &FlowEntry<Self>) -> bool {
+                $overflow.insert(&Aligned(*key).0, entry, u64::from(BPF_ANY)).is_ok()
+            }
+        }
+    };
 }
+
+flows!(Ipv4: FLOWS_V4, OVERFLOW_V4, DRAFT_V4; lb_insert_v4, lb_keep_v4, lb_restore_v4, lb_free_port_v4);
+flows!(Ipv6: FLOWS_V6, OVERFLOW_V6, DRAFT_V6; lb_insert_v6, lb_keep_v6, lb_restore_v6, lb_free_port_v6);
 
 /// The bucket of a tuple.
 #[derive(Clone, Copy)]

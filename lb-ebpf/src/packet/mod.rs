@@ -45,8 +45,12 @@ pub trait Packet {
     /// the kernel.
     fn bytes(&self, claimed: u32) -> u32;
 
-    /// Does it carry a VLAN tag outside its bytes?
-    fn tagged(&self) -> bool;
+    /// Where its network header is, from the start of the frame: behind the Ethernet header and the VLAN tags
+    /// that were found.
+    fn network(&self) -> usize;
+
+    /// Says where its network header is.
+    fn enter(&mut self, network: usize);
 
     /// Makes the first `length` bytes reachable by [`Packet::header`] if the packet has that many and the
     /// hook can.

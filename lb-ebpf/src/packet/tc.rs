@@ -19,7 +19,7 @@ use lb_common::reason::Reason;
 
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
 use crate::family::Family;
-use crate::headers::{Aligned, Header, Ports};
+use crate::headers::{Aligned, Header, Ports, Tags};
 use crate::rewrite::{Rewrite, sum};
 use crate::verdict::Action;
 
@@ -53,6 +53,7 @@ impl Side for AtEgress {
 /// See the module.
 pub struct TcPacket<S> {
     skb: *mut __sk_buff,
+    network: usize,
     side: PhantomData<S>,
 }
 
@@ -60,7 +61,7 @@ impl<S: Side> TcPacket<S> {
     /// The packet of a program's context.
     #[inline(always)]
     pub const fn new(skb: *mut __sk_buff) -> Self {
-        Self { skb, side: PhantomData }
+        Self { skb, network: Tags::UNTAGGED, side: PhantomData }
     }
 
     #[inline(always)]
@@ -132,9 +133,13 @@ impl<S: Side> Packet for TcPacket<S> {
     }
 
     #[inline(always)]
-    fn tagged(&self) -> bool {
-        // SAFETY: the context is the one that the kernel gave the program, valid while it runs.
-        unsafe { (*self.skb()).vlan_present != 0 }
+    fn network(&self) -> usize {
+        self.network
+    }
+
+    #[inline(always)]
+    fn enter(&mut self, network: usize) {
+        self.network = network;
     }
 
     #[inline(always)]
@@ -187,8 +192,9 @@ impl<S: Side> Packet for TcPacket<S> {
     fn rewrite<F: Family>(&mut self, rewrite: &Rewrite<F::Address>) -> Result<(), Reason> {
         if let Some(offset) = F::CHECKSUM {
             let diff = u64::from(F::header_change(rewrite).diff());
+            let offset = (self.network + offset) as u32;
             // SAFETY: a plain helper call; the kernel checks the packet's end.
-            written(unsafe { bpf_l3_csum_replace(self.skb(), offset as u32, 0, diff, 0) })?;
+            written(unsafe { bpf_l3_csum_replace(self.skb(), offset, 0, diff, 0) })?;
         }
         let (field, zero) = match rewrite.to.protocol {
             Protocol::Tcp => (rewrite.transport + 16, 0),
@@ -199,11 +205,14 @@ impl<S: Side> Packet for TcPacket<S> {
             self.mend_transport(field, rewrite.port_change(), zero)?;
         }
         let ports = Ports { source: rewrite.to.source_port, destination: rewrite.to.destination_port };
-        // The checksums above make up for these bytes, so the sum over all of them stays.
-        self.write(F::ADDRESSES, &F::addresses(rewrite), 0)?;
+        // Where the header has a checksum, it makes up for the header's bytes, and the transport's for the ports:
+        // the sum over all bytes stays. Where it has none, the kernel has counted the addresses with the
+        // transport's checksum, and takes them back here.
+        let counted = if F::CHECKSUM.is_some() { 0 } else { BPF_F_RECOMPUTE_CSUM };
+        self.write(self.network + F::ADDRESSES, &F::addresses(rewrite), counted)?;
         self.write(rewrite.transport, &ports, 0)?;
         match rewrite.hops {
-            Some(hops) => self.write(F::HOPS, &hops.after, 0),
+            Some(hops) => self.write(self.network + F::HOPS, &hops.after, counted),
             None => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use network_types::udp::UdpHdr;
 
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
 use crate::family::Family;
-use crate::headers::Header;
+use crate::headers::{Header, Tags};
 use crate::rewrite::{Rewrite, sum};
 use crate::verdict::Action;
 
@@ -23,13 +23,14 @@ extern "C" fn lb_sum_xdp(context: *mut xdp_md, offset: u32, length: u32) -> u32 
 /// See the module.
 pub struct XdpPacket {
     context: *mut xdp_md,
+    network: usize,
 }
 
 impl XdpPacket {
     /// The packet of a program's context.
     #[inline(always)]
     pub const fn new(context: *mut xdp_md) -> Self {
-        Self { context }
+        Self { context, network: Tags::UNTAGGED }
     }
 
     /// Where a header is, if it is inside. The bounds are loaded anew each time, for the compiler else leaves
@@ -77,8 +78,13 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
-    fn tagged(&self) -> bool {
-        false
+    fn network(&self) -> usize {
+        self.network
+    }
+
+    #[inline(always)]
+    fn enter(&mut self, network: usize) {
+        self.network = network;
     }
 
     #[inline(always)]
@@ -121,7 +127,7 @@ impl Packet for XdpPacket {
 
     #[inline(always)]
     fn rewrite<F: Family>(&mut self, rewrite: &Rewrite<F::Address>) -> Result<(), Reason> {
-        F::write(self.header_mut::<F::Front>(0)?, rewrite);
+        F::write(self.header_mut::<F::Fixed>(self.network)?, rewrite);
         let (source, destination) = (rewrite.to.source_port.0, rewrite.to.destination_port.0);
         match rewrite.to.protocol {
             Protocol::Tcp => {

@@ -5,13 +5,14 @@
 //! segment in 65,536 happens to add up. So the flow remembers which kind its sender is, and only a segment
 //! that contradicts it is summed up whole.
 
+use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::bpf_csum_diff;
+use aya_ebpf::macros::btf_map;
 use lb_common::csum::{fold, pseudo_header};
 use lb_common::net::{Address, Protocol};
 use lb_common::port::{GENERIC, PARTIAL_CHECKSUMS, PortValue};
 use lb_common::reason::Reason;
 
-use crate::headers::Aligned;
 use crate::packet::{CHUNK, Hook, Packet};
 use crate::parse::Segment;
 
@@ -89,6 +90,10 @@ pub fn plan<P: Packet, A: Address>(
 /// Chunks that are summed before the tail: enough for the largest frames that devices take, 9 KiB.
 const CHUNKS: u32 = 72;
 
+/// Each CPU's own scratch of one packet: the stack is short.
+#[btf_map]
+static BUFFER: PerCpuArray<[u8; CHUNK], 1> = PerCpuArray::new();
+
 /// More than a folded sum can be.
 const UNREADABLE: u32 = u32::MAX;
 
@@ -97,7 +102,9 @@ const UNREADABLE: u32 = u32::MAX;
 #[inline(always)]
 pub fn whole<P: Packet>(packet: &P, offset: u32, length: u32) -> u32 {
     const STEP: u32 = CHUNK as u32;
-    let mut buffer = Aligned([0_u8; CHUNK]);
+    let Some(buffer) = BUFFER.get_ptr_mut(0) else { return UNREADABLE };
+    // SAFETY: this CPU's own value, and programs on one CPU do not interrupt each other here.
+    let buffer = unsafe { &mut *buffer };
     let mut sum = 0;
     // The tail first: what comes after a loop is followed once for each number of its rounds.
     let rest = length % STEP;
@@ -105,27 +112,28 @@ pub fn whole<P: Packet>(packet: &P, offset: u32, length: u32) -> u32 {
     if rest != 0 {
         // The same number, in a form whose limits the verifier sees.
         let rest = ((rest - 1) & (STEP - 1)) + 1;
-        if packet.load(offset.wrapping_add(chunks), &mut buffer.0, rest).is_err() {
+        *buffer = [0; CHUNK];
+        if packet.load(offset.wrapping_add(chunks), buffer, rest).is_err() {
             return UNREADABLE;
         }
-        sum = add(&mut buffer, sum);
+        sum = add(buffer, sum);
     }
     for chunk in 0..CHUNKS {
         let done = chunk * STEP;
         if done == chunks {
             return u32::from(fold(u64::from(sum)));
         }
-        if packet.load(offset.wrapping_add(done), &mut buffer.0, STEP).is_err() {
+        if packet.load(offset.wrapping_add(done), buffer, STEP).is_err() {
             return UNREADABLE;
         }
-        sum = add(&mut buffer, sum);
+        sum = add(buffer, sum);
     }
     UNREADABLE
 }
 
 #[inline(always)]
-fn add(buffer: &mut Aligned<[u8; CHUNK]>, sum: u32) -> u32 {
-    let words = (&raw mut *buffer).cast();
+fn add(buffer: &mut [u8; CHUNK], sum: u32) -> u32 {
+    let words = buffer.as_mut_ptr().cast();
     // SAFETY: reads the buffer, the length of which is given.
     unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, words, CHUNK as u32, sum).cast_unsigned() as u32 }
 }

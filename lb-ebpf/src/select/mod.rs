@@ -18,7 +18,7 @@ use lb_common::reason::Reason;
 
 use crate::backend;
 use crate::config::Clock;
-use crate::flow::ones_unless_zero;
+use crate::mask::ones_unless_zero;
 use affinity::Affine;
 
 /// The hash by which a tuple's backend is chosen: the same on all nodes. With affinity, all flows of a client
@@ -61,11 +61,17 @@ pub fn of_table(listener: &ListenerValue, hash: u32) -> Option<(BackendRef, &'st
     backend::active(maglev::lb_pick(listener.index, listener.slots, hash, 0))
 }
 
-/// Takes note of a new flow.
+/// What [`note`] has to know of a listener.
 #[inline(always)]
-pub fn note<A: Affine>(listener: &ListenerValue, client: A, chosen: BackendRef) {
-    client.keep(listener.index, listener.affinity, chosen);
-    lb_note_load(u32::from(listener.selection), chosen.id());
+pub fn habit(listener: &ListenerValue) -> u32 {
+    u32::from(listener.affinity) | u32::from(listener.selection) << 16
+}
+
+/// Takes note of a new flow at the listener with this index and [`habit`].
+#[inline(always)]
+pub fn note<A: Affine>(listener: u32, habit: u32, client: A, chosen: BackendRef) {
+    client.keep(listener, habit as u16, chosen);
+    lb_note_load(habit >> 16, chosen.id());
 }
 
 /// Counts a new flow where the selection asks for it. Gives 0.

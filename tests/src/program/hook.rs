@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lb_common::map::program;
+use lb_common::map::{self, program};
 
 /// A hook, and with it a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +40,15 @@ impl Hook {
             Self::Xdp => program::XDP,
             Self::TcIngress => program::TC_INGRESS,
             Self::TcEgress => program::TC_EGRESS,
+        }
+    }
+
+    /// The name of the array of its stages.
+    pub const fn stages(self) -> &'static str {
+        match self {
+            Self::Xdp => map::XDP_STAGES,
+            Self::TcIngress => map::TC_INGRESS_STAGES,
+            Self::TcEgress => map::TC_EGRESS_STAGES,
         }
     }
 

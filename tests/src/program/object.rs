@@ -4,10 +4,10 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use aya::maps::{Array, MapError};
+use aya::maps::{Array, MapData, MapError, ProgramArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use lb_common::map;
+use lb_common::map::{self, program};
 
 use super::Hook;
 
@@ -32,6 +32,7 @@ impl Default for Sizes {
 /// The loaded object. A program is handed to the kernel when it is first asked for.
 pub struct Programs {
     pub(super) ebpf: Ebpf,
+    stages: Vec<ProgramArray<MapData>>,
 }
 
 impl Programs {
@@ -58,7 +59,7 @@ impl Programs {
             .map_max_entries(map::LISTENER_STATS, 8)
             .map_max_entries(map::BACKEND_STATS, 64)
             .map_max_entries(map::BACKENDS, 64);
-        Ok(Self { ebpf: loader.load(&bytes()).expect("load the object's maps") })
+        Ok(Self::with(loader))
     }
 
     /// Creates the maps in the sizes that the agent takes by default.
@@ -70,7 +71,11 @@ impl Programs {
     /// When they can, but the object is missing or broken.
     pub fn in_default_sizes() -> Result<Self, String> {
         Self::permitted()?;
-        Ok(Self { ebpf: loader().load(&bytes()).expect("load the object's maps") })
+        Ok(Self::with(loader()))
+    }
+
+    fn with(mut loader: EbpfLoader<'_>) -> Self {
+        Self { ebpf: loader.load(&bytes()).expect("load the object's maps"), stages: Vec::new() }
     }
 
     /// Tries whether the kernel lets this process have a map.
@@ -87,21 +92,42 @@ impl Programs {
         }
     }
 
-    /// The program of a hook, loaded.
+    /// The attached program of a hook, loaded with all its stages.
     ///
     /// # Panics
-    /// When the verifier refuses it.
+    /// When the verifier refuses one.
     pub fn program(&mut self, hook: Hook) -> &mut Program {
-        let program = self.ebpf.program_mut(hook.program()).unwrap_or_else(|| panic!("no program {hook}"));
-        if program.fd().is_err() {
+        if self.named(hook.program()).fd().is_err() {
+            self.load_stages(hook);
+        }
+        self.named(hook.program())
+    }
+
+    /// A program by its name.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn named(&mut self, name: &str) -> &mut Program {
+        self.ebpf.program_mut(name).unwrap_or_else(|| panic!("no program {name}"))
+    }
+
+    fn load_stages(&mut self, hook: Hook) {
+        let array = hook.stages();
+        let map = self.ebpf.take_map(array).unwrap_or_else(|| panic!("no map {array}"));
+        let mut stages = ProgramArray::try_from(map).expect("an array of programs");
+        for &(_, stage, name) in program::STAGES.iter().filter(|(of, ..)| *of == array) {
+            let program = self.named(name);
             let loaded = match program {
                 Program::Xdp(xdp) => xdp.load(),
                 Program::SchedClassifier(tc) => tc.load(),
-                _ => panic!("{hook} is neither an XDP nor a tc program"),
+                _ => panic!("{name} is neither an XDP nor a tc program"),
             };
-            loaded.unwrap_or_else(|error| panic!("load {hook}: {error:#?}"));
+            loaded.unwrap_or_else(|error| panic!("load {name}: {error:#?}"));
+            let fd = program.fd().expect("a loaded program");
+            stages.set(stage as u32, fd, 0).unwrap_or_else(|error| panic!("enter {name}: {error}"));
         }
-        program
+        // Without a holder in userspace, the kernel would empty it.
+        self.stages.push(stages);
     }
 
     /// A program for the node's own processes, loaded.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aya::maps::{MapData, MapInfo, MapType};
 use aya::programs::Program;
+use lb_common::map::program;
 use serde::{Deserialize, Serialize};
 
 use super::{Hook, Programs};
@@ -45,21 +46,19 @@ pub const HASH_OVERHEAD: u64 = 48;
 const TRIE_OVERHEAD: u64 = 40;
 
 impl Programs {
-    /// The shape of a hook's program.
-    ///
-    /// # Panics
-    /// When the verifier refuses it, or the kernel does not tell (before 5.16).
-    pub fn shape(&mut self, hook: Hook) -> ProgramShape {
-        shape_of(self.program(hook))
-    }
-
-    /// The shapes of the programs for the node's own processes, by name.
+    /// The shapes of all programs by name.
     ///
     /// # Panics
     /// When the verifier refuses one, or the kernel does not tell (before 5.16).
-    pub fn socket_shapes(&mut self) -> BTreeMap<String, ProgramShape> {
-        let names = lb_common::map::program::SOCKETS.into_iter();
-        names.map(|name| (name.to_owned(), shape_of(self.socket_program(name)))).collect()
+    pub fn program_shapes(&mut self) -> BTreeMap<String, ProgramShape> {
+        for hook in Hook::ALL {
+            self.program(hook);
+        }
+        let names = program::STAGES.iter().map(|&(_, _, name)| name);
+        let stages: Vec<_> = names.map(|name| (name.to_owned(), shape_of(self.named(name)))).collect();
+        let names = program::SOCKETS.into_iter();
+        let sockets = names.map(|name| (name.to_owned(), shape_of(self.socket_program(name))));
+        stages.into_iter().chain(sockets).collect()
     }
 
     /// The shapes of all maps by name; the loader's own for logs and globals left out.
@@ -90,6 +89,7 @@ fn data(map: &aya::maps::Map) -> &MapData {
         | Map::LpmTrie(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
+        | Map::ProgramArray(data)
         | Map::RingBuf(data)
         | Map::Unsupported(data) => data,
         other => panic!("a map of a kind that the programs do not use: {other:?}"),
@@ -103,6 +103,7 @@ fn shape(info: &MapInfo) -> MapShape {
         MapType::Array | MapType::PerCpuArray | MapType::ArrayOfMaps => value,
         MapType::Hash | MapType::LruHash => HASH_OVERHEAD + key + value,
         MapType::LpmTrie => TRIE_OVERHEAD + key + value,
+        MapType::ProgramArray => 8,
         MapType::RingBuf => 1,
         other => panic!("a map of a kind that the programs do not use: {other:?}"),
     };
