@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn every_word_of_an_ipv6_address_counts() {
-        let base = Ipv6([0x20; 16]);
+        let base = Ipv6::new([0x20; 16]);
         let ports = (Be16::new(1), Be16::new(2));
         let reference = tuple(&SECRETS, base, base, ports, Protocol::Udp);
         for byte in 0..16 {

@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn words_of_an_address_are_its_bytes() {
-        let address = Ipv6([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let address = Ipv6::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
         let words: Vec<u8> = (0..Ipv6::WORDS).flat_map(|i| address.word(i).to_ne_bytes()).collect();
         assert_eq!(words, address.0);
         assert_eq!(address.word(4), 0);

@@ -2,7 +2,7 @@
 
 use lb_common::net::{Be16, Ipv4, Ipv6, Mac};
 use network_types::icmp::Icmpv4Hdr;
-use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+use network_types::ip::Ipv4Hdr;
 use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
 
@@ -62,6 +62,26 @@ impl Tags {
     pub const END: usize = Self::START + size_of::<Self>();
     /// Where the network header is in a frame without tags.
     pub const UNTAGGED: usize = size_of::<Ethernet>();
+}
+
+/// An IPv6 header without extensions. Ours, because network-types' makes the programs move addresses byte by byte.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct HeaderV6 {
+    /// In the upper half; the beginning of the traffic class in the lower.
+    pub version: u8,
+    /// The rest of the traffic class, and the flow label.
+    pub class: [u8; 3],
+    /// Of what follows.
+    pub length: Be16,
+    /// What follows.
+    pub next: u8,
+    /// Hop limit.
+    pub hops: u8,
+    /// From whom.
+    pub source: Ipv6,
+    /// To whom.
+    pub destination: Ipv6,
 }
 
 /// An ARP packet for IPv4 over Ethernet (RFC 826).
@@ -143,7 +163,7 @@ header!(
     Word = 4,
     [Word; 8] = 32,
     Ipv4Hdr = 20,
-    Ipv6Hdr = 40,
+    HeaderV6 = 40,
     [Word; 2] = 8,
     [Word; 5] = 20,
     [Word; 7] = 28,

@@ -129,16 +129,15 @@ impl Opened {
 pub fn place<A: Flows + Affine>(interface: u32) -> Opened {
     let (Some(draft), Some(clock)) = (flow::draft::<A>(), Clock::read()) else { return Opened::Full };
     for _ in 0..ATTEMPTS {
-        let entry = draft.copy();
-        if entry.head.is_masqueraded() {
+        let masqueraded = draft.head().is_masqueraded();
+        if masqueraded {
             let Some(source_port) = flow::source_port::free::<A>() else { return Opened::NoPort };
-            draft.write(&FlowEntry { source_port, ..entry });
+            draft.set_source_port(source_port);
         }
-        let entry = draft.copy();
-        match flow::insert(&entry.twin()) {
+        match flow::insert_drafted::<A>(false) {
             Insertion::Entered => return enter(draft, interface, &clock),
             Insertion::Full => return Opened::Full,
-            Insertion::Taken if !entry.head.is_masqueraded() => return Opened::Conflict,
+            Insertion::Taken if !masqueraded => return Opened::Conflict,
             Insertion::Taken => {}
         }
     }
@@ -150,7 +149,7 @@ pub fn place<A: Flows + Affine>(interface: u32) -> Opened {
 #[inline(always)]
 fn enter<A: Flows + Affine>(draft: Slot<A>, interface: u32, clock: &Clock) -> Opened {
     let entry = draft.copy();
-    match flow::insert(&entry) {
+    match flow::insert_drafted::<A>(true) {
         Insertion::Entered => {
             if let Some(backend) = backend::serving(entry.backend) {
                 stats::flow(entry.backend, backend.listener);

@@ -6,10 +6,9 @@ use lb_common::net::{Be16, Ipv6};
 use lb_common::port::PortValue;
 use lb_common::reason::Reason;
 use lb_common::stage::Stage;
-use network_types::ip::Ipv6Hdr;
 
 use super::Family;
-use crate::headers::IPV6;
+use crate::headers::{HeaderV6, IPV6};
 use crate::journey::Step;
 use crate::packet::Packet;
 use crate::parse::{Fragment, Ip, Segment};
@@ -34,7 +33,7 @@ const DESTINATION: u8 = 60;
 
 impl Family for V6 {
     type Address = Ipv6;
-    type Fixed = Ipv6Hdr;
+    type Fixed = HeaderV6;
     type Pair = [Ipv6; 2];
     const KIND: Be16 = IPV6;
     const CONTROL: u8 = 58;
@@ -48,16 +47,16 @@ impl Family for V6 {
     const FRAGMENT: Stage = Stage::FragmentV6;
 
     #[inline(always)]
-    fn read(ip: &Ipv6Hdr, network: usize) -> Ip<Ipv6> {
+    fn read(ip: &HeaderV6, network: usize) -> Ip<Ipv6> {
         Ip {
-            source: Ipv6(ip.src_addr),
-            destination: Ipv6(ip.dst_addr),
-            protocol: ip.next_hdr,
-            transport: network + size_of::<Ipv6Hdr>(),
-            length: Be16(ip.payload_len).get(),
-            hops: ip.hop_limit,
+            source: ip.source,
+            destination: ip.destination,
+            protocol: ip.next,
+            transport: network + size_of::<HeaderV6>(),
+            length: ip.length.get(),
+            hops: ip.hops,
             fragment: Fragment::None,
-            sound: ip.vcf[0] >> 4 == 6,
+            sound: ip.version >> 4 == 6,
         }
     }
 
@@ -77,24 +76,24 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn write(ip: &mut Ipv6Hdr, rewrite: &Rewrite<Ipv6>) {
-        ip.src_addr = rewrite.to.source.0;
-        ip.dst_addr = rewrite.to.destination.0;
+    fn write(ip: &mut HeaderV6, rewrite: &Rewrite<Ipv6>) {
+        ip.source = rewrite.to.source;
+        ip.destination = rewrite.to.destination;
         if let Some(hops) = rewrite.hops {
-            ip.hop_limit = hops.after;
+            ip.hops = hops.after;
         }
     }
 
     #[inline(always)]
     fn backend(backend: &BackendValue) -> Ipv6 {
-        Ipv6(backend.address)
+        Ipv6::new(backend.address)
     }
 
     #[inline(always)]
     fn answerable(address: Ipv6) -> bool {
         // Not unspecified, loopback or multicast (RFC 4291 section 2.7).
-        let number = u128::from_be_bytes(address.0);
-        number > 1 && number >> 120 != 0xff
+        let (first, second) = address.halves();
+        first.to_le_bytes()[0] != 0xff && (first != 0 || second & !1_u64.to_be() != 0)
     }
 
     #[inline(always)]

@@ -21,7 +21,7 @@ use table::Set;
 
 pub use insert::{Insertion, insert};
 pub use keep::{keep, upkeep};
-pub use table::{Flows, draft};
+pub use table::{Flows, draft, insert_drafted};
 
 /// Half a flow, and where it stands.
 #[derive(Clone, Copy)]

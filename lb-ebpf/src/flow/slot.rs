@@ -8,7 +8,7 @@
 
 use lb_common::flow::{FlowEntry, FlowKey};
 use lb_common::head::{Head, State};
-use lb_common::net::Address;
+use lb_common::net::{Address, Be16};
 
 /// A place in the flow table or in the overflow map.
 #[derive(Clone, Copy)]
@@ -48,6 +48,15 @@ impl<A: Address> Slot<A> {
         let field = unsafe { &raw mut (*self.entry).last_seen };
         // SAFETY: as above; volatile, as others read it.
         unsafe { field.write_volatile(now) }
+    }
+
+    /// Changes the source port after the rewrite, in an entry that nobody else sees.
+    #[inline(always)]
+    pub fn set_source_port(self, port: Be16) {
+        // SAFETY: `new` was promised an entry of a map, so its field is in it, too.
+        let field = unsafe { &raw mut (*self.entry).source_port };
+        // SAFETY: as above.
+        unsafe { field.write_volatile(port) };
     }
 
     /// Zero if the entry has this tuple; no branch depends on it. Only a candidate: see [`Slot::read`].

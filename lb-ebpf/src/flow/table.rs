@@ -10,6 +10,7 @@ use lb_common::map;
 use lb_common::net::{Address, Ipv4, Ipv6};
 
 use super::slot::Slot;
+use super::{Insertion, insert};
 use crate::headers::Aligned;
 
 /// Addresses whose flows have a table.
@@ -17,8 +18,8 @@ pub trait Flows: Address {
     /// The bucket with this index; `None` past the end.
     fn bucket(index: u32) -> Option<*mut Bucket<Self>>;
 
-    /// Room for a new flow's forward half, this CPU's own.
-    fn draft() -> Option<*mut FlowEntry<Self>>;
+    /// Room for a new flow's half, this CPU's own: 0 for the forward half, 1 for the other.
+    fn draft(half: u32) -> Option<*mut FlowEntry<Self>>;
 
     /// See [`super::insert()`]; gives the code of an [`super::Insertion`].
     fn insert(flow: &FlowEntry<Self>) -> u32;
@@ -58,11 +59,11 @@ macro_rules! flows {
             { map::MAX_OVERFLOW as usize },
         > = LruHashMap::new();
 
-        /// Each CPU's own scratch of one packet: a new flow's forward half. What went through a map is unknown
+        /// Each CPU's own scratch of one packet: a new flow's forward half, then the other one. What went through a map is unknown
         /// to the verifier, which else would follow each combination of its bits on its own; and the stack is
         /// short.
         #[btf_map]
-        static $draft: PerCpuArray<FlowEntry<$address>, 1> = PerCpuArray::new();
+        static $draft: PerCpuArray<FlowEntry<$address>, 2> = PerCpuArray::new();
 
         impl Flows for $address {
             #[inline(always)]
@@ -71,8 +72,8 @@ macro_rules! flows {
             }
 
             #[inline(always)]
-            fn draft() -> Option<*mut FlowEntry<Self>> {
-                $draft.get_ptr_mut(0)
+            fn draft(half: u32) -> Option<*mut FlowEntry<Self>> {
+                $draft.get_ptr_mut(half)
             }
 
             #[inline(always)]
@@ -169,7 +170,22 @@ pub(super) fn spilled<A: Flows>(key: &FlowKey<A>) -> Option<Slot<A>> {
 /// Room for a new flow's forward half, this CPU's own.
 #[inline(always)]
 pub fn draft<A: Flows>() -> Option<Slot<A>> {
-    let entry = A::draft()?;
+    let entry = A::draft(0)?;
     // SAFETY: the value of a per-CPU array, which the kernel aligns to 8.
     Some(unsafe { Slot::new(entry) })
+}
+
+/// Enters the forward half of this CPU's draft, or the other one.
+#[inline(always)]
+pub fn insert_drafted<A: Flows>(forward: bool) -> Insertion {
+    let (Some(entry), Some(draft)) = (A::draft(u32::from(!forward)), draft::<A>()) else {
+        return Insertion::Full;
+    };
+    // SAFETY: the value of a per-CPU array, which the kernel aligns to 8.
+    let slot = unsafe { Slot::new(entry) };
+    if !forward {
+        slot.write(&draft.copy().twin());
+    }
+    // SAFETY: as above; nobody else writes it.
+    insert(unsafe { &*entry })
 }

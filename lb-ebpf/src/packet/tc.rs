@@ -118,8 +118,12 @@ impl<S: Side> Packet for TcPacket<S> {
 
     #[inline(always)]
     fn interface(&self) -> u32 {
+        // Volatile, for the compiler else chooses between this place and another one, and reads there: the
+        // verifier wants to see which one it is.
         // SAFETY: the context is the one that the kernel gave the program, valid while it runs.
-        unsafe { (*self.skb()).ifindex }
+        let interface = unsafe { &raw const (*self.skb()).ifindex };
+        // SAFETY: as above.
+        unsafe { interface.read_volatile() }
     }
 
     #[inline(always)]

@@ -85,7 +85,7 @@ pub(super) extern "C" fn lb_packet_granted_v4(balancer: u32, client: u32) -> u32
 #[inline(never)]
 pub(super) extern "C" fn lb_packet_granted_v6(balancer: u32, network: u64) -> u32 {
     let [a, b, c, d, e, f, g, h] = network.to_ne_bytes();
-    granted(Ipv6([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]), balancer, packets)
+    granted(Ipv6::new([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]), balancer, packets)
 }
 
 /// A macro rather than a function: a map of the other family is another type.

@@ -63,13 +63,13 @@ impl Clients for Ipv6 {
     /// The network of 64 bits: each host in it has as many addresses as it likes.
     #[inline(always)]
     fn subscriber(self) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        Self([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0])
+        let [a, b, c, d, e, f, g, h, ..] = self.bytes();
+        Self::new([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0])
     }
 
     #[inline(always)]
     fn packet_granted(self, balancer: u32) -> u32 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        let [a, b, c, d, e, f, g, h, ..] = self.bytes();
         limits::lb_packet_granted_v6(balancer, u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
     }
 }

@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn an_error_over_ipv6_quotes_the_packet_it_is_about() {
-        let (from, to) = (Ipv6([0x20; 16]), Ipv6([0x21; 16]));
+        let (from, to) = (Ipv6::new([0x20; 16]), Ipv6::new([0x21; 16]));
         let about = packet_v6().from((from, 1000)).to((to, 2000)).udp().payload(b"odd");
         let bytes = icmp_error(&about, (2, 0), [0, 0, 5, 0], 500).bytes();
         let read = SlicedPacket::from_ethernet(&bytes).expect("a sound frame");

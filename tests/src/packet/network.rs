@@ -78,14 +78,14 @@ impl Network for Ipv6 {
         let mut header = vec![0x60, 0, 0, 0];
         header.extend(u16::try_from(chain.len() + transport).expect("a packet below 64 KiB").to_be_bytes());
         header.extend([next, packet.ttl]);
-        header.extend(packet.source.0.0);
-        header.extend(packet.destination.0.0);
+        header.extend(packet.source.0.bytes());
+        header.extend(packet.destination.0.bytes());
         header.extend(chain);
         header
     }
 
     fn pseudo_header(packet: &Packet<Self>, transport: u16) -> Vec<u8> {
-        let (source, destination) = (packet.source.0.0, packet.destination.0.0);
+        let (source, destination) = (packet.source.0.bytes(), packet.destination.0.bytes());
         let length = u32::from(transport).to_be_bytes();
         [&source[..], &destination, &length, &[0, 0, 0, packet.protocol_number()]].concat()
     }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Packet<Ipv6> {
-        let address = |last| Ipv6([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+        let address = |last| Ipv6::new([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
         packet_v6()
             .ethernet(Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]))
             .from((address(1), 40_000))

@@ -78,7 +78,7 @@ fn tagged_frames_are_passed_by_name() {
 
 #[test]
 fn ipv6_is_passed_by_name() {
-    let (from, to) = (Ipv6([0x20; 16]), Ipv6([0x21; 16]));
+    let (from, to) = (Ipv6::new([0x20; 16]), Ipv6::new([0x21; 16]));
     bridge().at_each(&Hook::ALL, |rig| {
         for next_header in [6, 17, 58, 44, 0] {
             let sent = packet_v6().ethernet(CLIENT_MAC, NODE_MAC).from((from, 0)).to((to, 0));

@@ -156,7 +156,7 @@ impl Kernel {
         let maps = &mut self.maps;
         let is_known = match address.vip {
             IpAddr::V4(v4) => maps.v4.has_listener(Ipv4(v4.octets()), address, entry.index)?,
-            IpAddr::V6(v6) => maps.v6.has_listener(Ipv6(v6.octets()), address, entry.index)?,
+            IpAddr::V6(v6) => maps.v6.has_listener(Ipv6::new(v6.octets()), address, entry.index)?,
         };
         if !is_known {
             Maps::zero(&mut maps.listener_stats, map::LISTENER_STATS, entry.index.0)?;
@@ -164,7 +164,7 @@ impl Kernel {
         let value = wire::listener_value(entry);
         match address.vip {
             IpAddr::V4(v4) => maps.v4.put_listener(Ipv4(v4.octets()), address, value),
-            IpAddr::V6(v6) => maps.v6.put_listener(Ipv6(v6.octets()), address, value),
+            IpAddr::V6(v6) => maps.v6.put_listener(Ipv6::new(v6.octets()), address, value),
         }
     }
 }
@@ -199,26 +199,28 @@ impl Datapath for Kernel {
                 let value = wire::vip_value(*policy);
                 match vip {
                     IpAddr::V4(v4) => maps.v4.put_vip(Ipv4(v4.octets()), value),
-                    IpAddr::V6(v6) => maps.v6.put_vip(Ipv6(v6.octets()), value),
+                    IpAddr::V6(v6) => maps.v6.put_vip(Ipv6::new(v6.octets()), value),
                 }
             }
             Command::RemoveVip(IpAddr::V4(v4)) => maps.v4.remove_vip(Ipv4(v4.octets())),
-            Command::RemoveVip(IpAddr::V6(v6)) => maps.v6.remove_vip(Ipv6(v6.octets())),
+            Command::RemoveVip(IpAddr::V6(v6)) => maps.v6.remove_vip(Ipv6::new(v6.octets())),
             Command::PutBackend(id, entry) => self.put_backend(*id, entry),
             Command::PutTable(index, slots) => maps.put_table(index.0, slots),
             Command::RemoveTable(index) => maps.remove_table(index.0),
             Command::PutListener(address, entry) => self.put_listener(*address, *entry),
             Command::RemoveListener(address) => match address.vip {
                 IpAddr::V4(v4) => maps.v4.remove_listener(Ipv4(v4.octets()), *address),
-                IpAddr::V6(v6) => maps.v6.remove_listener(Ipv6(v6.octets()), *address),
+                IpAddr::V6(v6) => maps.v6.remove_listener(Ipv6::new(v6.octets()), *address),
             },
             Command::PutSource(balancer, range, source) => match range.network() {
                 IpAddr::V4(v4) => maps.v4.put_source(*balancer, Ipv4(v4.octets()), range.prefix(), *source),
-                IpAddr::V6(v6) => maps.v6.put_source(*balancer, Ipv6(v6.octets()), range.prefix(), *source),
+                IpAddr::V6(v6) => {
+                    maps.v6.put_source(*balancer, Ipv6::new(v6.octets()), range.prefix(), *source)
+                }
             },
             Command::RemoveSource(balancer, range) => match range.network() {
                 IpAddr::V4(v4) => maps.v4.remove_source(*balancer, Ipv4(v4.octets()), range.prefix()),
-                IpAddr::V6(v6) => maps.v6.remove_source(*balancer, Ipv6(v6.octets()), range.prefix()),
+                IpAddr::V6(v6) => maps.v6.remove_source(*balancer, Ipv6::new(v6.octets()), range.prefix()),
             },
             Command::PutLimits(balancer, limits) => {
                 let value = wire::limits_value(*limits);
