@@ -99,7 +99,9 @@ mod tests {
         let reference = tuple(&SECRETS, base, base, ports, Protocol::Udp);
         for byte in 0..16 {
             let mut other = base;
-            other.0[byte] ^= 1;
+            let mut bytes = other.bytes();
+            bytes[byte] ^= 1;
+            other = Ipv6::new(bytes);
             assert_ne!(reference, tuple(&SECRETS, other, base, ports, Protocol::Udp), "source byte {byte}");
             assert_ne!(reference, tuple(&SECRETS, base, other, ports, Protocol::Udp), "destination {byte}");
         }

@@ -123,13 +123,13 @@ impl Ipv6 {
     #[inline(always)]
     pub const fn mapped(address: Ipv4) -> Self {
         let [a, b, c, d] = address.0;
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+        Self::new([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
     }
 
     /// The IPv4 address that it maps, if it does.
     #[inline(always)]
     pub const fn unmapped(self) -> Option<Ipv4> {
-        match self.0 {
+        match self.bytes() {
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Some(Ipv4([a, b, c, d])),
             _ => None,
         }
@@ -249,7 +249,9 @@ mod tests {
         assert_eq!(Ipv6::mapped(address).unmapped(), Some(address));
         for byte in 0..12 {
             let mut other = Ipv6::mapped(address);
-            other.0[byte] ^= 1;
+            let mut bytes = other.bytes();
+            bytes[byte] ^= 1;
+            other = Ipv6::new(bytes);
             assert_eq!(other.unmapped(), None, "byte {byte}");
         }
     }
@@ -258,7 +260,7 @@ mod tests {
     fn words_of_an_address_are_its_bytes() {
         let address = Ipv6::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
         let words: Vec<u8> = (0..Ipv6::WORDS).flat_map(|i| address.word(i).to_ne_bytes()).collect();
-        assert_eq!(words, address.0);
+        assert_eq!(words, address.bytes());
         assert_eq!(address.word(4), 0);
         assert_eq!(Ipv4([192, 0, 2, 1]).word(0).to_ne_bytes(), [192, 0, 2, 1]);
     }

@@ -68,7 +68,7 @@ impl Socket {
         let [e, f, g, h] = load!(self, user_ip6[1]).to_ne_bytes();
         let [i, j, k, l] = load!(self, user_ip6[2]).to_ne_bytes();
         let [m, n, o, p] = load!(self, user_ip6[3]).to_ne_bytes();
-        Ipv6([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+        Ipv6::new([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 
     /// The port.
@@ -86,7 +86,7 @@ impl Socket {
     /// Puts another address there.
     #[inline(always)]
     pub fn set_ipv6(&self, address: Ipv6) {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.bytes();
         store!(self, u32::from_ne_bytes([a, b, c, d]), user_ip6[0]);
         store!(self, u32::from_ne_bytes([e, f, g, h]), user_ip6[1]);
         store!(self, u32::from_ne_bytes([i, j, k, l]), user_ip6[2]);

@@ -74,7 +74,7 @@ mod tests {
         let bytes = icmp_error(&about, (2, 0), [0, 0, 5, 0], 500).bytes();
         let read = SlicedPacket::from_ethernet(&bytes).expect("a sound frame");
         let Some(TransportSlice::Icmpv6(icmp)) = read.transport else { panic!("no ICMPv6: {read:?}") };
-        assert!(icmp.is_checksum_valid(to.0, from.0));
+        assert!(icmp.is_checksum_valid(to.bytes(), from.bytes()));
         assert_eq!((icmp.type_u8(), icmp.bytes5to8()), (2, [0, 0, 5, 0]));
         assert_eq!(icmp.payload(), about.network_bytes());
     }

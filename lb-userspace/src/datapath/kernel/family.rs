@@ -56,7 +56,7 @@ impl MapAddress for Ipv6 {
     };
 
     fn ip(self) -> IpAddr {
-        IpAddr::V6(Ipv6Addr::from(self.0))
+        IpAddr::V6(Ipv6Addr::from(self.bytes()))
     }
 }
 

@@ -17,6 +17,7 @@ mod links;
 mod maps;
 mod pins;
 mod processes;
+mod programs;
 mod random;
 mod raw;
 mod refusal;
@@ -110,7 +111,7 @@ impl Kernel {
         let mut ebpf = loader.load(OBJECT)?;
         let mut maps = Maps::take(&mut ebpf, &pins, shapes)?;
         configure(&mut maps, settings)?;
-        load_programs(&mut ebpf, &pins)?;
+        programs::load(&mut ebpf, &pins)?;
         let flows = Arc::new(Flows::open(&pins)?);
         let attachments = Attachments::adopt(&mut ebpf, &pins, tc)?;
         Ok(Self { pins, ebpf, maps, flows, attachments })
@@ -276,23 +277,4 @@ fn configure(maps: &mut Maps, settings: &config::Datapath) -> Result<(), KernelE
         return Ok(());
     }
     maps.config.set(0, config, 0).map_err(failed("write", map::CONFIG))
-}
-
-/// Loads the programs and pins them, in place of those of an earlier agent. The BPF file system keeps names with
-/// dots to itself.
-fn load_programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), KernelError> {
-    let refused = |name| move |source| KernelError::Program { name, source };
-    links::xdp(ebpf)?.load().map_err(refused(program::XDP))?;
-    for name in [program::TC_INGRESS, program::TC_EGRESS] {
-        links::classifier(ebpf, name)?.load().map_err(refused(name))?;
-    }
-    for name in [program::XDP, program::TC_INGRESS, program::TC_EGRESS] {
-        let program = ebpf.program_mut(name).ok_or(KernelError::Lacking(name))?;
-        let (path, fresh) = (pins.program(name), pins.program(&format!("{name}-new")));
-        pins::remove(&fresh)?;
-        let pinned = program.pin(&fresh);
-        pinned.map_err(|error| KernelError::Link { path: fresh.clone(), source: error.into() })?;
-        pins::rename(&fresh, &path)?;
-    }
-    Ok(())
 }
