@@ -130,7 +130,8 @@ fn what_is_sound_and_not_ours_comes_out_as_it_came_however_short_it_is_cut() {
 
 #[test]
 fn what_is_not_ours_comes_out_as_it_came_at_every_length() {
-    let frames = [syn().to(SERVER), query().options(&[1; 40]).to(SERVER), ack().tagged(5)].map(|p| p.bytes());
+    let frames = [syn().to(SERVER), query().options(&[1; 40]).to(SERVER), ack().to(SERVER).tagged(5)]
+        .map(|p| p.bytes());
     bridge().at_each(&Hook::ALL, |rig| {
         for frame in &frames {
             for cut in (14..=frame.len()).map(|length| frame[..length].to_vec()) {

@@ -67,24 +67,25 @@ fn frames_to_another_nodes_mac_are_passed_by_name() {
 }
 
 #[test]
-fn tagged_frames_are_passed_by_name() {
+fn tagged_frames_of_others_are_passed() {
     bridge().at_each(&Hook::ALL, |rig| {
-        for packet in [syn().tagged(100), syn().tagged(100).service_tagged(7), query().tagged(0)] {
+        let others = syn().to(SERVER);
+        for packet in [others.clone().tagged(100), others.tagged(100).service_tagged(7)] {
             rig.when(&packet).then_untouched();
         }
-        assert_delta!(rig, reason(Reason::VlanTagged).times(3));
+        assert_delta!(rig);
     });
 }
 
 #[test]
-fn ipv6_is_passed_by_name() {
+fn ipv6_of_others_is_passed() {
     let (from, to) = (Ipv6::new([0x20; 16]), Ipv6::new([0x21; 16]));
     bridge().at_each(&Hook::ALL, |rig| {
         for next_header in [6, 17, 58, 44, 0] {
             let sent = packet_v6().ethernet(CLIENT_MAC, NODE_MAC).from((from, 0)).to((to, 0));
             rig.when(&sent.protocol(next_header).payload(&[0; 40])).then_untouched();
         }
-        assert_delta!(rig, reason(Reason::Ipv6).times(5));
+        assert_delta!(rig);
     });
 }
 
