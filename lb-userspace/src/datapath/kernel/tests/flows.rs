@@ -97,7 +97,8 @@ fn flows_of_ipv6_are_read_beside_the_others() {
     in_namespace(|directory| {
         let rig = Rig::new(&directory, &SETTINGS);
         assert!(rig.put(&flow(1, State::Established, rig.now)));
-        let address = |number| Ipv6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number).octets());
+        let address =
+            |number| Ipv6::new(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number).octets());
         let FlowKey { source_port, destination_port, protocol, .. } = flow(1, State::Opening, 0).key;
         let key =
             FlowKey { source: address(1), destination: address(2), source_port, destination_port, protocol };
