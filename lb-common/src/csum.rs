@@ -42,6 +42,12 @@ impl Delta {
         delta
     }
 
+    /// Both changes.
+    #[inline(always)]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// The change itself, as `bpf_l3_csum_replace` and `bpf_l4_csum_replace` take it with size 0.
     #[inline(always)]
     pub const fn diff(self) -> u32 {
@@ -138,6 +144,14 @@ mod tests {
             // Zero has two forms in one's complement.
             prop_assert!(changed == after || changed == 0xffff && after == 0 || changed == 0 && after == 0xffff);
         }
+    }
+
+    #[test]
+    fn a_sum_of_changes_is_their_one_after_the_other() {
+        let (first, second) =
+            (Delta::new().replace16(0x1234, 0xfedc), Delta::new().replace32(7, 0x8000_0001));
+        assert_eq!(first.plus(second).apply(0xabcd), second.apply(first.apply(0xabcd)));
+        assert_eq!(first.plus(second), second.plus(first));
     }
 
     #[test]

@@ -22,6 +22,15 @@ const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 const HEADER_CHECKSUM: usize = 10;
 
+/// Is it an error that is heeded? Source quench is not (RFC 6633), and a redirect is for hosts.
+#[inline(always)]
+pub const fn is_error(kind: u8) -> bool {
+    const UNREACHABLE: u8 = 3;
+    const TIME_EXCEEDED: u8 = 11;
+    const PARAMETER_PROBLEM: u8 = 12;
+    matches!(kind, UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM)
+}
+
 /// Answers an echo request in its own frame.
 ///
 /// # Errors

@@ -35,6 +35,13 @@ const LENGTH: u16 = 32;
 /// What a checksum is completed from.
 const NOTHING: u16 = 0xffff;
 
+/// Is it an error of a kind that RFC 4443 knows: destination unreachable, packet too big, time exceeded or
+/// parameter problem?
+#[inline(always)]
+pub const fn is_error(kind: u8) -> bool {
+    matches!(kind, 1..=4)
+}
+
 /// Answers an echo request or a neighbour solicitation in its own frame.
 ///
 /// # Errors
@@ -73,12 +80,18 @@ fn echo<P: Packet>(packet: &mut P, ip: &Ip<Ipv6>, port: &PortValue) -> Result<Ac
         .to_ne_bytes();
     let network = packet.network();
     packet.store(ip.transport, &Aligned([ECHO_REPLY, code, a, b]).0)?;
-    packet.store(network + V6::HOPS, &TTL)?;
+    store_hops(packet, TTL)?;
     packet.store(network + V6::ADDRESSES, &Aligned([ip.destination, ip.source]).0)?;
     packet.store(0, &to.0)?;
     packet.store(SOURCE, &port.mac)?;
     stats::count(Reason::EchoAnswered);
     Ok(Action::Back)
+}
+
+/// Writes the hop limit, with its neighbour: the verifier does not follow a check for a single byte.
+#[inline(always)]
+fn store_hops<P: Packet>(packet: &mut P, hops: u8) -> Result<(), Reason> {
+    packet.store(packet.network() + V6::HOPS - 1, &Be16([V6::CONTROL, hops]))
 }
 
 /// Answers who has a VIP (RFC 4861 section 7.2.4). A probe for a duplicate, from nobody, is told to all.
@@ -112,7 +125,7 @@ fn solicited<P: Packet>(packet: &mut P, ip: &Ip<Ipv6>, port: &PortValue) -> Resu
         protocol: Protocol::Tcp,
     };
     packet.store(network, &header_to(&key, V6::CONTROL, LENGTH).0)?;
-    packet.store(network + V6::HOPS, &ON_LINK)?;
+    store_hops(packet, ON_LINK)?;
     packet.store(ip.transport, &advertisement(target, to, flags, port.mac).0)?;
     packet.store(0, &asker)?;
     packet.store(SOURCE, &port.mac)?;

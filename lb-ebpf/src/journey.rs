@@ -1,6 +1,6 @@
 //! The story of a packet: each stage of it is a function here.
 
-use lb_common::net::Mac;
+use lb_common::net::{Be16, Mac};
 use lb_common::port::{PortValue, UPLINK};
 use lb_common::reason::Reason;
 use lb_common::stage::{STAGES, Stage};
@@ -15,7 +15,9 @@ use crate::packet::{Hook, Packet};
 use crate::parse::Ip;
 use crate::refuse::{self, Refusal};
 use crate::verdict::Action;
-use crate::{arp, flow, forward, open, order, parse, port, reply, stage, stats, transmit, verdict, vlan};
+use crate::{
+    arp, flow, forward, icmp_error, open, order, parse, port, reply, stage, stats, transmit, verdict, vlan,
+};
 
 /// What a stage returns instead of a verdict: the number of the stage that goes on is added.
 const NEXT: i32 = i32::MIN;
@@ -305,7 +307,22 @@ fn decide<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
 fn instruct<P: Packet, F: Family>(packet: &mut P, port: &PortValue) -> Result<Action, Reason> {
     packet.pull(packet.network() + size_of::<F::Fixed>());
     let ip = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
-    F::control(packet, &ip, port)
+    packet.pull(ip.transport + size_of::<Be16>());
+    if packet.header(ip.transport).is_some_and(|&Be16([kind, _])| F::is_error(kind)) {
+        icmp_error::take::<P, F>(packet, &ip, port)
+    } else {
+        inform::<P, F>(packet, &ip, port)
+    }
+}
+
+/// Takes a control message that is no error: for the sake of the stack, a function of its own.
+#[inline(never)]
+fn inform<P: Packet, F: Family>(
+    packet: &mut P,
+    ip: &Ip<F::Address>,
+    port: &PortValue,
+) -> Result<Action, Reason> {
+    F::control(packet, ip, port)
 }
 
 /// A port that faces the network takes only what is sent to its own address.

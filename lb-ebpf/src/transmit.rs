@@ -9,7 +9,7 @@ use lb_common::reason::Reason;
 use crate::family::Family;
 use crate::headers::{Aligned, SOURCE};
 use crate::journey::Step;
-use crate::packet::Packet;
+use crate::packet::{Hook, Packet};
 use crate::parse::Segment;
 use crate::rewrite::sum;
 use crate::rewrite::{Hops, Rewrite};
@@ -19,7 +19,7 @@ use crate::{next_hop, port, stats};
 /// The way out of the node. Not an `enum`: the compiler reads what a variant lacks all the same, and the verifier
 /// does not have that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Exit {
+pub struct Exit {
     way: u32,
     /// The interface for [`REDIRECT`].
     interface: u32,
@@ -163,6 +163,50 @@ fn to_client(hop: u16, port: &PortValue, interface: u32) -> Result<Exit, Reason>
     Ok(wire(REDIRECT, hop.ifindex, hop.mac(), out.mac))
 }
 
+/// The way that half a flow takes, for a packet of another kind, and what becomes of its TTL.
+///
+/// # Errors
+///
+/// Why there is none.
+#[inline(always)]
+pub fn way<P: Packet, F: Family>(
+    packet: &P,
+    entry: &FlowEntry<F::Address>,
+    backend: &BackendValue,
+    port: &PortValue,
+    before: u8,
+) -> Result<(Exit, Hops), Reason> {
+    let exit = if P::HOOK == Hook::Egress {
+        TO_STACK
+    } else if entry.head.is_reply() {
+        to_client(entry.next_hop, port, packet.interface())?
+    } else {
+        to_backend(backend, port, packet.interface())?
+    };
+    let routed = backend.flags & ROUTED != 0 && exit.way >= BACK;
+    Ok((exit, if routed { hop(before)? } else { Hops { before, after: before } }))
+}
+
+/// Addresses the frame to who is next.
+///
+/// # Errors
+///
+/// `WriteFailed`.
+#[inline(always)]
+pub fn leave<P: Packet>(packet: &mut P, exit: &Exit) -> Result<Action, Reason> {
+    if exit.way != STACK {
+        packet.store(0, &exit.destination.0)?;
+    }
+    if exit.way >= BACK {
+        packet.store(SOURCE, &exit.source.0)?;
+    }
+    Ok(match exit.way {
+        BACK => Action::Back,
+        REDIRECT => Action::Redirect(exit.interface),
+        _ => Action::Pass,
+    })
+}
+
 /// Carries out an order.
 ///
 /// # Errors
@@ -187,17 +231,7 @@ pub fn carry_out<P: Packet, F: Family>(
         sum: sum::plan(packet, segment, port, order.partial, leaves)?,
     };
     packet.rewrite::<F>(&rewrite)?;
-    if order.exit.way != STACK {
-        packet.store(0, &order.exit.destination.0)?;
-    }
-    if leaves {
-        packet.store(SOURCE, &order.exit.source.0)?;
-    }
-    let action = match order.exit.way {
-        BACK => Action::Back,
-        REDIRECT => Action::Redirect(order.exit.interface),
-        _ => Action::Pass,
-    };
+    let action = leave(packet, &order.exit)?;
     let step = Step::done(packet, action).due(order.due);
     stats::packet(order.backend, order.listener, order.reply, bytes);
     Ok(step)

@@ -34,7 +34,7 @@ mod sealed {
 /// An address family: its header, and by its addresses its maps.
 pub trait Family: sealed::Sealed {
     /// Its addresses.
-    type Address: Flows + Listeners + Clients + Affine;
+    type Address: Flows + Listeners + Clients + Affine + Header;
     /// Its header without options or extensions.
     type Fixed: Header;
     /// Both addresses as they follow each other in the header.
@@ -80,6 +80,9 @@ pub trait Family: sealed::Sealed {
 
     /// Can somebody with this address be answered?
     fn answerable(address: Self::Address) -> bool;
+
+    /// Is a control message of this type an error, about a packet that it quotes?
+    fn is_error(kind: u8) -> bool;
 
     /// Takes a control message (ICMP).
     ///

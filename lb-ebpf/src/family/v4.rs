@@ -102,6 +102,11 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn is_error(kind: u8) -> bool {
+        icmp::is_error(kind)
+    }
+
+    #[inline(always)]
     fn control<P: Packet>(packet: &mut P, ip: &Ip<Ipv4>, port: &PortValue) -> Result<Action, Reason> {
         icmp::take(packet, ip, port)
     }

@@ -97,6 +97,11 @@ impl Family for V6 {
     }
 
     #[inline(always)]
+    fn is_error(kind: u8) -> bool {
+        icmpv6::is_error(kind)
+    }
+
+    #[inline(always)]
     fn control<P: Packet>(packet: &mut P, ip: &Ip<Ipv6>, port: &PortValue) -> Result<Action, Reason> {
         icmpv6::take(packet, ip, port)
     }

@@ -5,6 +5,7 @@
 //! node sees of them, ports in a bridge, is what it sees of real ones.
 
 pub mod agent;
+pub mod beyond;
 pub mod cgroup;
 pub mod client;
 pub mod facts;

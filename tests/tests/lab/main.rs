@@ -8,6 +8,7 @@ mod doctor;
 mod fixture;
 mod flood;
 mod mistakes;
+mod narrow;
 mod payload;
 mod processes;
 mod servers;

@@ -117,10 +117,10 @@ fn an_echo_request_is_dropped_where_the_vip_says_so() {
 #[test]
 fn other_icmp_to_a_vip_is_dropped_by_name() {
     on_an_uplink().at_ingress(|rig| {
-        for (kind, code) in [(ECHO_REPLY, 0), (3, 1), (3, 4), (5, 1), (11, 0), (13, 0), (ECHO_REQUEST, 1)] {
-            rig.when(&ping(b"quoted header here").icmp(kind, code, [0; 4])).then_dropped();
+        for (kind, code) in [(ECHO_REPLY, 0), (5, 1), (13, 0), (ECHO_REQUEST, 1)] {
+            rig.when(&ping(b"a timestamp").icmp(kind, code, [0; 4])).then_dropped();
         }
-        assert_delta!(rig, reason(Reason::IcmpUnhandled).times(7));
+        assert_delta!(rig, reason(Reason::IcmpUnhandled).times(4));
     });
 }
 

@@ -9,6 +9,7 @@ mod checksums;
 mod endings;
 mod golden;
 mod hairpin;
+mod icmp_errors;
 mod life;
 mod masquerade;
 mod properties;
