@@ -13,6 +13,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+mod errors;
+
 use crate::scene::*;
 
 const CASES: u32 = 20_000;
