@@ -216,13 +216,13 @@ impl Head {
     /// All ones for the reply half, else zero.
     #[inline(always)]
     pub const fn reply_mask(self) -> u64 {
-        0_u64.wrapping_sub(self.0 / REPLY & 1)
+        0_u64.wrapping_sub((self.0 / REPLY) & 1)
     }
 
     /// All ones if the source is rewritten to the VIP on the way to the backend, else zero.
     #[inline(always)]
     pub const fn masqueraded_mask(self) -> u64 {
-        0_u64.wrapping_sub(self.0 / MASQUERADE & 1)
+        0_u64.wrapping_sub((self.0 / MASQUERADE) & 1)
     }
 
     /// Is the reply half applied at the egress of the client's interface?
