@@ -42,6 +42,7 @@ const UNSET: Aligned<Mac> = Aligned(Mac([0; 6]));
 const TO_STACK: Exit = Exit { way: STACK, interface: 0, destination: UNSET, source: UNSET };
 
 /// What is to be done with a packet that took its flow.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, none of which excludes another")]
 #[derive(Clone, Copy)]
 pub struct Order<A: Address> {
     /// The packet's segment.
