@@ -10,7 +10,7 @@ use lb_common::backend::BackendValue;
 use lb_common::config::ConfigValue;
 use lb_common::listener::{ListenerKey, ListenerValue};
 use lb_common::map;
-use lb_common::net::Ipv4;
+use lb_common::net::{Ipv4, Ipv6};
 use lb_common::port::PortValue;
 use lb_common::vip::VipValue;
 
@@ -27,6 +27,8 @@ pub fn snapshot(pins: &Path) -> Result<Snapshot> {
     Ok(BTreeMap::from([
         (map::VIPS_V4, hash::<Ipv4, VipValue>(&directory.join(map::VIPS_V4))?),
         (map::LISTENERS_V4, hash::<ListenerKey<Ipv4>, ListenerValue>(&directory.join(map::LISTENERS_V4))?),
+        (map::VIPS_V6, hash::<Ipv6, VipValue>(&directory.join(map::VIPS_V6))?),
+        (map::LISTENERS_V6, hash::<ListenerKey<Ipv6>, ListenerValue>(&directory.join(map::LISTENERS_V6))?),
         (map::BACKENDS, array::<BackendValue>(&directory.join(map::BACKENDS))?),
         (map::PORTS, array::<PortValue>(&directory.join(map::PORTS))?),
         (map::CONFIG, array::<ConfigValue>(&directory.join(map::CONFIG))?),

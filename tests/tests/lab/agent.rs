@@ -13,11 +13,16 @@ use lb_tests::lab::topology::{Hook, Topology};
 use lb_tests::lab::{Lab, SHOP, Spec, pins, wait};
 use serde_json::Value;
 
-use crate::fixture::{Fixture, SOON, everywhere};
+use crate::fixture::{Fixture, SOON, everywhere, in_ipv6};
 
 everywhere!(
     a_killed_agent_leaves_connections_counters_and_maps_alone,
     a_stream_goes_on_while_the_agent_is_killed_and_restarted,
+);
+
+in_ipv6!(
+    a_killed_agent_leaves_connections_counters_and_maps_alone: [bridge_tc, router_xdp],
+    a_stream_goes_on_while_the_agent_is_killed_and_restarted: [bridge_xdp, stick_xdp],
 );
 
 fn a_killed_agent_leaves_connections_counters_and_maps_alone(fixture: &mut Fixture) {
@@ -25,7 +30,7 @@ fn a_killed_agent_leaves_connections_counters_and_maps_alone(fixture: &mut Fixtu
     let mut connections = open_many(fixture.lab.client(), fixture.at(echo::PORT), CONNECTIONS).unwrap();
     echo_on_all(&mut connections);
     let maps = pins::snapshot(&fixture.lab.installation.pins).unwrap();
-    let counted = packets(fixture, "front");
+    let counted = packets(fixture, fixture.front());
     fixture.agent.take().unwrap().kill().unwrap();
     echo_on_all(&mut connections);
     assert_eq!(fixture.ask(30).len(), 3, "new connections without an agent");
@@ -34,7 +39,7 @@ fn a_killed_agent_leaves_connections_counters_and_maps_alone(fixture: &mut Fixtu
     echo_on_all(&mut connections);
     assert_eq!(fixture.ask(30).len(), 3, "new connections after the restart");
     assert_same(&maps, &pins::snapshot(&fixture.lab.installation.pins).unwrap());
-    let counted_again = packets(fixture, "front");
+    let counted_again = packets(fixture, fixture.front());
     // A thousand echoes are two thousand packets of data at least, twice.
     assert!(counted_again >= counted + 4000, "{counted} packets, then {counted_again}");
 }
@@ -66,7 +71,7 @@ fn a_stream_goes_on_while_the_agent_is_killed_and_restarted(fixture: &mut Fixtur
     let log = fixture.lab.installation.directory.join("iperf3-client.log");
     drop(std::fs::remove_file(&log));
     // iperf3 opens two connections, which have to reach the same server.
-    let vip = fixture.lab.create_lb("stream", &["--listener", "5201/tcp", "--selector", "vm=vm1"]).unwrap();
+    let vip = fixture.create_lb("stream", &["--listener", "5201/tcp", "--selector", "vm=vm1"]);
     let vip = vip.to_string();
     let mut command = fixture.lab.client().command("iperf3");
     // Slow enough to leave the processors to other tests; still thousands of packets a second.

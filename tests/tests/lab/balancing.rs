@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use lb_tests::lab::client::connection::any_port;
 use lb_tests::lab::client::http;
+use lb_tests::lab::ipv6::Family;
 use lb_tests::lab::namespace::output;
 use lb_tests::lab::server::dns;
 use lb_tests::lab::topology::Topology;
 use lb_tests::lab::{Vm, facts::Fact};
 
-use crate::fixture::{Fixture, everywhere};
+use crate::fixture::{Fixture, everywhere, in_ipv6};
 
 everywhere!(
     requests_spread_within_three_sigma,
@@ -21,6 +23,14 @@ everywhere!(
     a_vm_reaches_the_vip_that_it_serves,
     a_vm_of_another_namespace_is_never_chosen,
     two_load_balancers_share_nothing_but_the_node,
+);
+
+in_ipv6!(
+    requests_spread_within_three_sigma: [bridge_tc, router_xdp, stick_xdp],
+    dns_questions_reach_every_vm: [bridge_xdp, router_tc, stick_xdp],
+    vms_see_the_client_where_answers_pass_the_node: [bridge_tc, router_xdp, stick_xdp],
+    host_ports_are_not_reachable_through_a_vip: [bridge_tc, router_xdp],
+    a_vm_reaches_the_vip_that_it_serves: [bridge_tc, stick_xdp],
 );
 
 fn requests_spread_within_three_sigma(fixture: &mut Fixture) {
@@ -39,7 +49,7 @@ fn requests_spread_within_three_sigma(fixture: &mut Fixture) {
 }
 
 fn dns_questions_reach_every_vm(fixture: &mut Fixture) {
-    let server = format!("@{}", fixture.vip);
+    let server = format!("@{}", fixture.address());
     let mut answers = BTreeMap::new();
     for _ in 0..60 {
         let arguments = ["+short", "+tries=1", "+time=2", "TXT", dns::QUESTION, &server];
@@ -61,13 +71,18 @@ fn vms_see_the_client_where_answers_pass_the_node(fixture: &mut Fixture) {
     let fresh = before.iter().zip(&after).flat_map(|(before, after)| &after[before.len()..]);
     let topology = fixture.lab.spec.topology;
     // On a stick the answers would go past the node, so it is the VIP that asks.
-    let expected = if topology == Topology::Stick { fixture.vip } else { topology.client() };
+    let expected = match fixture.family() {
+        _ if topology == Topology::Stick => fixture.address(),
+        Family::V4 => topology.client().into(),
+        Family::V6 => topology.client_v6().into(),
+    };
     assert_eq!(fresh.collect::<Vec<_>>(), vec![&expected.to_string(); REQUESTS]);
 }
 
 fn host_ports_are_not_reachable_through_a_vip(fixture: &mut Fixture) {
     const PORT: u16 = 2222;
-    let any = (Ipv4Addr::UNSPECIFIED, PORT);
+    // Such sockets take IPv4 as well.
+    let any = (Ipv6Addr::UNSPECIFIED, PORT);
     let sockets = fixture
         .lab
         .node()
@@ -92,7 +107,7 @@ fn host_ports_are_not_reachable_through_a_vip(fixture: &mut Fixture) {
 
 /// Sends a datagram on a connected socket, which hears of ICMP errors.
 fn exchange(server: SocketAddr) -> io::Result<usize> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let socket = UdpSocket::bind(any_port(server))?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     socket.connect(server)?;
     // Long enough for the answer, which quotes its beginning, to fit into its place.

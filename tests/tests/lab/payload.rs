@@ -3,11 +3,12 @@
 use std::fs;
 
 use lb_tests::lab::client::connection::{echo_datagram, open_many, pattern};
+use lb_tests::lab::ipv6::Family;
 use lb_tests::lab::namespace::{Namespace, output};
 use lb_tests::lab::server::echo;
 use lb_tests::lab::{host, topology::Topology};
 
-use crate::fixture::{Fixture, everywhere};
+use crate::fixture::{Fixture, everywhere, in_ipv6};
 
 everywhere!(
     files_of_100_megabytes_arrive_whole,
@@ -16,23 +17,33 @@ everywhere!(
     a_hardened_host_drops_nothing_as_invalid,
 );
 
+in_ipv6!(
+    files_of_100_megabytes_arrive_whole: [bridge_tc, bridge_xdp, router_xdp, stick_xdp],
+    payloads_of_every_size_come_back_unchanged: [bridge_tc, bridge_xdp, router_tc, router_xdp, stick_xdp],
+    no_checksum_is_wrong_whatever_is_offloaded: [bridge_tc, bridge_xdp, stick_xdp],
+    a_hardened_host_drops_nothing_as_invalid: [bridge_tc, bridge_xdp, router_tc],
+);
+
 /// Bytes in 100 MB.
 const LARGE: usize = 100_000_000;
 
-/// The link's MTU less the IPv4 and UDP headers.
-const UDP_MTU: usize = 1500 - 28;
-
-/// The link's MTU less the IPv4 and TCP headers, without options.
-const TCP_MTU: usize = 1500 - 40;
+/// The greatest UDP and TCP payloads that the link takes: its MTU less the headers, without options.
+fn link_payloads(family: Family) -> [usize; 2] {
+    let network = match family {
+        Family::V4 => 20,
+        Family::V6 => 40,
+    };
+    [1500 - network - 8, 1500 - network - 20]
+}
 
 fn files_of_100_megabytes_arrive_whole(fixture: &mut Fixture) {
     let path = fixture.lab.directory("files").unwrap().join("large");
     if !path.exists() {
         fs::write(&path, pattern(LARGE)).unwrap();
     }
-    let url = format!("http://{}/files/large", fixture.vip);
+    let url = format!("http://{}/files/large", fixture.at(80));
     // The shell is in the client's namespace, the file is everybody's.
-    let script = format!("set -o pipefail; curl --silent --fail {url} | sha256sum");
+    let script = format!("set -o pipefail; curl --globoff --silent --fail {url} | sha256sum");
     let received = output(fixture.lab.client().command("bash").args(["-c", &script])).unwrap();
     let sent =
         output(std::process::Command::new("bash").arg("-c").arg(format!("sha256sum < {}", path.display())))
@@ -86,12 +97,13 @@ fn a_hardened_host_drops_nothing_as_invalid(fixture: &mut Fixture) {
 fn exchange_all_sizes(fixture: &Fixture) {
     let client = fixture.lab.client();
     let server = fixture.at(echo::PORT);
+    let [udp, tcp] = link_payloads(fixture.family());
     let common = || [0, 1, 2].into_iter().chain(62..=75).chain([128, 129, 1000]);
-    for size in common().chain([UDP_MTU - 1, UDP_MTU]) {
+    for size in common().chain([udp - 1, udp]) {
         echo_datagram(client, server, &pattern(size))
             .unwrap_or_else(|error| panic!("UDP, {size} bytes: {error:#}"));
     }
-    for size in common().chain([TCP_MTU - 13, TCP_MTU - 12, TCP_MTU - 1, TCP_MTU, 65_535]) {
+    for size in common().chain([tcp - 13, tcp - 12, tcp - 1, tcp, 65_535]) {
         let mut connections = open_many(client, server, 1).unwrap();
         connections[0].echo(&pattern(size)).unwrap_or_else(|error| panic!("TCP, {size} bytes: {error:#}"));
     }

@@ -7,7 +7,7 @@ use lb_tests::lab::facts::Fact;
 use lb_tests::lab::topology::{Hook, Topology};
 use lb_tests::lab::{Lab, SHOP, Spec, wait};
 
-use crate::fixture::{Fixture, SOON, everywhere, start_http};
+use crate::fixture::{Fixture, SOON, everywhere, in_ipv6, start_http};
 
 everywhere!(
     a_dead_server_is_taken_out_and_comes_back,
@@ -15,6 +15,10 @@ everywhere!(
     a_stopped_vm_gets_no_new_connection,
     a_relabelled_vm_gets_no_new_connection,
     a_readdressed_vm_is_reached_at_its_new_address,
+);
+
+in_ipv6!(
+    a_dead_server_is_taken_out_and_comes_back: [bridge_tc, router_xdp, stick_xdp],
 );
 
 /// Two failed probes, a second apart, the first of them within a second; and as much again for a busy machine.
