@@ -229,6 +229,22 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_of_ipv6_is_placed_like_others() {
+        let backend: IpAddr = "2001:db8:1::11".parse().unwrap();
+        let router: IpAddr = "fe80::1".parse().unwrap();
+        let mut topology = sample::vm_host();
+        let mode = |topology: &Topology| place(backend, None, Auto, topology, &ports(Hook::Xdp));
+        assert_eq!(mode(&topology).reason, "unresolved: no route to 2001:db8:1::11");
+        reach(&mut topology, backend, BRIDGE, None, station(11));
+        behind(&mut topology, station(11), VNET1);
+        assert_eq!(mode(&topology).reason, "local behind vnet1");
+        reach(&mut topology, backend, ETH0, Some(router), station(1));
+        let placed = mode(&topology);
+        assert_eq!((placed.placement.mac, placed.placement.routed), (Some(station(1)), true));
+        assert_eq!(placed.reason, "behind a router through eth0");
+    }
+
+    #[test]
     fn the_stated_mac_wins_and_needs_no_route() {
         let mut topology = sample::vm_host();
         behind(&mut topology, station(11), VNET1);

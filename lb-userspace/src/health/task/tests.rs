@@ -103,7 +103,16 @@ async fn a_server_that_stops_and_starts_is_noticed() {
 
 #[tokio::test]
 async fn a_probe_ends_with_a_reset() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    ends_with_a_reset("127.0.0.1:0").await;
+}
+
+#[tokio::test]
+async fn a_probe_of_ipv6_ends_with_a_reset() {
+    ends_with_a_reset("[::1]:0").await;
+}
+
+async fn ends_with_a_reset(address: &str) {
+    let listener = TcpListener::bind(address).await.unwrap();
     let probed = connect(listener.local_addr().unwrap(), DEADLINE);
     let (result, accepted) = tokio::join!(probed, listener.accept());
     assert_eq!(result, Ok(()));
