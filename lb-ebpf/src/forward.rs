@@ -1,5 +1,6 @@
 //! A packet from a client whose flow is known.
 
+use lb_common::head::State;
 use lb_common::net::Protocol;
 use lb_common::port::PortValue;
 use lb_common::reason::Reason;
@@ -12,9 +13,10 @@ use crate::headers::Ethernet;
 use crate::journey::{Step, addressed_to_us};
 use crate::packet::{Hook, Packet};
 use crate::parse::Segment;
+use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::transmit::Taken;
-use crate::{backend, next_hop, transmit};
+use crate::{backend, next_hop, stats, transmit};
 
 /// Takes a packet along its flow, unless that is over.
 ///
@@ -52,18 +54,20 @@ pub fn learn<P: Packet>(packet: &P) -> u16 {
     packet.header::<Ethernet>(0).map_or(0, |ethernet| next_hop::learn(ethernet.source, packet.interface()))
 }
 
-/// Removes a flow that is over. True: what belongs to it can't begin anew, as its backend is dead, and a
-/// connection to it must be reset for the client to dial again at once.
+/// Removes a flow that is over, unless what belongs to it can't begin anew: its backend is dead, and a
+/// connection to it must be reset for the client to dial again at once. Then it gives the refusal, and marks
+/// the flow as closing.
 #[inline(always)]
-pub fn ends<F: Family>(segment: &Segment<F::Address>, clock: &Clock) -> bool {
-    let Some(hit) = flow::lookup(&segment.key, clock) else { return false };
-    if hit.entry.head.is_reply() {
-        return false;
-    }
-    let begins = segment.key.protocol == Protocol::Udp || segment.event == Event::OPEN;
-    if !begins && !hit.expired(clock) && !backend::serves(hit.entry.backend) {
-        return true;
+pub fn ends<F: Family>(segment: &Segment<F::Address>, clock: &Clock) -> Option<Refusal> {
+    let hit = flow::lookup(&segment.key, clock).filter(|hit| !hit.entry.head.is_reply())?;
+    if !hit.expired(clock) && !backend::serves(hit.entry.backend) {
+        if segment.key.protocol == Protocol::Tcp && segment.event != Event::OPEN {
+            let is_told = hit.entry.head.state() == State::Closing;
+            hit.enter(State::Closing as u8);
+            return Some(if is_told { Refusal::BackendGone } else { Refusal::BackendDead });
+        }
+        stats::count(Reason::Reselected);
     }
     hit.remove();
-    false
+    None
 }

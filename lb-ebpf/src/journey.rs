@@ -292,11 +292,8 @@ fn decide<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
     }
     match parse::segment(packet, &ip) {
         Some(segment) if segment.is_whole() => {
-            if forward::ends::<F>(&segment, &clock) {
-                Ok(Step::refuse::<F>(Refusal::BackendDead))
-            } else {
-                Ok(Step::next(F::OPEN))
-            }
+            let refusal = forward::ends::<F>(&segment, &clock);
+            Ok(refusal.map_or_else(|| Step::next(F::OPEN), Step::refuse::<F>))
         }
         _ => Err(Reason::Malformed),
     }

@@ -21,6 +21,8 @@ pub enum Refusal {
     NoBackend = 1,
     /// The one who served this flow is dead.
     BackendDead = 2,
+    /// The same, and the client of this flow has been told before.
+    BackendGone = 3,
 }
 
 impl Refusal {
@@ -31,6 +33,7 @@ impl Refusal {
             0 => Some(Self::NoListener),
             1 => Some(Self::NoBackend),
             2 => Some(Self::BackendDead),
+            3 => Some(Self::BackendGone),
             _ => None,
         }
     }
@@ -45,7 +48,9 @@ impl Refusal {
             Self::NoBackend => {
                 (Reason::NoBackendReset, Reason::NoBackendUnreachable, Reason::NoBackendDropped)
             }
-            Self::BackendDead => (Reason::BackendDead, Reason::BackendDead, Reason::BackendDead),
+            Self::BackendDead | Self::BackendGone => {
+                (Reason::BackendDead, Reason::BackendDead, Reason::BackendDead)
+            }
         }
     }
 }
@@ -67,7 +72,9 @@ pub fn refuse<P: Packet, F: Family>(
     let ip = F::read(packet.header(packet.network()).ok_or(silence)?, packet.network());
     let Some(segment) = &parse::segment(packet, &ip) else { return Err(silence) };
     let answerable = segment.event != Event::RESET && F::answerable(segment.key.source);
-    if !answerable || !limit::answer() || !write::<P, F>(packet, segment, port) {
+    // As many as there are flows of a dead backend: they die all at once, and each is told once.
+    let is_allowed = refusal == Refusal::BackendDead || limit::answer();
+    if !answerable || !is_allowed || !write::<P, F>(packet, segment, port) {
         return Err(silence);
     }
     stats::count(match segment.key.protocol {

@@ -24,6 +24,25 @@ pub struct Rig {
     counted: Counts,
 }
 
+/// The tables of all listeners.
+pub struct Tables(ArrayOfMaps<MapData, Array<MapData, SlotPair>>);
+
+impl Tables {
+    /// Fills a table for a listener that has backends, and swaps it in.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn put(&mut self, listener: &Listener) {
+        let mut inner = Array::<MapData, SlotPair>::create(pairs(listener.value.slots), OF_ANY_SIZE)
+            .expect("create a Maglev table");
+        for pair in 0..pairs(listener.value.slots) {
+            let slots = SlotPair([listener.slot(pair * 2), listener.slot(pair * 2 + 1)]);
+            inner.set(pair, slots, 0).expect("write a Maglev table");
+        }
+        self.0.set(listener.value.index, &inner, 0).expect("write MAGLEV");
+    }
+}
+
 /// `BPF_F_INNER_MAP`: the tables of one outer map differ in size.
 const OF_ANY_SIZE: u32 = 1 << 12;
 
@@ -136,6 +155,16 @@ impl Rig {
         self.array::<PortValue>(map::PORTS).set(interface, port.0, 0).expect("write PORTS");
     }
 
+    /// Says how many live flows a backend has.
+    pub fn set_load(&mut self, id: u32, flows: u64) {
+        self.array::<u64>(map::BACKEND_LOAD).set(id, flows, 0).expect("write BACKEND_LOAD");
+    }
+
+    /// How many live flows a backend has, as selection sees it.
+    pub fn load(&mut self, id: u32) -> u64 {
+        self.array::<u64>(map::BACKEND_LOAD).get(&id, 0).expect("read BACKEND_LOAD")
+    }
+
     /// Writes a backend.
     pub fn set_backend(&mut self, id: u32, backend: Backend) {
         self.array::<BackendValue>(map::BACKENDS).set(id, backend.0, 0).expect("write BACKENDS");
@@ -144,19 +173,21 @@ impl Rig {
     /// Writes a listener and, where it has backends, its table.
     pub fn set_listener(&mut self, listener: &Listener) {
         if !listener.backends.is_empty() {
-            let mut inner = Array::<MapData, SlotPair>::create(pairs(listener.value.slots), OF_ANY_SIZE)
-                .expect("create a Maglev table");
-            for pair in 0..pairs(listener.value.slots) {
-                let slots = SlotPair([listener.slot(pair * 2), listener.slot(pair * 2 + 1)]);
-                inner.set(pair, slots, 0).expect("write a Maglev table");
-            }
-            let mut tables: ArrayOfMaps<_, Array<MapData, SlotPair>> =
-                self.map(map::MAGLEV).try_into().expect("MAGLEV is an array of maps");
-            tables.set(listener.value.index, &inner, 0).expect("write MAGLEV");
+            self.tables().put(listener);
         }
         self.hash::<ListenerKey<Ipv4>, ListenerValue>(map::LISTENERS_V4)
             .insert(listener.key, listener.value, 0)
             .expect("write LISTENERS_V4");
+    }
+
+    /// MAGLEV, to be written to from elsewhere while packets come.
+    pub fn tables(&mut self) -> Tables {
+        let aya::maps::Map::ArrayOfMaps(data) = self.map(map::MAGLEV) else {
+            panic!("MAGLEV is an array of maps")
+        };
+        let id = data.info().expect("read MAGLEV").id();
+        let data = MapData::from_id(id).expect("open MAGLEV");
+        Tables(aya::maps::Map::ArrayOfMaps(data).try_into().expect("MAGLEV is an array of maps"))
     }
 
     /// Removes a VIP.

@@ -64,7 +64,7 @@ impl Port {
 #[derive(Clone, Copy, Debug)]
 pub struct Backend(pub(super) BackendValue);
 
-/// An active backend of listener 0 in generation 1, whose MAC is known, reached through the stack.
+/// An active backend of listener 0 in generation 1 with weight 1, whose MAC is known, reached through the stack.
 pub fn backend(server: Endpoint, mac: Mac) -> Backend {
     let mut address = [0; 16];
     address[..4].copy_from_slice(&server.0.0);
@@ -74,6 +74,7 @@ pub fn backend(server: Endpoint, mac: Mac) -> Backend {
         mac,
         state: backend::ACTIVE,
         generation: 1,
+        weight: 1,
         ..BackendValue::default()
     })
 }
@@ -149,6 +150,13 @@ impl Backend {
         self
     }
 
+    /// Its share of new flows.
+    #[must_use]
+    pub fn weight(mut self, weight: u16) -> Self {
+        self.0.weight = weight;
+        self
+    }
+
     /// It serves this listener.
     #[must_use]
     pub fn of_listener(mut self, index: u32) -> Self {
@@ -197,6 +205,20 @@ impl Listener {
     pub(super) fn slot(&self, slot: u32) -> u32 {
         let choice = mixed(u64::from(slot) + 1) % self.backends.len() as u64;
         self.backends[choice as usize]
+    }
+
+    /// One of the selections of [`lb_common::listener`].
+    #[must_use]
+    pub fn selection(mut self, selection: u8) -> Self {
+        self.value.selection = selection;
+        self
+    }
+
+    /// A client keeps its backend for so many ticks.
+    #[must_use]
+    pub fn affinity(mut self, ticks: u16) -> Self {
+        self.value.affinity = ticks;
+        self
     }
 
     /// What can't be served is dropped.

@@ -180,8 +180,12 @@ fn a_dead_backends_connections_are_reset() {
         bridge().at_ingress(|rig| {
             connect(rig);
             rig.set_backend(WEB_BACKEND, dead);
-            rig.when(&ack()).then(Back, &reset_for(&ack(), CLIENT.1));
-            assert_delta!(rig, reason(Reason::BackendDead));
+            // Whoever missed it is told again.
+            for _ in 0..2 {
+                rig.when(&ack()).then(Back, &reset_for(&ack(), CLIENT.1));
+                assert_delta!(rig, reason(Reason::BackendDead));
+                assert_eq!(states(rig).0, State::Closing);
+            }
         });
     }
 }
@@ -197,6 +201,7 @@ fn a_dead_backends_clients_may_dial_again() {
         rig.when(&first).then(Pass, &first.clone().ethernet(CLIENT_MAC, OTHER_MAC).to(OTHER_SERVER));
         assert_delta!(
             rig,
+            reason(Reason::Reselected),
             opened(WEB_LISTENER, OTHER_BACKEND),
             forwarded(WEB_LISTENER, OTHER_BACKEND, &first)
         );
@@ -216,6 +221,7 @@ fn a_dead_backends_datagrams_go_elsewhere_at_once() {
         rig.when(&query()).then(Pass, &query().ethernet(CLIENT_MAC, OTHER_MAC).to(OTHER_SERVER));
         assert_delta!(
             rig,
+            reason(Reason::Reselected),
             opened(DNS_LISTENER, OTHER_BACKEND),
             forwarded(DNS_LISTENER, OTHER_BACKEND, &query())
         );

@@ -15,6 +15,7 @@ mod masquerade;
 mod properties;
 mod refused;
 mod router;
+mod select;
 mod sizes;
 mod snapshot;
 mod table;
