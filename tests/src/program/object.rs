@@ -4,10 +4,11 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use aya::maps::{Array, MapData, MapError, ProgramArray};
+use aya::maps::{Array, MapError, ProgramArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lb_common::map::{self, program};
+use lb_common::stage::Stage;
 
 use super::Hook;
 
@@ -32,7 +33,6 @@ impl Default for Sizes {
 /// The loaded object. A program is handed to the kernel when it is first asked for.
 pub struct Programs {
     pub(super) ebpf: Ebpf,
-    stages: Vec<ProgramArray<MapData>>,
 }
 
 impl Programs {
@@ -75,7 +75,7 @@ impl Programs {
     }
 
     fn with(mut loader: EbpfLoader<'_>) -> Self {
-        Self { ebpf: loader.load(&bytes()).expect("load the object's maps"), stages: Vec::new() }
+        Self { ebpf: loader.load(&bytes()).expect("load the object's maps") }
     }
 
     /// Tries whether the kernel lets this process have a map.
@@ -97,9 +97,27 @@ impl Programs {
     /// # Panics
     /// When the verifier refuses one.
     pub fn program(&mut self, hook: Hook) -> &mut Program {
-        if self.named(hook.program()).fd().is_err() {
-            self.load_stages(hook);
-        }
+        self.load_stages(hook, |_| true);
+        self.named(hook.program())
+    }
+
+    /// The attached program of a hook, loaded with the stages that this frame may come to: to load all takes ten
+    /// times as long as most tests.
+    ///
+    /// # Panics
+    /// When the verifier refuses one.
+    pub fn program_for(&mut self, hook: Hook, frame: &[u8]) -> &mut Program {
+        let kinds = [12, 16, 20].map(|at| frame.get(at..at + 2).unwrap_or_default());
+        let is_tagged = matches!(kinds[0], [0x81, 0x00] | [0x88, 0xa8]);
+        let (has_v4, has_v6) = (kinds.contains(&&[0x08, 0x00][..]), kinds.contains(&&[0x86, 0xdd][..]));
+        self.load_stages(hook, |stage| match stage {
+            Stage::Arrive => true,
+            Stage::Tagged => is_tagged,
+            Stage::OpenV4 | Stage::RefuseV4 | Stage::ControlV4 | Stage::FragmentV4 => has_v4,
+            Stage::FollowV6 | Stage::OpenV6 | Stage::RefuseV6 | Stage::ControlV6 | Stage::FragmentV6 => {
+                has_v6
+            }
+        });
         self.named(hook.program())
     }
 
@@ -111,23 +129,24 @@ impl Programs {
         self.ebpf.program_mut(name).unwrap_or_else(|| panic!("no program {name}"))
     }
 
-    fn load_stages(&mut self, hook: Hook) {
+    fn load_stages(&mut self, hook: Hook, wanted: impl Fn(Stage) -> bool) {
         let array = hook.stages();
-        let map = self.ebpf.take_map(array).unwrap_or_else(|| panic!("no map {array}"));
-        let mut stages = ProgramArray::try_from(map).expect("an array of programs");
         for &(_, stage, name) in program::STAGES.iter().filter(|(of, ..)| *of == array) {
-            let program = self.named(name);
+            if !wanted(stage) || self.named(name).fd().is_ok() {
+                continue;
+            }
+            let program = self.ebpf.program_mut(name).unwrap_or_else(|| panic!("no program {name}"));
             let loaded = match program {
                 Program::Xdp(xdp) => xdp.load(),
                 Program::SchedClassifier(tc) => tc.load(),
                 _ => panic!("{name} is neither an XDP nor a tc program"),
             };
             loaded.unwrap_or_else(|error| panic!("load {name}: {error:#?}"));
-            let fd = program.fd().expect("a loaded program");
-            stages.set(stage as u32, fd, 0).unwrap_or_else(|error| panic!("enter {name}: {error}"));
+            let fd = program.fd().expect("a loaded program").try_clone().expect("another descriptor");
+            let map = self.ebpf.map_mut(array).unwrap_or_else(|| panic!("no map {array}"));
+            let mut stages = ProgramArray::try_from(map).expect("an array of programs");
+            stages.set(stage as u32, &fd, 0).unwrap_or_else(|error| panic!("enter {name}: {error}"));
         }
-        // Without a holder in userspace, the kernel would empty it.
-        self.stages.push(stages);
     }
 
     /// A program for the node's own processes, loaded.

@@ -122,7 +122,7 @@ impl Rig {
             ctx_in: context,
             ..TestRunOptions::new()
         };
-        let ran = match Loaded::from(self.programs.program(hook)) {
+        let ran = match Loaded::from(self.programs.program_for(hook, &sent)) {
             Loaded::Xdp(xdp) => xdp.test_run(options),
             Loaded::Tc(tc) => tc.test_run(options),
         };
