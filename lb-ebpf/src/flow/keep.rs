@@ -80,7 +80,8 @@ fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock)
     if !other.entry.same_flow(&hit.entry.twin()) {
         return true;
     }
-    other.touch(clock.tick);
+    // An answer leaves the client's half due: only its packets tell where the client is now.
+    other.touch(clock.tick.wrapping_sub(u16::from(reply)));
     if next_hop == hit.entry.next_hop {
         let (own, others) = step(state, other.entry.head.state_bits(), reply, event);
         hit.enter(own);

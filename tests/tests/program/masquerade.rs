@@ -128,6 +128,21 @@ fn the_next_hop_follows_a_client_whose_mac_changes() {
 }
 
 #[test]
+fn the_next_hop_follows_a_client_whose_backend_is_heard_first() {
+    const MOVED_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x99]);
+    stick().at_ingress(|rig| {
+        rig.when(&syn()).then_is(Back);
+        rig.age_flow(&web_key(), 1);
+        rig.age_flow(&key(SERVER, (VIP, CLIENT.1), Protocol::Tcp), 1);
+        let answer = from_server(CLIENT.1);
+        rig.when(&answer).then(Back, &answer.clone().ethernet(NODE_MAC, CLIENT_MAC).from(WEB).to(CLIENT));
+        let moved = ack().ethernet(MOVED_MAC, NODE_MAC);
+        rig.when(&moved).then(Back, &at_server(moved.clone(), CLIENT.1).to(SERVER));
+        rig.when(&answer).then(Back, &answer.clone().ethernet(NODE_MAC, MOVED_MAC).from(WEB).to(CLIENT));
+    });
+}
+
+#[test]
 fn a_listener_on_two_backends_sends_one_client_to_one_of_them() {
     let other = backend(OTHER_SERVER, OTHER_MAC).on(INTERFACE).masquerade();
     let web = listener(WEB, Protocol::Tcp).served_by(&[WEB_BACKEND, OTHER_BACKEND]);
