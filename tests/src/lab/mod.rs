@@ -146,6 +146,19 @@ impl Lab {
         }
     }
 
+    /// Connects a host of the lab with the node, by another uplink in its bridge.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn add_uplink(&self, host: &Namespace, interface: &str, uplink: &str) -> Result<()> {
+        topology::cable((host, interface), (self.node(), uplink))?;
+        self.node().ip(&["link", "set", uplink, "master", "br0"])?;
+        if self.spec.hook == Hook::Xdp {
+            pass::attach(host, interface, &self.id.peer_pins())?;
+        }
+        Ok(())
+    }
+
     /// A directory for a server's files.
     ///
     /// # Errors

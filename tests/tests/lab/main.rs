@@ -9,6 +9,7 @@ mod fixture;
 mod flood;
 mod mistakes;
 mod narrow;
+mod origins;
 mod payload;
 mod processes;
 mod servers;

@@ -4,5 +4,6 @@
 pub mod connection;
 pub mod crowd;
 pub mod flood;
+pub mod exchange;
 pub mod http;
 pub mod traffic;
