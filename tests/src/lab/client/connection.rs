@@ -40,6 +40,14 @@ impl Connection {
         (self.vm, self.stream)
     }
 
+    /// Lets answers take longer.
+    ///
+    /// # Errors
+    /// When the socket refuses.
+    pub fn be_patient(&self, patience: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(patience))
+    }
+
     /// Sends bytes and reads them back.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 pub mod connection;
 pub mod crowd;
-pub mod flood;
 pub mod exchange;
+pub mod flood;
 pub mod http;
 pub mod traffic;
