@@ -4,6 +4,7 @@ use crate::abi;
 use crate::hash::Secrets;
 use crate::head::State;
 use crate::net::Protocol;
+use crate::policy::Rate;
 
 /// Time in flows is counted in ticks of 2^31 ns (2.147 s): `bpf_ktime_get_coarse_ns() >> TICK_SHIFT`, of
 /// which an entry keeps 16 bits. Time-outs are below half of that range, 19 hours.
@@ -34,6 +35,8 @@ pub struct ConfigValue {
     pub udp_established: u16,
     /// Zero.
     pub padding: u16,
+    /// New flows that each CPU enters.
+    pub new_flows: Rate,
 }
 
 impl ConfigValue {
@@ -58,7 +61,7 @@ pub const fn expired(last_seen: u16, now: u16, timeout: u16) -> bool {
     now.wrapping_sub(last_seen) > timeout
 }
 
-abi!(ConfigValue, 176);
+abi!(ConfigValue, 184);
 
 #[cfg(test)]
 mod tests {

@@ -9,22 +9,22 @@ use crate::net::{Ipv4, Ipv6};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SourceKey<A> {
     /// Index of the load balancer, as [`ListenerValue::balancer`](crate::listener::ListenerValue::balancer),
-    /// most significant byte first.
-    pub balancer: [u8; 4],
+    /// most significant byte first; eight bytes, so that the address is aligned where the whole is.
+    pub balancer: [u8; 8],
     /// The client.
     pub address: A,
 }
 
 impl<A> SourceKey<A> {
     /// The bits of the load balancer's index, which every prefix has.
-    pub const BALANCER_BITS: u32 = 32;
+    pub const BALANCER_BITS: u32 = 64;
     /// The bits of a key as a whole.
     pub const BITS: u32 = 8 * size_of::<Self>() as u32;
 
     /// Of a client of a load balancer.
     #[inline(always)]
     pub const fn new(balancer: u32, address: A) -> Self {
-        Self { balancer: balancer.to_be_bytes(), address }
+        Self { balancer: (balancer as u64).to_be_bytes(), address }
     }
 }
 
@@ -99,8 +99,8 @@ pub struct Spent {
     pub packets: u64,
 }
 
-abi!(SourceKey<Ipv4>, 8);
-abi!(SourceKey<Ipv6>, 20);
+abi!(SourceKey<Ipv4>, 12);
+abi!(SourceKey<Ipv6>, 24);
 abi!(Rate, 8);
 abi!(LimitsValue, 32);
 abi!(Spent, 16);

@@ -44,7 +44,7 @@ pub enum Reason {
     FlowConflict,
     /// No free source port was found for a masqueraded flow.
     PortsExhausted,
-    /// Bucket and overflow map are full of live flows: forwarded without a record where the mode allows.
+    /// Bucket and overflow map are full of live flows.
     TableFull,
     /// A flow went into the overflow map.
     Overflowed,
@@ -86,8 +86,8 @@ pub enum Reason {
     BalancerLimited,
     /// The client's limit of new flows or packets was reached.
     SourceLimited,
-    /// Forwarded by its hash alone: the table was full, or new flows came faster than they are recorded.
-    Stateless,
+    /// New flows came to a CPU faster than the node's configuration lets it enter them.
+    NodeLimited,
     /// A TCP segment without a flow that does not open one, to a strict listener.
     NotOpened,
     /// A flow whose backend is dead was given another.
@@ -143,7 +143,7 @@ impl Reason {
         Self::SourceDenied,
         Self::BalancerLimited,
         Self::SourceLimited,
-        Self::Stateless,
+        Self::NodeLimited,
         Self::NotOpened,
         Self::Reselected,
         Self::ForeignSource,
@@ -193,7 +193,7 @@ impl Reason {
             Self::SourceDenied => "source_denied",
             Self::BalancerLimited => "balancer_limited",
             Self::SourceLimited => "source_limited",
-            Self::Stateless => "stateless",
+            Self::NodeLimited => "node_limited",
             Self::NotOpened => "not_opened",
             Self::Reselected => "reselected",
             Self::ForeignSource => "foreign_source",

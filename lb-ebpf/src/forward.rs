@@ -16,7 +16,11 @@ use crate::parse::Segment;
 use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::transmit::Taken;
+<<<<<<< HEAD
 use crate::{backend, next_hop, stats, transmit};
+=======
+use crate::{backend, next_hop, policy, stats, transmit};
+>>>>>>> 170105a (policy: ask it when a flow begins, and for each packet of a limited backend)
 
 /// Takes a packet along its flow, unless that is over.
 ///
@@ -40,6 +44,10 @@ pub fn take<P: Packet, F: Family>(
     }
     let entry = &hit.entry;
     let Some(backend) = backend::serving(entry.backend) else { return Ok(Step::next(F::OPEN)) };
+    if let Err(reason) = policy::packet_granted(segment.key.source, backend) {
+        stats::refused(backend.listener);
+        return Err(reason);
+    }
     let partial = sum::is_partial(packet, segment, port, entry.head.is_partial());
     hit.note_partial(partial);
     let learns = hit.is_due(clock) && !entry.head.at_egress();

@@ -3,7 +3,8 @@
 use lb_common::backend::{BackendRef, BackendValue, MASQUERADE, REPLY_AT_EGRESS};
 use lb_common::flow::{Flow, FlowEntry};
 use lb_common::head::{Head, Kind, State};
-use lb_common::net::{Be16, Ipv4, Ipv6};
+use lb_common::listener::STRICT;
+use lb_common::net::{Be16, Ipv4, Ipv6, Protocol};
 use lb_common::port::{PortValue, UPLINK};
 use lb_common::reason::Reason;
 use lb_common::vip::DROP_UNSERVED;
@@ -20,7 +21,7 @@ use crate::parse::Segment;
 use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::select::affinity::Affine;
-use crate::{backend, forward, listener, parse, port, select, stage, stats};
+use crate::{backend, forward, listener, parse, policy, port, select, stage, stats};
 
 /// Backends that are tried before a flow is given up, and source ports that are tried for one of them where
 /// the port may change: another CPU may be quicker to take what was free.
@@ -47,9 +48,28 @@ pub fn dial<P: Packet, F: Family>(packet: &mut P, port: &PortValue, attempt: u32
             Ok(Step::refuse::<F>(Refusal::NoListener))
         };
     };
+    // A client that is tried again with another backend was granted its flow before.
+    if attempt == 0
+        && let Err(reason) = policy::admit(&segment.key, &listener)
+    {
+        stats::refused(listener.index);
+        return Err(reason);
+    }
+    let drop = (vip.flags | listener.flags) & DROP_UNSERVED != 0;
+    let begins = segment.key.protocol == Protocol::Udp || segment.event == Event::OPEN;
+    if listener.flags & STRICT != 0 && !begins {
+        stats::refused(listener.index);
+        return if drop { Err(Reason::NotOpened) } else { Ok(Step::refuse::<F>(Refusal::NotOpened)) };
+    }
     // A RST without a flow has nothing to reset.
     if listener.slots != 0 && segment.event != Event::RESET {
         let key = &segment.key;
+        if attempt == 0
+            && let Err(reason) = policy::flow_granted(key, &listener, clock)
+        {
+            stats::refused(listener.index);
+            return Err(reason);
+        }
         let hash = select::hash(&listener, key, clock);
         if let Some((id, backend)) = select::choose(&listener, key.source, hash, attempt)? {
             stage::tell(select::habit(&listener));
@@ -58,7 +78,6 @@ pub fn dial<P: Packet, F: Family>(packet: &mut P, port: &PortValue, attempt: u32
         }
     }
     stats::refused(listener.index);
-    let drop = (vip.flags | listener.flags) & DROP_UNSERVED != 0;
     if drop { Err(Reason::NoBackendDropped) } else { Ok(Step::refuse::<F>(Refusal::NoBackend)) }
 }
 

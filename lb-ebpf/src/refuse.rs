@@ -21,8 +21,13 @@ pub enum Refusal {
     NoBackend = 1,
     /// The one who served this flow is dead.
     BackendDead = 2,
+<<<<<<< HEAD
     /// The same, and the client of this flow has been told before.
     BackendGone = 3,
+=======
+    /// It opens no connection, and the listener is strict.
+    NotOpened = 3,
+>>>>>>> 170105a (policy: ask it when a flow begins, and for each packet of a limited backend)
 }
 
 impl Refusal {
@@ -33,7 +38,11 @@ impl Refusal {
             0 => Some(Self::NoListener),
             1 => Some(Self::NoBackend),
             2 => Some(Self::BackendDead),
+<<<<<<< HEAD
             3 => Some(Self::BackendGone),
+=======
+            3 => Some(Self::NotOpened),
+>>>>>>> 170105a (policy: ask it when a flow begins, and for each packet of a limited backend)
             _ => None,
         }
     }
@@ -48,9 +57,14 @@ impl Refusal {
             Self::NoBackend => {
                 (Reason::NoBackendReset, Reason::NoBackendUnreachable, Reason::NoBackendDropped)
             }
+<<<<<<< HEAD
             Self::BackendDead | Self::BackendGone => {
                 (Reason::BackendDead, Reason::BackendDead, Reason::BackendDead)
             }
+=======
+            Self::BackendDead => (Reason::BackendDead, Reason::BackendDead, Reason::BackendDead),
+            Self::NotOpened => (Reason::NotOpened, Reason::NotOpened, Reason::NotOpened),
+>>>>>>> 170105a (policy: ask it when a flow begins, and for each packet of a limited backend)
         }
     }
 }

@@ -89,7 +89,7 @@ const fn passes(reason: Reason) -> bool {
         | Reason::SourceDenied
         | Reason::BalancerLimited
         | Reason::SourceLimited
-        | Reason::Stateless
+        | Reason::NodeLimited
         | Reason::NotOpened
         | Reason::Reselected => false,
     }

@@ -13,8 +13,8 @@ use lb_common::net::{Ipv4, Ipv6};
 use lb_common::policy::{LimitsValue, Rate, SourceKey, Spent};
 use lb_common::reason::Reason;
 
-use super::Clients;
-use crate::config::nanoseconds;
+use super::{Clients, guard};
+use crate::config::{Clock, nanoseconds};
 use crate::flow::slot::compare_and_swap;
 
 /// By the index of a load balancer; written by the agent, before the listeners and backends that say so are
@@ -51,13 +51,17 @@ const SOURCE: u32 = 2;
 ///
 /// # Errors
 ///
-/// `SourceLimited`, `BalancerLimited`.
+/// `SourceLimited`, `BalancerLimited`, `NodeLimited`.
 #[inline(always)]
-pub fn flow_granted<A: Clients>(key: &FlowKey<A>, listener: &ListenerValue) -> Result<(), Reason> {
-    if listener.flags & listener::LIMITED == 0 {
-        return Ok(());
+pub fn flow_granted<A: Clients>(
+    key: &FlowKey<A>,
+    listener: &ListenerValue,
+    clock: &Clock,
+) -> Result<(), Reason> {
+    if listener.flags & listener::LIMITED != 0 {
+        settle(granted(key.source, listener.balancer, flows))?;
     }
-    settle(granted(key.source, listener.balancer, flows))
+    guard::entry_granted(clock)
 }
 
 /// May another packet go to a backend?
@@ -134,6 +138,10 @@ fn packets(spent: *mut Spent, limits: &LimitsValue) -> (*mut u64, Rate, Rate) {
     (unsafe { &raw mut (*spent).packets }, limits.source_packets, limits.packets)
 }
 
+/// A key at a place on the stack that suits the words in which it is written.
+#[repr(C, align(8))]
+struct Aligned<K>(K);
+
 /// Takes the client's token, then that of all clients, so that one who exceeds its own limit takes nothing
 /// from the others.
 #[inline(always)]
@@ -144,7 +152,7 @@ fn granted<A: Clients>(client: A, balancer: u32, kind: Kind) -> u32 {
     let now = nanoseconds();
     let (word, of_source, of_all) = kind(all, limits);
     if !of_source.is_unlimited()
-        && let Some(own) = A::spent(&SourceKey::new(balancer, client.subscriber()))
+        && let Some(own) = A::spent(&Aligned(SourceKey::new(balancer, client.subscriber())).0)
         && !take(kind(own, limits).0, of_source, now)
     {
         return SOURCE;

@@ -3,6 +3,7 @@
 //! Input: a packet's tuple and what it dials. Output: go on, or the reason why not. A packet that is turned away
 //! here is dropped in silence: whoever is not to be served learns nothing, and costs nothing more.
 
+mod guard;
 mod limits;
 mod sources;
 

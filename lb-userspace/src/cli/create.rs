@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::balancing::Balancing;
 use super::client::Client;
 use super::output::Format;
+use super::policy::Policy;
 use super::{Namespace, path, spec};
 use crate::model::load_balancer::{Forwarding, HealthCheck, LoadBalancer};
 use crate::model::meta::READY;
@@ -19,6 +20,8 @@ const POLL: Duration = Duration::from_millis(100);
 #[command(after_help = "Examples:
   lb create front --listener web:80:8080/tcp --selector app=web --pool auto --health-check 8080
   lb create dns -n shop --listener 53:5353/udp --selector app=dns,resolver --address 192.0.2.53
+  lb create game --listener 27000-27100/udp --selector app=game --limit-source-flows 20
+  lb create intern --listener 80 --selector app=web --allow-source 10.0.0.0/8
   lb create front --listener 80 --listener 443 --selector app=web --wait")]
 pub(super) struct Arguments {
     /// Its name
@@ -60,6 +63,8 @@ pub(super) struct Arguments {
     mode: Mode,
     #[command(flatten)]
     balancing: Balancing,
+    #[command(flatten)]
+    policy: Policy,
     /// Wait until it has an address and a ready backend
     #[arg(long)]
     wait: bool,
@@ -118,6 +123,7 @@ fn manifest(arguments: &Arguments) -> anyhow::Result<LoadBalancer> {
         period_seconds: arguments.health_period.unwrap_or_default(),
         timeout_seconds: arguments.health_timeout.unwrap_or_default(),
     });
+    arguments.policy.enter(spec);
     if arguments.mode != Mode::Auto {
         spec.forwarding = Some(Forwarding { mode: arguments.mode.word().into() });
     }

@@ -17,6 +17,7 @@ mod flows;
 mod get;
 mod listener;
 mod output;
+mod policy;
 mod pool;
 mod spec;
 mod status;
@@ -65,7 +66,7 @@ enum Verb {
     /// Run the agent on this node, or detach what it left
     Agent(agent::Arguments),
     /// Create a load balancer
-    Create(create::Arguments),
+    Create(Box<create::Arguments>),
     /// List load balancers
     Get(get::Arguments),
     /// Show one load balancer with its backends, conditions and counters

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lb_common::policy::Rate;
 use lb_common::{config::MAX_TIMEOUT, config::TICK_SHIFT, maglev, map};
 
 use super::{
@@ -18,6 +19,11 @@ const FLOW_ENTRIES: (u32, u32) = (1024, 1 << 24);
 const LISTENERS: (u32, u32) = (1, 65_536);
 /// Ids have 24 bits, and 0 is nobody.
 const BACKENDS: (u32, u32) = (2, lb_common::backend::MAX_BACKENDS);
+
+/// What a CPU enters in a second while it has time left for flows that are known.
+const NEW_FLOWS: u32 = 250_000;
+/// 0 is no limit.
+const NEW_FLOWS_RANGE: (u32, u32) = (0, Rate::MAX_PER_SECOND);
 
 /// Checks everything and collects what is wrong.
 pub(super) fn check(file: schema::File) -> Result<Config, Vec<WrongField>> {
@@ -156,7 +162,10 @@ impl Checks {
         let max_listeners = self.number(field, file.max_listeners, map::MAX_LISTENERS, LISTENERS);
         let field = "datapath.maxBackends";
         let max_backends = self.number(field, file.max_backends, map::MAX_BACKENDS, BACKENDS);
-        Datapath { flow_entries, max_listeners, max_backends, timeouts: self.timeouts(&file.timeouts) }
+        let field = "datapath.newFlowsPerSecond";
+        let new_flows_per_second = self.number(field, file.new_flows_per_second, NEW_FLOWS, NEW_FLOWS_RANGE);
+        let timeouts = self.timeouts(&file.timeouts);
+        Datapath { flow_entries, max_listeners, max_backends, new_flows_per_second, timeouts }
     }
 
     fn number(&mut self, field: &str, given: Option<i64>, default: u32, (least, most): (u32, u32)) -> u32 {

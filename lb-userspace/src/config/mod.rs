@@ -119,6 +119,8 @@ pub struct Datapath {
     pub max_listeners: u32,
     /// Entries of BACKENDS.
     pub max_backends: u32,
+    /// New flows that each CPU enters in a second; 0 is no limit.
+    pub new_flows_per_second: u32,
     /// Lives of flows.
     pub timeouts: Timeouts,
 }

@@ -41,6 +41,7 @@ pub(super) struct Datapath {
     pub(super) flow_entries: Option<i64>,
     pub(super) max_listeners: Option<i64>,
     pub(super) max_backends: Option<i64>,
+    pub(super) new_flows_per_second: Option<i64>,
     pub(super) timeouts: Timeouts,
 }
 

@@ -41,6 +41,7 @@ datapath:
   flowEntries: 1024
   maxListeners: 16
   maxBackends: 64
+  newFlowsPerSecond: 5000
   timeouts: {tcpOpening: 5s, tcpEstablished: 1h, tcpClosing: 2s, udpOpening: 3s, udpEstablished: 4m}
 maglevSlots: 251
 "#,
@@ -51,6 +52,7 @@ maglevSlots: 251
     assert!(config.interfaces.vm_ports[1].matches("tap3"));
     assert_eq!(config.datapath.timeouts.udp_established, Duration::from_mins(4));
     assert_eq!((config.datapath.max_listeners, config.datapath.max_backends), (16, 64));
+    assert_eq!(config.datapath.new_flows_per_second, 5000);
     assert_eq!(config.inventory.file.as_deref(), Some(Path::new("/etc/lb/vms.yaml")));
 }
 

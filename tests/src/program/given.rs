@@ -5,10 +5,12 @@ use std::thread;
 
 use lb_common::config::ConfigValue;
 use lb_common::net::Ipv4;
+use lb_common::policy::{LimitsValue, Rate};
 use lb_common::port::PortValue;
 use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, VipValue};
 
 use super::object::{Programs, Sizes};
+use super::policy::SourceRange;
 use super::{Backend, Hook, INTERFACE, Listener, Port, Rig};
 use crate::skip::skip;
 
@@ -20,6 +22,8 @@ pub struct Given {
     pub(super) vips: Vec<(Ipv4, VipValue)>,
     pub(super) listeners: Vec<Listener>,
     pub(super) backends: BTreeMap<u32, Backend>,
+    pub(super) sources: Vec<SourceRange>,
+    pub(super) limits: Vec<(u32, LimitsValue)>,
     sizes: Sizes,
 }
 
@@ -36,6 +40,7 @@ pub fn given() -> Given {
         udp_opening: 14,
         udp_established: 84,
         padding: 0,
+        new_flows: Rate::default(),
     };
     Given {
         config,
@@ -43,6 +48,8 @@ pub fn given() -> Given {
         vips: Vec::new(),
         listeners: Vec::new(),
         backends: BTreeMap::new(),
+        sources: Vec::new(),
+        limits: Vec::new(),
         sizes,
     }
 }

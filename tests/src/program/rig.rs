@@ -70,6 +70,7 @@ impl Rig {
         for listener in &given.listeners {
             rig.set_listener(listener);
         }
+        rig.enter_policies(given);
         rig
     }
 
@@ -175,6 +176,9 @@ impl Rig {
         if !listener.backends.is_empty() {
             self.tables().put(listener);
         }
+        if let Some(prefix) = listener.range {
+            return self.set_range(listener, prefix);
+        }
         self.hash::<ListenerKey<Ipv4>, ListenerValue>(map::LISTENERS_V4)
             .insert(listener.key, listener.value, 0)
             .expect("write LISTENERS_V4");
@@ -217,7 +221,7 @@ impl Rig {
         Some(u16::try_from(found).expect("an index of 16 bits"))
     }
 
-    fn map(&mut self, name: &str) -> &mut aya::maps::Map {
+    pub(super) fn map(&mut self, name: &str) -> &mut aya::maps::Map {
         self.programs.ebpf.map_mut(name).unwrap_or_else(|| panic!("no map {name}"))
     }
 

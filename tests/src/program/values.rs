@@ -171,6 +171,8 @@ pub struct Listener {
     pub(super) key: ListenerKey<Ipv4>,
     pub(super) value: ListenerValue,
     pub(super) backends: Vec<u32>,
+    /// Bits of a block of ports that are the same; `None` is one port.
+    pub(super) range: Option<u32>,
 }
 
 /// Slots of the tables that tests use: the smallest size that may be chosen.
@@ -182,6 +184,7 @@ pub fn listener(vip: Endpoint, protocol: Protocol) -> Listener {
         key: ListenerKey::new(vip.0, Be16::new(vip.1), protocol),
         value: ListenerValue::default(),
         backends: Vec::new(),
+        range: None,
     }
 }
 

@@ -144,6 +144,12 @@ impl Fixture {
         self.create_lb(name, &[&checked[..], more].concat())
     }
 
+    /// How often the packet programs have named this reason.
+    pub(crate) fn reason(&self, name: &str) -> u64 {
+        let status = self.lab.installation.json(&["status"]).unwrap();
+        status["reasons"][name].as_u64().unwrap_or_else(|| panic!("no reason {name}: {}", status["reasons"]))
+    }
+
     /// Deletes a load balancer in the shop.
     pub(crate) fn delete_lb(&self, name: &str) {
         self.lab.installation.lb(&["delete", name, "--namespace", SHOP]).unwrap();

@@ -11,6 +11,7 @@ mod mistakes;
 mod narrow;
 mod origins;
 mod payload;
+mod policies;
 mod processes;
 mod servers;
 mod wiring;

@@ -12,6 +12,7 @@ mod hairpin;
 mod icmp_errors;
 mod life;
 mod masquerade;
+mod policy;
 mod properties;
 mod refused;
 mod router;

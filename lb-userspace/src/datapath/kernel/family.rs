@@ -115,7 +115,7 @@ where
             let (key, value) = entry.map_err(failed("read", A::NAMES.sources))?;
             let prefix = key.prefix_len().saturating_sub(SourceKey::<A>::BALANCER_BITS);
             let key = key.data();
-            let [_, _, high, low] = key.balancer;
+            let [.., high, low] = key.balancer;
             let prefix = u8::try_from(prefix).unwrap_or(u8::MAX);
             let Some(range) = Subnet::new(key.address.ip(), prefix) else { continue };
             let index = BalancerIndex(u16::from_be_bytes([high, low]));

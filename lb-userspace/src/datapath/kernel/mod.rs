@@ -38,6 +38,7 @@ use lb_common::backend::{ABSENT, DEAD};
 use lb_common::config::ConfigValue;
 use lb_common::map::{self, program};
 use lb_common::net::{Ipv4, Ipv6};
+use lb_common::policy::Rate;
 
 use super::Datapath;
 use super::counters::Counters;
@@ -273,6 +274,7 @@ fn configure(maps: &mut Maps, settings: &config::Datapath) -> Result<(), KernelE
         config.bucket_mask = shape::flow_buckets(settings).saturating_sub(1);
     }
     config = wire::with_timeouts(config, &settings.timeouts);
+    config.new_flows = Rate::new(settings.new_flows_per_second);
     if config == before {
         return Ok(());
     }

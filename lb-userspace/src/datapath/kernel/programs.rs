@@ -32,13 +32,11 @@ pub(super) fn load(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), KernelError> {
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "stages are of these two kinds; aya may learn more")]
 fn load_one(program: &mut Program) -> Result<(), ProgramError> {
-    if let Program::Xdp(xdp) = program {
-        return xdp.load();
+    match program {
+        Program::Xdp(xdp) => xdp.load(),
+        Program::SchedClassifier(tc) => tc.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
     }
-    if let Program::SchedClassifier(tc) = program {
-        return tc.load();
-    }
-    Err(ProgramError::UnexpectedProgramType)
 }
 
 /// Pins a program, in place of an earlier agent's.

@@ -23,6 +23,7 @@ const SETTINGS: config::Datapath = config::Datapath {
     flow_entries: 1024,
     max_listeners: 64,
     max_backends: 256,
+    new_flows_per_second: 0,
     timeouts: Timeouts {
         tcp_opening: std::time::Duration::from_mins(1),
         tcp_established: std::time::Duration::from_hours(2),
