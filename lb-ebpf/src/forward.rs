@@ -16,11 +16,7 @@ use crate::parse::Segment;
 use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::transmit::Taken;
-<<<<<<< HEAD
-use crate::{backend, next_hop, stats, transmit};
-=======
 use crate::{backend, next_hop, policy, stats, transmit};
->>>>>>> 170105a (policy: ask it when a flow begins, and for each packet of a limited backend)
 
 /// Takes a packet along its flow, unless that is over.
 ///

@@ -21,13 +21,10 @@ pub enum Refusal {
     NoBackend = 1,
     /// The one who served this flow is dead.
     BackendDead = 2,
-<<<<<<< HEAD
     /// The same, and the client of this flow has been told before.
     BackendGone = 3,
-=======
     /// It opens no connection, and the listener is strict.
-    NotOpened = 3,
->>>>>>> 170105a (policy: ask it when a flow begins, and for each packet of a limited backend)
+    NotOpened = 4,
 }
 
 impl Refusal {
@@ -38,11 +35,8 @@ impl Refusal {
             0 => Some(Self::NoListener),
             1 => Some(Self::NoBackend),
             2 => Some(Self::BackendDead),
-<<<<<<< HEAD
             3 => Some(Self::BackendGone),
-=======
-            3 => Some(Self::NotOpened),
->>>>>>> 170105a (policy: ask it when a flow begins, and for each packet of a limited backend)
+            4 => Some(Self::NotOpened),
             _ => None,
         }
     }
@@ -57,14 +51,10 @@ impl Refusal {
             Self::NoBackend => {
                 (Reason::NoBackendReset, Reason::NoBackendUnreachable, Reason::NoBackendDropped)
             }
-<<<<<<< HEAD
             Self::BackendDead | Self::BackendGone => {
                 (Reason::BackendDead, Reason::BackendDead, Reason::BackendDead)
             }
-=======
-            Self::BackendDead => (Reason::BackendDead, Reason::BackendDead, Reason::BackendDead),
             Self::NotOpened => (Reason::NotOpened, Reason::NotOpened, Reason::NotOpened),
->>>>>>> 170105a (policy: ask it when a flow begins, and for each packet of a limited backend)
         }
     }
 }
