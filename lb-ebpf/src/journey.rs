@@ -284,6 +284,10 @@ fn decide<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
         return Err(Reason::NotOurs);
     }
     addressed_to_us(packet, port)?;
+    // Nobody is at such an address, and a VIP dials nobody: an answer would go to us, or to everybody.
+    if !F::answerable(ip.source) || ip.source.vip().is_some() {
+        return Err(Reason::ForeignSource);
+    }
     if !ip.sound || packet.length() < ip.transport as u32 + u32::from(ip.length) {
         return Err(Reason::Malformed);
     }

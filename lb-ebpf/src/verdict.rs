@@ -52,9 +52,9 @@ const fn passes(reason: Reason) -> bool {
         | Reason::VlanTagged
         | Reason::Ipv6
         | Reason::ForeignMac
-        | Reason::ForeignSource
         | Reason::TtlExpired => true,
         Reason::Malformed
+        | Reason::ForeignSource
         | Reason::Fragment
         | Reason::ProtocolUnknown
         | Reason::IcmpUnhandled
@@ -103,7 +103,7 @@ mod tests {
     fn what_is_not_ours_is_never_dropped() {
         let passed: Vec<_> = Reason::ALL.into_iter().filter(|&reason| passes(reason)).collect();
         let foreign = [Reason::NotOurs, Reason::Truncated, Reason::VlanTagged, Reason::Ipv6];
-        let others = [Reason::ForeignMac, Reason::TtlExpired, Reason::ForeignSource];
+        let others = [Reason::ForeignMac, Reason::TtlExpired];
         assert_eq!(passed, [&foreign[..], &others].concat());
     }
 }

@@ -21,7 +21,7 @@ use lb_common::vip::DROP_UNSERVED;
 pub use context::Socket;
 
 use crate::config::Clock;
-use crate::family::{Family, V4};
+use crate::family::{Family, V4, V6};
 use crate::listener::{self, Listeners as _};
 use crate::{select, stats};
 
@@ -71,7 +71,18 @@ pub fn dial4(socket: &Socket, call: Call) -> i32 {
 /// `connect6`, `sendmsg6`: an IPv6 socket dials an address, which may be an IPv4-mapped one.
 #[inline(always)]
 pub fn dial6(socket: &Socket, call: Call) -> i32 {
-    let Some(mapped) = socket.ipv6().unmapped() else { return GO_ON };
+    let address = socket.ipv6();
+    let Some(mapped) = address.unmapped() else {
+        return match dial::<V6>(socket, call, address, |address| address) {
+            Dialled::Elsewhere => GO_ON,
+            Dialled::Backend(address, port) => {
+                socket.set_ipv6(address);
+                socket.set_port(port);
+                GO_ON
+            }
+            Dialled::Nobody(error) => fail(error),
+        };
+    };
     match dial::<V4>(socket, call, mapped, Ipv6::mapped) {
         Dialled::Elsewhere => GO_ON,
         Dialled::Backend(address, port) => {

@@ -96,7 +96,7 @@ fn nobody_is_answered_at_an_address_that_is_nobodys() {
         for source in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 251], [255, 255, 255, 255]] {
             rig.when(&syn().from((Ipv4(source), 1)).to(CLOSED)).then_dropped();
         }
-        assert_delta!(rig, reason(Reason::NoListenerDropped).times(4));
+        assert_delta!(rig, reason(Reason::ForeignSource).times(4));
     });
 }
 
@@ -233,4 +233,19 @@ fn answers_are_bounded() {
             );
         });
     }
+}
+
+#[test]
+fn a_vip_dialled_from_where_nobody_can_be_is_neither_opened_nor_answered() {
+    let sources = [VIP.0, [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255], [0, 0, 0, 0]];
+    bridge().at_ingress(|rig| {
+        for source in sources {
+            let from = (Ipv4(source), 40_000);
+            for packet in [syn().from(from), query().from(from), syn().from(from).to((VIP, 81))] {
+                rig.when(&packet).then_dropped();
+                assert_delta!(rig, reason(Reason::ForeignSource));
+            }
+        }
+        assert_eq!(rig.flows().len(), 0);
+    });
 }
