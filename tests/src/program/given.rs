@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use lb_common::config::ConfigValue;
-use lb_common::net::Ipv4;
+use lb_common::net::{Ipv4, Ipv6};
 use lb_common::policy::{LimitsValue, Rate};
 use lb_common::port::PortValue;
 use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, VipValue};
@@ -21,6 +21,8 @@ pub struct Given {
     pub(super) ports: BTreeMap<u32, PortValue>,
     pub(super) vips: Vec<(Ipv4, VipValue)>,
     pub(super) listeners: Vec<Listener>,
+    pub(super) vips_v6: Vec<(Ipv6, VipValue)>,
+    pub(super) listeners_v6: Vec<Listener<Ipv6>>,
     pub(super) backends: BTreeMap<u32, Backend>,
     pub(super) sources: Vec<SourceRange>,
     pub(super) limits: Vec<(u32, LimitsValue)>,
@@ -47,6 +49,8 @@ pub fn given() -> Given {
         ports: BTreeMap::new(),
         vips: Vec::new(),
         listeners: Vec::new(),
+        vips_v6: Vec::new(),
+        listeners_v6: Vec::new(),
         backends: BTreeMap::new(),
         sources: Vec::new(),
         limits: Vec::new(),
@@ -99,6 +103,20 @@ impl Given {
     #[must_use]
     pub fn vip_with(mut self, vip: Ipv4, flags: u32) -> Self {
         self.vips.push((vip, VipValue { flags, padding: 0 }));
+        self
+    }
+
+    /// A VIP of IPv6 whose neighbour solicitations and echo requests are answered.
+    #[must_use]
+    pub fn vip_v6(mut self, vip: Ipv6) -> Self {
+        self.vips_v6.push((vip, VipValue { flags: ANSWER_ARP | ANSWER_ECHO, padding: 0 }));
+        self
+    }
+
+    /// A listener of IPv6 and its table.
+    #[must_use]
+    pub fn listener_v6(mut self, listener: Listener<Ipv6>) -> Self {
+        self.listeners_v6.push(listener);
         self
     }
 

@@ -7,7 +7,7 @@ use lb_common::config::ConfigValue;
 use lb_common::listener::{ListenerKey, ListenerValue};
 use lb_common::maglev::{SlotPair, pairs};
 use lb_common::map;
-use lb_common::net::{Ipv4, Mac};
+use lb_common::net::{Ipv4, Ipv6, Mac};
 use lb_common::next_hop::NextHop;
 use lb_common::port::PortValue;
 use lb_common::vip::VipValue;
@@ -32,7 +32,7 @@ impl Tables {
     ///
     /// # Panics
     /// When the kernel refuses.
-    pub fn put(&mut self, listener: &Listener) {
+    pub fn put<A>(&mut self, listener: &Listener<A>) {
         let mut inner = Array::<MapData, SlotPair>::create(pairs(listener.value.slots), OF_ANY_SIZE)
             .expect("create a Maglev table");
         for pair in 0..pairs(listener.value.slots) {
@@ -71,6 +71,15 @@ impl Rig {
             rig.set_listener(listener);
         }
         rig.enter_policies(given);
+        for (vip, value) in &given.vips_v6 {
+            rig.hash::<Ipv6, VipValue>(map::VIPS_V6).insert(vip, value, 0).expect("write VIPS_V6");
+        }
+        for listener in &given.listeners_v6 {
+            rig.set_table(listener);
+            rig.hash::<ListenerKey<Ipv6>, ListenerValue>(map::LISTENERS_V6)
+                .insert(listener.key, listener.value, 0)
+                .expect("write LISTENERS_V6");
+        }
         rig
     }
 
@@ -171,11 +180,15 @@ impl Rig {
         self.array::<BackendValue>(map::BACKENDS).set(id, backend.0, 0).expect("write BACKENDS");
     }
 
-    /// Writes a listener and, where it has backends, its table.
-    pub fn set_listener(&mut self, listener: &Listener) {
+    fn set_table<A>(&mut self, listener: &Listener<A>) {
         if !listener.backends.is_empty() {
             self.tables().put(listener);
         }
+    }
+
+    /// Writes a listener and, where it has backends, its table.
+    pub fn set_listener(&mut self, listener: &Listener) {
+        self.set_table(listener);
         if let Some(prefix) = listener.range {
             return self.set_range(listener, prefix);
         }

@@ -2,7 +2,7 @@
 
 use lb_common::backend::{self, BackendValue};
 use lb_common::listener::{ListenerKey, ListenerValue};
-use lb_common::net::{Be16, Ipv4, Mac, Protocol};
+use lb_common::net::{Address, Be16, Ipv4, Ipv6, Mac, Protocol};
 use lb_common::port::{self, PortValue};
 use lb_common::vip::DROP_UNSERVED;
 
@@ -60,16 +60,33 @@ impl Port {
     }
 }
 
-/// A value of BACKENDS, its address being IPv4.
+/// Addresses as BACKENDS has them.
+pub trait Server: Address {
+    /// All 16 bytes.
+    fn padded(self) -> [u8; 16];
+}
+
+impl Server for Ipv4 {
+    fn padded(self) -> [u8; 16] {
+        let [a, b, c, d] = self.0;
+        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    }
+}
+
+impl Server for Ipv6 {
+    fn padded(self) -> [u8; 16] {
+        self.bytes()
+    }
+}
+
+/// A value of BACKENDS.
 #[derive(Clone, Copy, Debug)]
 pub struct Backend(pub(super) BackendValue);
 
 /// An active backend of listener 0 in generation 1 with weight 1, whose MAC is known, reached through the stack.
-pub fn backend(server: Endpoint, mac: Mac) -> Backend {
-    let mut address = [0; 16];
-    address[..4].copy_from_slice(&server.0.0);
+pub fn backend<A: Server>(server: Endpoint<A>, mac: Mac) -> Backend {
     Backend(BackendValue {
-        address,
+        address: server.0.padded(),
         port: Be16::new(server.1),
         mac,
         state: backend::ACTIVE,
@@ -165,10 +182,10 @@ impl Backend {
     }
 }
 
-/// An entry of LISTENERS_V4 with its Maglev table.
+/// An entry of LISTENERS with its Maglev table.
 #[derive(Clone, Debug)]
-pub struct Listener {
-    pub(super) key: ListenerKey<Ipv4>,
+pub struct Listener<A = Ipv4> {
+    pub(super) key: ListenerKey<A>,
     pub(super) value: ListenerValue,
     pub(super) backends: Vec<u32>,
     /// Bits of a block of ports that are the same; `None` is one port.
@@ -179,7 +196,7 @@ pub struct Listener {
 const SLOTS: u32 = 251;
 
 /// Listener 0, served by nobody yet.
-pub fn listener(vip: Endpoint, protocol: Protocol) -> Listener {
+pub fn listener<A>(vip: Endpoint<A>, protocol: Protocol) -> Listener<A> {
     Listener {
         key: ListenerKey::new(vip.0, Be16::new(vip.1), protocol),
         value: ListenerValue::default(),
@@ -188,7 +205,7 @@ pub fn listener(vip: Endpoint, protocol: Protocol) -> Listener {
     }
 }
 
-impl Listener {
+impl<A> Listener<A> {
     /// Another index.
     #[must_use]
     pub fn index(mut self, index: u32) -> Self {

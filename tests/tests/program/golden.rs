@@ -1,6 +1,6 @@
 //! Frames and what others make of them, from `vectors/dnat-frames.json`. Compared from the IP header on.
 
-use lb_common::net::{Ipv4, Mac, Protocol};
+use lb_common::net::{Ipv4, Ipv6, Mac, Protocol};
 use lb_common::reason::Reason;
 use lb_tests::assert_delta;
 use lb_tests::counters::reason;
@@ -115,8 +115,14 @@ fn a_tagged_frame_becomes_what_the_vectors_say() {
 }
 
 #[test]
-fn ipv6_to_nobody_here_is_untouched() {
-    vectors().at_ingress(|rig| rig.when(&case("tcp6 syn").input()).then_untouched());
+fn a_packet_of_ipv6_becomes_what_the_vectors_say() {
+    let case = case("tcp6 syn");
+    let destination = |frame: &str| Ipv6::new(bytes(frame)[38..54].try_into().expect("an address"));
+    let (vip, server) = (destination(&case.input), destination(&case.expect));
+    let server = backend((server, 8080), Mac([2, 0, 0, 0, 1, 11])).in_bridge(9).reply_at_egress();
+    let given = vectors().vip_v6(vip).backend(1, server);
+    let given = given.listener_v6(listener((vip, 80), Protocol::Tcp).served_by(&[1]));
+    given.at_ingress(|rig| case.becomes(rig, Pass));
 }
 
 #[test]

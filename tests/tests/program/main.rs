@@ -21,3 +21,4 @@ mod sizes;
 mod snapshot;
 mod table;
 mod untouched;
+mod v6;
