@@ -119,8 +119,6 @@ impl<A: Flows> Hit<A> {
     /// Makes the client's answers take another way.
     #[inline(always)]
     pub fn change_next_hop(&self, next_hop: u16) {
-        if self.slot.claim(self.entry.head) {
-            self.slot.publish(&FlowEntry { next_hop, ..self.entry }, self.entry.head);
-        }
+        self.slot.change_next_hop(self.entry.head, next_hop);
     }
 }

@@ -76,6 +76,38 @@ impl<A: Address> Slot<A> {
         difference
     }
 
+    /// Makes the answers of the flow whose head was `head` take another way, if the entry still is its. The next
+    /// hop stands in the entry's last word, which is swapped as a whole, so no claim keeps others off; a use that is
+    /// noted at the same moment wins.
+    #[inline(always)]
+    pub fn change_next_hop(self, head: Head, next_hop: u16) {
+        const LAST: usize = 8;
+        // SAFETY: the last word of the entry that `new` was promised, which is a multiple of eight bytes long.
+        let word = unsafe { self.entry.cast::<u64>().add(size_of::<FlowEntry<A>>() / LAST - 1) };
+        // SAFETY: as above; volatile, as others write it.
+        let old = unsafe { word.read_volatile() };
+        let shift = 8 * (core::mem::offset_of!(FlowEntry<A>, next_hop) % LAST) as u32;
+        let new = old & !(0xffff << shift) | u64::from(next_hop) << shift;
+        // Read after the word: whoever takes the entry claims the head first.
+        if !self.is_still(head) {
+            return;
+        }
+        // SAFETY: as above, and aligned to 8.
+        let swapped = unsafe { compare_and_swap(word, old, new) };
+        if swapped && !self.is_still(head) {
+            // Another flow came in between, whose last word was the same to the bit.
+            // SAFETY: as above.
+            unsafe { compare_and_swap(word, new, old) };
+        }
+    }
+
+    /// Does the entry belong to the flow whose head was `head`?
+    #[inline(always)]
+    fn is_still(self, head: Head) -> bool {
+        let now = self.head();
+        now.same_flow(head) && now.version() == head.version()
+    }
+
     /// The entry, if it is live with these ports and protocol ([`Head::wanted`]) and did not change while it
     /// was copied.
     #[inline(always)]
@@ -220,6 +252,28 @@ mod tests {
         slot.empty(slot.head());
         assert!(slot.read(wanted).is_none());
         assert_eq!(slot.head().version(), 2);
+    }
+
+    #[test]
+    fn a_next_hop_changes_in_place_and_only_for_the_flow_that_is_there() {
+        // SAFETY: any bit pattern is an entry.
+        let mut memory: FlowEntry<Ipv4> = unsafe { core::mem::zeroed() };
+        // SAFETY: the entry outlives the slot.
+        let slot = unsafe { Slot::new(&raw mut memory) };
+        let empty = slot.head();
+        assert!(slot.claim(empty));
+        let flow = FlowEntry { last_seen: 7, next_hop: 1, ..entry() };
+        slot.publish(&flow, empty);
+        let head = slot.head();
+        slot.change_next_hop(head, 0xabcd);
+        let seen = slot.copy();
+        assert_eq!((seen.next_hop, seen.last_seen, seen.backend), (0xabcd, 7, flow.backend));
+        assert_eq!(seen.head, head, "no claim, no new version");
+        assert!(slot.claim(head));
+        slot.change_next_hop(head, 3);
+        slot.publish(&flow, head);
+        slot.change_next_hop(head, 3);
+        assert_eq!(slot.copy().next_hop, 1, "the entry changed hands");
     }
 
     #[test]
