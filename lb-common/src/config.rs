@@ -55,10 +55,15 @@ impl ConfigValue {
     }
 }
 
-/// Whether something last seen at `last_seen` is out at `now`; ticks wrap.
+/// Ticks by which something may have been seen after the clock was read: another CPU read it later, or whoever
+/// walks the table read it before he began.
+const SKEW: u16 = 16;
+
+/// Whether something last seen at `last_seen` is out at `now`; ticks wrap. What was seen a moment after `now` is
+/// the youngest of all, and not the oldest.
 #[inline(always)]
 pub const fn expired(last_seen: u16, now: u16, timeout: u16) -> bool {
-    now.wrapping_sub(last_seen) > timeout
+    now.wrapping_sub(last_seen).wrapping_add(SKEW) > timeout.wrapping_add(SKEW)
 }
 
 abi!(ConfigValue, 184);
@@ -72,5 +77,13 @@ mod tests {
         assert!(!expired(0xfffe, 3, 5));
         assert!(expired(0xfffe, 4, 5));
         assert!(!expired(7, 7, 0));
+    }
+
+    #[test]
+    fn what_was_seen_after_the_clock_was_read_is_young() {
+        for (last_seen, now) in [(8, 7), (0, 0xffff), (16, 0)] {
+            assert!(!expired(last_seen, now, 0) && !expired(last_seen, now, MAX_TIMEOUT));
+        }
+        assert!(expired(0, MAX_TIMEOUT + 1, MAX_TIMEOUT) && expired(0, 0xffef, MAX_TIMEOUT));
     }
 }

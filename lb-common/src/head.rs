@@ -168,6 +168,12 @@ impl Head {
         (self.0 >> VERSION_SHIFT) as u16
     }
 
+    /// The same entry with this version.
+    #[inline(always)]
+    pub const fn with_version(self, version: u16) -> Self {
+        Self(self.0 & !(0xffff << VERSION_SHIFT) | (version as u64) << VERSION_SHIFT)
+    }
+
     /// Source and destination port.
     #[inline(always)]
     pub const fn ports(self) -> (Be16, Be16) {

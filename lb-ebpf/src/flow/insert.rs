@@ -1,6 +1,7 @@
 //! Entering half a flow into the table.
 
 use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::btf_map;
 use lb_common::flow::{FlowEntry, OverflowKey, WAYS};
 use lb_common::head::Head;
@@ -148,10 +149,19 @@ fn overflow<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, clock: &Clock) -> Insert
             return Insertion::Taken;
         }
     }
+    // The kernel may give the element to another flow while somebody reads it: where both have the same ports, only
+    // the version tells.
+    let flow = &FlowEntry { head: flow.head.with_version(random()), ..*flow };
     if A::spill(&OverflowKey::from(flow.key()), flow) && set.mark_overflowed() {
         stats::count(Reason::Overflowed);
         Insertion::Entered
     } else {
         Insertion::Full
     }
+}
+
+#[inline(always)]
+fn random() -> u16 {
+    // SAFETY: a plain helper call without arguments.
+    unsafe { bpf_get_prandom_u32() as u16 }
 }

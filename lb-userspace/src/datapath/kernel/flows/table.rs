@@ -31,14 +31,9 @@ impl Clock {
     /// Has an entry been idle for longer than its state allows?
     fn is_out<A: Address>(&self, entry: &FlowEntry<A>) -> bool {
         let timeout = self.config.timeout(entry.head.protocol(), entry.head.state());
-        let idle = self.now.wrapping_sub(entry.last_seen);
-        // Seen after the walk began, ticks wrap: the youngest of all.
-        idle <= u16::MAX - SKEW && expired(entry.last_seen, self.now, timeout)
+        expired(entry.last_seen, self.now, timeout)
     }
 }
-
-/// Ticks that a walk may take.
-const SKEW: u16 = 16;
 
 /// What a walk finds: half a flow.
 pub(super) struct Half<'a, A: Address> {
