@@ -13,6 +13,7 @@ pub mod backend;
 pub mod config;
 pub mod csum;
 pub mod flow;
+pub mod fragment;
 pub mod hash;
 pub mod head;
 pub mod listener;

@@ -39,6 +39,10 @@ pub const LISTENER_RANGES_V6: &str = "LISTENER_RANGES_V6";
 pub const SOURCES_V6: &str = "SOURCES_V6";
 /// As [`SOURCES_SPENT_V4`].
 pub const SOURCES_SPENT_V6: &str = "SOURCES_SPENT_V6";
+/// LRU hash: [`FragmentKey`](crate::fragment::FragmentKey) → [`FragmentPorts`](crate::fragment::FragmentPorts).
+pub const FRAGMENTS_V4: &str = "FRAGMENTS_V4";
+/// As [`FRAGMENTS_V4`].
+pub const FRAGMENTS_V6: &str = "FRAGMENTS_V6";
 /// Program array: [`Stage`](crate::stage::Stage) → program of the XDP hook. Written by the agent.
 pub const XDP_STAGES: &str = "XDP_STAGES";
 /// As [`XDP_STAGES`], for tc at ingress.
@@ -73,7 +77,7 @@ pub const REASONS: &str = "REASONS";
 pub const SOCKETS: &str = "SOCKETS";
 
 /// The maps that are pinned, all of them.
-pub const ALL: [&str; 31] = [
+pub const ALL: [&str; 33] = [
     VIPS_V4,
     LISTENERS_V4,
     LISTENER_RANGES_V4,
@@ -90,6 +94,8 @@ pub const ALL: [&str; 31] = [
     LISTENER_RANGES_V6,
     SOURCES_V6,
     SOURCES_SPENT_V6,
+    FRAGMENTS_V4,
+    FRAGMENTS_V6,
     XDP_STAGES,
     TC_INGRESS_STAGES,
     TC_EGRESS_STAGES,
@@ -127,6 +133,8 @@ pub const FLOW_BUCKETS: u32 = 65_536;
 pub const MAX_OVERFLOW: u32 = 16_384;
 /// Clients whose backends each affinity map remembers.
 pub const MAX_CLIENTS: u32 = 65_536;
+/// Fragmented packets of each family, the rest of which is still to come.
+pub const MAX_FRAGMENTS: u32 = 8192;
 /// Next hops.
 pub const MAX_NEXT_HOPS: u32 = 65_536;
 /// Interface indices that can be served.

@@ -5,8 +5,9 @@ use crate::net::Mac;
 
 /// Value of NEXT_HOPS; the key is the index in a flow, 0 is nobody.
 ///
-/// Written by the datapath: a slot is claimed once by compare-and-swap of `identity` from 0 and never changes
-/// hands while the map lives, so a reader needs no check.
+/// Written by the datapath: a slot is claimed once by compare-and-swap of `identity` from 0, then `vlans` and
+/// `ifindex` are written, in this order. It never changes hands while the map lives, so a reader needs no check
+/// but that `ifindex` is there.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct NextHop {
@@ -14,8 +15,8 @@ pub struct NextHop {
     pub identity: u64,
     /// Interface index: 0 until the claimer has written it.
     pub ifindex: u32,
-    /// Zero.
-    pub padding: u32,
+    /// The VLANs of its packets: the id of the innermost tag in the low half, of one outside it in the high half.
+    pub vlans: u32,
 }
 
 impl NextHop {
@@ -43,7 +44,7 @@ mod tests {
     #[test]
     fn an_identity_keeps_the_mac() {
         let mac = Mac([2, 0, 0, 0, 1, 0xfe]);
-        let hop = NextHop { identity: NextHop::identity(mac, 0x1_0007), ifindex: 0x1_0007, padding: 0 };
+        let hop = NextHop { identity: NextHop::identity(mac, 0x1_0007), ifindex: 0x1_0007, vlans: 0 };
         assert_eq!(hop.mac(), mac);
         assert_ne!(hop.identity, NextHop::identity(mac, 8));
     }

@@ -8,13 +8,13 @@ pub enum Reason {
     NotOurs = 0,
     /// Ends inside a header that was to be read.
     Truncated,
-    /// Carries a VLAN tag: passed.
+    /// Carries more VLAN tags than are looked behind: passed.
     VlanTagged,
     /// IPv6: passed.
     Ipv6,
     /// A malformed IP or transport header, addressed to a VIP.
     Malformed,
-    /// A fragment addressed to a VIP.
+    /// A fragment addressed to a VIP that hides the ports or flags of its packet, or could overwrite them.
     Fragment,
     /// Addressed to a VIP, neither TCP, UDP nor ICMP.
     ProtocolUnknown,

@@ -12,11 +12,11 @@ use crate::flow::{self, Hit};
 use crate::headers::Ethernet;
 use crate::journey::{Step, addressed_to_us};
 use crate::packet::{Hook, Packet};
-use crate::parse::Segment;
+use crate::parse::{Fragment, Segment};
 use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::transmit::Taken;
-use crate::{backend, next_hop, policy, stats, transmit};
+use crate::{backend, next_hop, policy, stats, transmit, vlan};
 
 /// Takes a packet along its flow, unless that is over.
 ///
@@ -45,7 +45,9 @@ pub fn take<P: Packet, F: Family>(
         return Err(reason);
     }
     let partial = sum::is_partial(packet, segment, port, entry.head.is_partial());
-    hit.note_partial(partial);
+    if segment.fragment == Fragment::None {
+        hit.note_partial(partial);
+    }
     let learns = hit.is_due(clock) && !entry.head.at_egress();
     let next_hop = if learns { learn(packet) } else { entry.next_hop };
     let due = flow::keep(hit, segment.event, next_hop, clock);
@@ -55,7 +57,9 @@ pub fn take<P: Packet, F: Family>(
 /// Where the packet comes from, as an index into NEXT_HOPS.
 #[inline(always)]
 pub fn learn<P: Packet>(packet: &P) -> u16 {
-    packet.header::<Ethernet>(0).map_or(0, |ethernet| next_hop::learn(ethernet.source, packet.interface()))
+    packet
+        .header::<Ethernet>(0)
+        .map_or(0, |ethernet| next_hop::learn(ethernet.source, packet.interface(), vlan::of(packet)))
 }
 
 /// Removes a flow that is over, unless what belongs to it can't begin anew: its backend is dead, and a

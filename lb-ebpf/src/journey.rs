@@ -19,6 +19,8 @@ use crate::{
     arp, flow, forward, icmp_error, open, order, parse, port, reply, stage, stats, transmit, verdict, vlan,
 };
 
+pub use crate::assembly::{assemble, fragment, join};
+
 /// What a stage returns instead of a verdict: the number of the stage that goes on is added.
 const NEXT: i32 = i32::MIN;
 
@@ -67,13 +69,14 @@ impl Step {
     /// To a packet that must be refused.
     #[inline(always)]
     pub fn refuse<F: Family>(refusal: Refusal) -> Self {
-        stage::tell(refusal as u32);
+        stage::tell(refusal.number());
         Self::next(F::REFUSE)
     }
 }
 
+/// What a stage returns.
 #[inline(always)]
-fn settle<P: Packet>(packet: &P, step: Result<Step, Reason>) -> i32 {
+pub fn settle<P: Packet>(packet: &P, step: Result<Step, Reason>) -> i32 {
     match step {
         Ok(step) => step.0,
         Err(reason) => verdict::settle(packet, Err(reason)),
@@ -141,7 +144,11 @@ pub fn tagged<P: Packet>(packet: &mut P) -> i32 {
 #[inline(always)]
 fn receive_tagged<P: Packet>(packet: &mut P) -> Result<Step, Reason> {
     let port = port::attached(packet.interface()).ok_or(Reason::NotOurs)?;
-    match vlan::enter(packet)? {
+    let kind = vlan::enter(packet)?;
+    if vlan::exceed(packet) {
+        return Err(Reason::VlanTagged);
+    }
+    match kind {
         IPV4 => walk::<P, V4>(packet, port),
         ARP if P::HOOK != Hook::Egress => answered(packet, port),
         IPV6 => Ok(Step::next(Stage::FollowV6)),
@@ -221,20 +228,13 @@ pub fn control<P: Packet, F: Family>(packet: &mut P) -> i32 {
     verdict::settle(packet, outcome)
 }
 
-/// [`Stage::FragmentV4`] and its like.
-#[inline(always)]
-pub fn fragment<P: Packet, F: Family>(packet: &mut P) -> i32 {
-    let outcome = enter::<P, F>(packet).and_then(|_| {
-        let ip = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
-        let ours = P::HOOK != Hook::Egress && ip.destination.vip().is_some();
-        Err(if ours { Reason::Fragment } else { Reason::NotOurs })
-    });
-    verdict::settle(packet, outcome)
-}
-
 /// Finds the network header again.
+///
+/// # Errors
+///
+/// `Truncated`; `NotOurs` where it is another family's.
 #[inline(always)]
-fn enter<P: Packet, F: Family>(packet: &mut P) -> Result<&'static PortValue, Reason> {
+pub fn enter<P: Packet, F: Family>(packet: &mut P) -> Result<&'static PortValue, Reason> {
     let port = port::attached(packet.interface()).ok_or(Reason::NotOurs)?;
     if vlan::enter(packet)? == F::KIND { Ok(port) } else { Err(Reason::NotOurs) }
 }
@@ -276,9 +276,8 @@ fn walk<P: Packet, F: Family>(packet: &mut P, port: &PortValue) -> Result<Step, 
 #[inline(always)]
 fn decide<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
     let port = enter::<P, F>(packet)?;
-    packet.pull(packet.network() + size_of::<F::Fixed>());
     let clock = Clock::read().ok_or(Reason::NotOurs)?;
-    let ip = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
+    let ip = parse::ip::<P, F>(packet)?;
     if ip.destination.vip().is_none() {
         yield_to_direct::<P, F>(packet, &ip, &clock);
         return Err(Reason::NotOurs);

@@ -21,11 +21,14 @@
 
 pub mod answer;
 pub mod arp;
+pub mod assembly;
 pub mod backend;
 pub mod config;
+pub mod extension;
 pub mod family;
 pub mod flow;
 pub mod forward;
+pub mod fragment;
 pub mod headers;
 pub mod icmp;
 pub mod icmp_error;
@@ -34,6 +37,7 @@ pub mod journey;
 pub mod limit;
 pub mod listener;
 pub mod mask;
+pub mod mtu;
 pub mod next_hop;
 pub mod open;
 pub mod order;

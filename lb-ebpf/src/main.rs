@@ -50,7 +50,7 @@ mod programs {
         #[xdp(frags)]
         lb_xdp_control_v4(context) = journey::control::<_, V4>(&mut XdpPacket::new(context.ctx));
         #[xdp(frags)]
-        lb_xdp_fragment_v4(context) = journey::fragment::<_, V4>(&mut XdpPacket::new(context.ctx));
+        lb_xdp_fragment_v4(context) = fragment_v4(context.ctx, lb_xdp_assemble_v4, lb_xdp_join_v4);
         #[xdp(frags)]
         lb_xdp_follow_v6(context) = follow_v6(context.ctx, lb_xdp_following_v6, lb_xdp_carry_out_v6);
         #[xdp(frags)]
@@ -60,7 +60,8 @@ mod programs {
         #[xdp(frags)]
         lb_xdp_control_v6(context) = journey::control::<_, V6>(&mut XdpPacket::new(context.ctx));
         #[xdp(frags)]
-        lb_xdp_fragment_v6(context) = journey::fragment::<_, V6>(&mut XdpPacket::new(context.ctx));
+        lb_xdp_fragment_v6(context) =
+            fragment_v6(context.ctx, lb_xdp_assemble_v6, lb_xdp_join_v6, lb_xdp_carry_out_v6);
     }
 
     programs! {
@@ -77,7 +78,7 @@ mod programs {
         #[classifier]
         lb_tc_control_v4(context) = journey::control::<_, V4>(&mut incoming(context));
         #[classifier]
-        lb_tc_fragment_v4(context) = journey::fragment::<_, V4>(&mut incoming(context));
+        lb_tc_fragment_v4(context) = fragment_v4(context.skb.skb, lb_tc_assemble_v4, lb_tc_join_v4);
         #[classifier]
         lb_tc_follow_v6(context) = follow_v6(context.skb.skb, lb_tc_following_v6, lb_tc_carry_out_v6);
         #[classifier]
@@ -87,7 +88,8 @@ mod programs {
         #[classifier]
         lb_tc_control_v6(context) = journey::control::<_, V6>(&mut incoming(context));
         #[classifier]
-        lb_tc_fragment_v6(context) = journey::fragment::<_, V6>(&mut incoming(context));
+        lb_tc_fragment_v6(context) =
+            fragment_v6(context.skb.skb, lb_tc_assemble_v6, lb_tc_join_v6, lb_tc_carry_out_v6);
     }
 
     programs! {
@@ -100,13 +102,14 @@ mod programs {
         #[classifier]
         lb_out_control_v4(context) = journey::control::<_, V4>(&mut outgoing(context));
         #[classifier]
-        lb_out_fragment_v4(context) = journey::fragment::<_, V4>(&mut outgoing(context));
+        lb_out_fragment_v4(context) = fragment_v4(context.skb.skb, lb_out_assemble_v4, lb_out_join_v4);
         #[classifier]
         lb_out_follow_v6(context) = follow_v6(context.skb.skb, lb_out_following_v6, lb_out_carry_out_v6);
         #[classifier]
         lb_out_control_v6(context) = journey::control::<_, V6>(&mut outgoing(context));
         #[classifier]
-        lb_out_fragment_v6(context) = journey::fragment::<_, V6>(&mut outgoing(context));
+        lb_out_fragment_v6(context) =
+            fragment_v6(context.skb.skb, lb_out_assemble_v6, lb_out_join_v6, lb_out_carry_out_v6);
     }
 
     #[inline(always)]
@@ -126,6 +129,26 @@ mod programs {
         carry_out: extern "C" fn(C) -> i32,
     ) -> i32 {
         let code = follow(context);
+        journey::upkeep::<V6>(journey::complete(context, code, carry_out))
+    }
+
+    #[inline(always)]
+    fn fragment_v4<C: Copy>(
+        context: C,
+        assemble: extern "C" fn(C) -> i32,
+        join: extern "C" fn(C) -> i32,
+    ) -> i32 {
+        journey::upkeep::<V4>(journey::fragment::<V4, C>(context, assemble, join))
+    }
+
+    #[inline(always)]
+    fn fragment_v6<C: Copy>(
+        context: C,
+        assemble: extern "C" fn(C) -> i32,
+        join: extern "C" fn(C) -> i32,
+        carry_out: extern "C" fn(C) -> i32,
+    ) -> i32 {
+        let code = journey::fragment::<V6, C>(context, assemble, join);
         journey::upkeep::<V6>(journey::complete(context, code, carry_out))
     }
 
@@ -190,6 +213,18 @@ mod programs {
         lb_xdp_arriving = arrive() of XdpPacket, xdp_md;
         lb_xdp_behind_tags = tagged() of XdpPacket, xdp_md;
         lb_xdp_following_v6 = follow() of XdpPacket, xdp_md, V6;
+        lb_xdp_assemble_v4 = assemble() of XdpPacket, xdp_md, V4;
+        lb_xdp_assemble_v6 = assemble() of XdpPacket, xdp_md, V6;
+        lb_xdp_join_v4 = join() of XdpPacket, xdp_md, V4;
+        lb_xdp_join_v6 = join() of XdpPacket, xdp_md, V6;
+        lb_tc_assemble_v4 = assemble() of TcPacket<AtIngress>, __sk_buff, V4;
+        lb_tc_assemble_v6 = assemble() of TcPacket<AtIngress>, __sk_buff, V6;
+        lb_tc_join_v4 = join() of TcPacket<AtIngress>, __sk_buff, V4;
+        lb_tc_join_v6 = join() of TcPacket<AtIngress>, __sk_buff, V6;
+        lb_out_assemble_v4 = assemble() of TcPacket<AtEgress>, __sk_buff, V4;
+        lb_out_assemble_v6 = assemble() of TcPacket<AtEgress>, __sk_buff, V6;
+        lb_out_join_v4 = join() of TcPacket<AtEgress>, __sk_buff, V4;
+        lb_out_join_v6 = join() of TcPacket<AtEgress>, __sk_buff, V6;
         lb_xdp_begin_v4 = begin() of XdpPacket, xdp_md, V4;
         lb_xdp_dial_v4 = dial(attempt) of XdpPacket, xdp_md, V4;
         lb_xdp_begin_v6 = begin() of XdpPacket, xdp_md, V6;

@@ -17,12 +17,13 @@ static NEXT_HOPS: Array<NextHop, { map::MAX_NEXT_HOPS as usize }> = Array::new()
 /// Places in which a neighbour may stand.
 const PROBES: u32 = 4;
 
-/// The index of a neighbour, entered if it is new; 0 if there is no place.
+/// The index of a neighbour whose packets have these VLANs, entered if it is new; 0 if there is no place. While
+/// another CPU is entering it, it may get a second place.
 #[inline(always)]
-pub fn learn(mac: Mac, interface: u32) -> u16 {
+pub fn learn(mac: Mac, interface: u32, vlans: u32) -> u16 {
     let identity = NextHop::identity(mac, interface);
     for probe in 0..PROBES {
-        let index = place(identity, probe);
+        let index = place(identity, vlans, probe);
         let Some(entry) = NEXT_HOPS.get_ptr_mut(u32::from(index)) else { return 0 };
         // SAFETY: the value of an array map; both fields are aligned and inside.
         let word = unsafe { &raw mut (*entry).identity };
@@ -32,6 +33,10 @@ pub fn learn(mac: Mac, interface: u32) -> u16 {
             // SAFETY: as above.
             if unsafe { compare_and_swap(word, 0, identity) } {
                 // SAFETY: as above.
+                let field = unsafe { &raw mut (*entry).vlans };
+                // SAFETY: as above.
+                unsafe { field.write_volatile(vlans) };
+                // SAFETY: as above.
                 let field = unsafe { &raw mut (*entry).ifindex };
                 // SAFETY: as above.
                 unsafe { field.write_volatile(interface) };
@@ -40,7 +45,7 @@ pub fn learn(mac: Mac, interface: u32) -> u16 {
             // SAFETY: as above.
             found = unsafe { word.read_volatile() };
         }
-        if found == identity {
+        if found == identity && get(index).is_some_and(|hop| hop.vlans == vlans) {
             return index;
         }
     }
@@ -55,7 +60,8 @@ pub fn get(index: u16) -> Option<&'static NextHop> {
 
 /// Place number `probe` of an identity: never 0.
 #[inline(always)]
-const fn place(identity: u64, probe: u32) -> u16 {
+const fn place(identity: u64, vlans: u32, probe: u32) -> u16 {
+    let identity = identity ^ (vlans as u64) << 24;
     let hash = (identity.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
     1 + slot(hash.wrapping_add(probe.wrapping_mul(0x9e37_79b9)), map::MAX_NEXT_HOPS - 1) as u16
 }
@@ -69,7 +75,7 @@ mod tests {
         for byte in 0..=255 {
             let identity = NextHop::identity(Mac([2, 0, 0, 0, 0, byte]), 7);
             for probe in 0..PROBES {
-                assert_ne!(place(identity, probe), 0);
+                assert_ne!(place(identity, u32::from(byte), probe), 0);
             }
         }
     }

@@ -37,7 +37,7 @@ pub const ATTEMPTS: u32 = 3;
 #[inline(always)]
 pub fn dial<P: Packet, F: Family>(packet: &mut P, port: &PortValue, attempt: u32) -> Result<Step, Reason> {
     let clock = &Clock::read().ok_or(Reason::NotOurs)?;
-    let ip = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
+    let ip = parse::ip::<P, F>(packet)?;
     let vip = ip.destination.vip().ok_or(Reason::NotOurs)?;
     let Some(segment) = &parse::segment(packet, &ip) else { return Err(Reason::Malformed) };
     let Some(listener) = listener::dialled(&segment.key) else {

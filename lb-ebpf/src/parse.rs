@@ -2,9 +2,11 @@
 
 use lb_common::flow::FlowKey;
 use lb_common::net::{Address, Be16, Ipv4, Protocol};
+use lb_common::reason::Reason;
 use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
 
+use crate::family::Family;
 use crate::flow::life::Event;
 use crate::packet::Packet;
 
@@ -37,6 +39,10 @@ pub struct Ip<A> {
     pub hops: u8,
     /// Which part.
     pub fragment: Fragment,
+    /// Where that is in the whole, in units of 8 bytes.
+    pub place: u16,
+    /// What the parts of a whole have in common: for IPv4 the last two bytes.
+    pub identification: [u8; 4],
     /// Version and lengths make sense.
     pub sound: bool,
 }
@@ -57,6 +63,8 @@ pub struct Segment<A> {
     pub event: Event,
     /// TTL or hop limit.
     pub hops: u8,
+    /// Which part of it this is: a later one has no header.
+    pub fragment: Fragment,
 }
 
 /// A segment over IPv4.
@@ -82,6 +90,18 @@ impl<A> Segment<A> {
     pub const fn end(&self) -> u32 {
         self.transport as u32 + self.length as u32
     }
+}
+
+/// The IP header of a packet, and what that leads to.
+///
+/// # Errors
+///
+/// `Truncated`; `ExtensionHeaders` where they lead nowhere.
+#[inline(always)]
+pub fn ip<P: Packet, F: Family>(packet: &mut P) -> Result<Ip<F::Address>, Reason> {
+    packet.pull(packet.network() + size_of::<F::Fixed>());
+    let fixed = F::read(packet.header(packet.network()).ok_or(Reason::Truncated)?, packet.network());
+    F::locate(packet, fixed).ok_or(Reason::ExtensionHeaders)
 }
 
 /// The segment in a packet; `None` where there is none, or not whole enough to be told.
@@ -116,5 +136,6 @@ pub fn segment<P: Packet, A: Address>(packet: &mut P, ip: &Ip<A>) -> Option<Segm
         transport: ip.transport,
         length: ip.length,
         hops: ip.hops,
+        fragment: ip.fragment,
     })
 }

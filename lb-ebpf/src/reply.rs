@@ -8,7 +8,7 @@ use crate::family::Family;
 use crate::flow::{self, Hit};
 use crate::journey::{Step, addressed_to_us};
 use crate::packet::{Hook, Packet};
-use crate::parse::Segment;
+use crate::parse::{Fragment, Segment};
 use crate::rewrite::sum;
 use crate::transmit::Taken;
 use crate::{backend, transmit};
@@ -36,7 +36,9 @@ pub fn take<P: Packet, F: Family>(
         return over::<P, F>();
     }
     let partial = sum::is_partial(packet, segment, port, entry.head.is_partial());
-    hit.note_partial(partial);
+    if segment.fragment == Fragment::None {
+        hit.note_partial(partial);
+    }
     let due = flow::keep(hit, segment.event, entry.next_hop, clock);
     transmit::reply::<P, F>(packet, segment, entry, Taken { partial, due }, backend, port)
 }

@@ -10,11 +10,12 @@ use crate::family::Family;
 use crate::headers::{Aligned, SOURCE};
 use crate::journey::Step;
 use crate::packet::{Hook, Packet};
-use crate::parse::Segment;
+use crate::parse::{Fragment, Segment};
+use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::rewrite::{Hops, Rewrite};
 use crate::verdict::Action;
-use crate::{next_hop, port, stats};
+use crate::{mtu, next_hop, port, stats, vlan};
 
 /// The way out of the node. Not an `enum`: the compiler reads what a variant lacks all the same, and the verifier
 /// does not have that.
@@ -74,7 +75,7 @@ pub struct Taken {
     pub due: bool,
 }
 
-/// Sends a client's packet on to its backend.
+/// Sends a client's packet on to its backend, or refuses it as too long.
 ///
 /// # Errors
 ///
@@ -88,14 +89,19 @@ pub fn forward<P: Packet, F: Family>(
     backend: &BackendValue,
     port: &PortValue,
 ) -> Result<Step, Reason> {
-    let exit = to_backend(backend, port, packet.interface())?;
+    let exit = to_backend(backend, port, packet.interface(), vlan::of(packet))?;
     if backend.mac.is_unset() && (backend.ifindex != 0 || backend.bridge != 0) {
         stats::count(Reason::NeighbourUnknown);
     }
+    let routed = backend.flags & ROUTED != 0;
+    let exit = match fit::<P, F>(packet, segment, exit, backend.mtu, routed) {
+        Ok(exit) => exit,
+        Err(misfit) => return misfit,
+    };
     F::carry_out(packet, &order(segment, entry, taken, backend, exit), port)
 }
 
-/// Sends a backend's answer on to the client.
+/// Sends a backend's answer on to the client, or refuses it as too long.
 ///
 /// # Errors
 ///
@@ -109,9 +115,39 @@ pub fn reply<P: Packet, F: Family>(
     backend: &BackendValue,
     port: &PortValue,
 ) -> Result<Step, Reason> {
-    let exit =
-        if entry.head.at_egress() { TO_STACK } else { to_client(entry.next_hop, port, packet.interface())? };
+    let mut exit = TO_STACK;
+    // At egress, the stack or the bridge has let it through already.
+    if !entry.head.at_egress() {
+        let (way, mtu) = to_client(entry.next_hop, port, packet.interface(), vlan::of(packet))?;
+        let routed = backend.flags & ROUTED != 0;
+        exit = match fit::<P, F>(packet, segment, way, mtu, routed) {
+            Ok(exit) => exit,
+            Err(misfit) => return misfit,
+        };
+    }
     F::carry_out(packet, &order(segment, entry, taken, backend, exit), port)
+}
+
+/// The way out of a packet that may be longer than that carries, or what else becomes of it. Where it may be cut
+/// into fragments, the stack does that if it routes to the same place; a bridge would drop it without a word.
+#[inline(always)]
+fn fit<P: Packet, F: Family>(
+    packet: &P,
+    segment: &Segment<F::Address>,
+    exit: Exit,
+    mtu: u16,
+    routed: bool,
+) -> Result<Exit, Result<Step, Reason>> {
+    if !mtu::exceeds(packet, segment, mtu) {
+        return Ok(exit);
+    }
+    if segment.fragment == Fragment::Later {
+        return Err(Err(Reason::TooBigDropped));
+    }
+    if !F::is_divisible(packet) {
+        return Err(Ok(Step::refuse::<F>(Refusal::TooBig(mtu))));
+    }
+    if routed || exit.way == STACK { Ok(TO_STACK) } else { Err(Err(Reason::TooBigDropped)) }
 }
 
 #[inline(always)]
@@ -136,7 +172,7 @@ fn order<A: Address>(
 }
 
 #[inline(always)]
-fn to_backend(backend: &BackendValue, port: &PortValue, interface: u32) -> Result<Exit, Reason> {
+fn to_backend(backend: &BackendValue, port: &PortValue, interface: u32, vlans: u32) -> Result<Exit, Reason> {
     if backend.mac.is_unset() {
         return Ok(TO_STACK);
     }
@@ -150,18 +186,26 @@ fn to_backend(backend: &BackendValue, port: &PortValue, interface: u32) -> Resul
     if backend.ifindex == 0 || backend.flags & REPLY_AT_EGRESS != 0 {
         return Ok(TO_STACK);
     }
+    // Its tag would be wrong there.
+    if vlans != 0 {
+        return Err(Reason::VlanMismatch);
+    }
     let out = port::known(backend.ifindex).ok_or(Reason::Inconsistent)?;
     Ok(wire(REDIRECT, backend.ifindex, backend.mac, out.mac))
 }
 
+/// With how long a packet may be there.
 #[inline(always)]
-fn to_client(hop: u16, port: &PortValue, interface: u32) -> Result<Exit, Reason> {
+fn to_client(hop: u16, port: &PortValue, interface: u32, vlans: u32) -> Result<(Exit, u16), Reason> {
     let hop = next_hop::get(hop).ok_or(Reason::NextHopUnknown)?;
+    if hop.vlans != vlans {
+        return Err(Reason::VlanMismatch);
+    }
     if hop.ifindex == interface {
-        return Ok(wire(BACK, interface, hop.mac(), port.mac));
+        return Ok((wire(BACK, interface, hop.mac(), port.mac), port.mtu));
     }
     let out = port::known(hop.ifindex).ok_or(Reason::NextHopUnknown)?;
-    Ok(wire(REDIRECT, hop.ifindex, hop.mac(), out.mac))
+    Ok((wire(REDIRECT, hop.ifindex, hop.mac(), out.mac), out.mtu))
 }
 
 /// The way that half a flow takes, for a packet of another kind, and what becomes of its TTL.
@@ -180,9 +224,9 @@ pub fn way<P: Packet, F: Family>(
     let exit = if P::HOOK == Hook::Egress {
         TO_STACK
     } else if entry.head.is_reply() {
-        to_client(entry.next_hop, port, packet.interface())?
+        to_client(entry.next_hop, port, packet.interface(), vlan::of(packet))?.0
     } else {
-        to_backend(backend, port, packet.interface())?
+        to_backend(backend, port, packet.interface(), vlan::of(packet))?
     };
     let routed = backend.flags & ROUTED != 0 && exit.way >= BACK;
     Ok((exit, if routed { hop(before)? } else { Hops { before, after: before } }))
@@ -259,7 +303,7 @@ mod tests {
     fn exit(ifindex: u32, bridge: u32, mac: Mac) -> Exit {
         let backend = BackendValue { ifindex, bridge, mac, ..BackendValue::default() };
         let port = PortValue { bridge: 9, mac: PORT, ..PortValue::default() };
-        to_backend(&backend, &port, HERE).unwrap()
+        to_backend(&backend, &port, HERE, 0).unwrap()
     }
 
     #[test]
@@ -281,8 +325,17 @@ mod tests {
         let flags = REPLY_AT_EGRESS | ROUTED;
         let backend = |ifindex| BackendValue { ifindex, flags, mac: BACKEND, ..BackendValue::default() };
         let port = PortValue { mac: PORT, ..PortValue::default() };
-        assert_eq!(to_backend(&backend(4), &port, HERE).unwrap(), TO_STACK);
-        assert_eq!(to_backend(&backend(HERE), &port, HERE).unwrap(), wire(BACK, HERE, BACKEND, PORT));
+        assert_eq!(to_backend(&backend(4), &port, HERE, 0).unwrap(), TO_STACK);
+        assert_eq!(to_backend(&backend(HERE), &port, HERE, 0).unwrap(), wire(BACK, HERE, BACKEND, PORT));
+    }
+
+    #[test]
+    fn a_tagged_packet_stays_on_its_network() {
+        let backend = |ifindex| BackendValue { ifindex, mac: BACKEND, ..BackendValue::default() };
+        let port = PortValue { mac: PORT, ..PortValue::default() };
+        assert_eq!(to_backend(&backend(4), &port, HERE, 7), Err(Reason::VlanMismatch));
+        assert_eq!(to_backend(&backend(HERE), &port, HERE, 7), Ok(wire(BACK, HERE, BACKEND, PORT)));
+        assert_eq!(to_backend(&backend(0), &port, HERE, 7), Ok(TO_STACK));
     }
 
     #[test]

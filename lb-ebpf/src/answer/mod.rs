@@ -1,26 +1,34 @@
-//! Refusals of segments, made up in the segment's own frame.
+//! Answers to segments, made up in the segment's own frame: a RST, or an ICMP error about it.
 //!
 //! In tc, and in XDP's generic mode, a frame may carry a note that a device is to complete the checksum at the
-//! old segment's place. For TCP that place is that of the new segment's field, so the field gets what the note
-//! expects. For ICMP it is a word that must be zero: completing the valid message writes 0xffff there, which is
-//! zero in one's complement, so the message stays valid. For ICMPv6, whose sum has a pseudo-header, it is put
-//! into padding.
+//! old segment's place. For a RST that place is that of the new segment's field, so the field gets what the note
+//! expects. In an ICMP error it is inside the quote: there the field gets the value that completing leaves alone.
 
 pub mod v4;
 pub mod v6;
 
 use lb_common::csum::{Delta, pseudo_header};
-use lb_common::net::{Address, Mac, Protocol};
+use lb_common::net::{Address, Be16, Mac, Protocol};
 use lb_common::port::{GENERIC, PortValue};
 use network_types::tcp::TcpHdr;
+use network_types::udp::UdpHdr;
 
-use crate::headers::{SOURCE, Word};
+use crate::headers::{Aligned, Ethernet, Header, SOURCE, Tags, Word};
 use crate::packet::{Hook, Packet};
 use crate::parse::{Segment, TCP};
 use crate::rewrite::sum;
 
 /// The TTL of what the node itself sends.
 pub const TTL: u8 = 64;
+
+/// What an ICMP error says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Complaint {
+    /// Nobody listens on this port.
+    PortUnreachable,
+    /// Longer than the way allows: this is the longest IP packet that fits.
+    TooBig(u16),
+}
 
 /// The checksum of nothing, with which a sum is completed.
 const NOTHING: u16 = 0xffff;
@@ -50,6 +58,53 @@ fn reset<P: Packet, A: Address>(packet: &P, segment: &Segment<A>, completed: boo
     Some([ports, sequence, acknowledged, offset, [e, f, 0, 0]])
 }
 
+/// The part of a packet that an ICMP error quotes: its IP header and the fixed part of what that carries.
+struct Quote {
+    /// Bytes.
+    length: u16,
+    /// Their folded sum.
+    sum: u16,
+}
+
+/// Cuts a frame to its quote.
+#[inline(always)]
+fn quote<P: Packet, A: Address>(packet: &mut P, segment: &Segment<A>, port: &PortValue) -> Option<Quote> {
+    let network = packet.network();
+    let (header, field) = match segment.key.protocol {
+        Protocol::Tcp => (size_of::<TcpHdr>(), 16),
+        Protocol::Udp => (size_of::<UdpHdr>(), 6),
+    };
+    let completed = completed_later(packet, segment, port, segment.key.protocol);
+    packet.resize((segment.transport + header) as u32).ok()?;
+    if completed {
+        let sum = packet.sum(segment.transport as u32, header as u32) as u16;
+        let others = Delta::new().replace16(segment.field, 0).apply(!sum);
+        packet.store(segment.transport + field, &Be16::from_raw(left_alone(!others))).ok()?;
+    }
+    let length = segment.transport + header - network;
+    Some(Quote { length: length as u16, sum: packet.sum(network as u32, length as u32) as u16 })
+}
+
+/// The value of a checksum field that stays as it is when the field is completed, where all other bytes add up
+/// to `others`. The field x becomes -(others + x), so x is half of -others: one's complement numbers count
+/// modulo 65,535, which is odd, and halving them is a rotation.
+#[inline(always)]
+const fn left_alone(others: u16) -> u16 {
+    (!others).rotate_right(1)
+}
+
+/// Puts headers before the network header, and addresses the frame to the asker.
+#[inline(always)]
+fn prepend<P: Packet, T: Header>(packet: &mut P, headers: &Aligned<T>, port: &PortValue) -> Option<()> {
+    let network = packet.network();
+    let asker = packet.header::<Ethernet>(0)?.source;
+    let tags = Aligned(*packet.header::<Tags>(Tags::START)?);
+    packet.grow(size_of::<T>() as u32).ok()?;
+    packet.store(Tags::START, &tags.0).ok()?;
+    packet.store(network, &headers.0).ok()?;
+    address(packet, asker, port)
+}
+
 /// Addresses the frame to the asker.
 #[inline(always)]
 fn address<P: Packet>(packet: &mut P, asker: Mac, port: &PortValue) -> Option<()> {
@@ -75,4 +130,22 @@ fn completed_later<P: Packet, A: Address>(
 #[inline(always)]
 fn add(sum: Delta, word: Word) -> Delta {
     sum.replace32(0, u32::from_ne_bytes(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_common::csum;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn completing_a_field_leaves_it_alone(others: u16) {
+            let field = left_alone(others);
+            let completed = !csum::fold(u64::from(others) + u64::from(field));
+            prop_assert_eq!(completed % 0xffff, field % 0xffff);
+            prop_assert_eq!(csum::fold(u64::from(field) * 2 + u64::from(others)) % 0xffff, 0);
+        }
+    }
 }

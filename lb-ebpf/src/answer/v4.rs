@@ -1,4 +1,4 @@
-//! Refusals of IPv4 segments.
+//! Answers to IPv4 segments.
 
 use lb_common::csum::Delta;
 use lb_common::flow::FlowKey;
@@ -6,18 +6,19 @@ use lb_common::net::{Ipv4, Protocol};
 use lb_common::port::PortValue;
 use network_types::tcp::TcpHdr;
 
-use super::{NOTHING, TTL, add, address, completed_later};
-use crate::headers::{Ethernet, Word};
+use super::{Complaint, NOTHING, TTL, add, address, completed_later, prepend, quote};
+use crate::headers::{Aligned, Ethernet, Word};
 use crate::packet::Packet;
 use crate::parse::{SegmentV4, TCP};
 
 const HEADER: usize = 20;
-/// ICMP's header, then the IP header and the eight bytes that it quotes.
-const UNREACHABLE: usize = 8 + HEADER + 8;
+/// ICMP's header.
+const MESSAGE: usize = 8;
 
 const ICMP: u8 = 1;
 const DESTINATION_UNREACHABLE: u8 = 3;
 const PORT_UNREACHABLE: u8 = 3;
+const FRAGMENTATION_NEEDED: u8 = 4;
 const DO_NOT_FRAGMENT: u8 = 0x40;
 
 /// Turns a TCP segment into a RST for its sender; `None` where that can't be.
@@ -36,24 +37,26 @@ pub fn reset<P: Packet>(packet: &mut P, segment: &SegmentV4, port: &PortValue) -
     address(packet, asker, port)
 }
 
-/// Turns a UDP datagram into an ICMP port unreachable for its sender (RFC 792); `None` where that can't be,
-/// and for a datagram with IP options, whose header has no fixed place in the answer.
+/// Turns a segment into an ICMP error about it for its sender (RFC 792, RFC 1191); `None` where that can't be.
 #[inline(always)]
-pub fn unreachable<P: Packet>(packet: &mut P, segment: &SegmentV4, port: &PortValue) -> Option<()> {
-    let network = packet.network();
-    if segment.transport != network + HEADER {
-        return None;
-    }
-    let asker = packet.header::<Ethernet>(0)?.source;
-    let [a, b, c, d, e, f, g]: [Word; 7] = *packet.header(network)?;
-    let kind = [DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0, 0];
-    let sum = [kind, a, b, c, d, e, f, g].into_iter().fold(Delta::new(), add);
-    let [i, j] = sum.apply(NOTHING).to_ne_bytes();
-    let kind = [DESTINATION_UNREACHABLE, PORT_UNREACHABLE, i, j];
-    let [v, w, x, y, z] = header_to(&segment.key.reversed(), ICMP, UNREACHABLE as u16);
-    packet.resize((network + HEADER + UNREACHABLE) as u32).ok()?;
-    packet.store(network, &[v, w, x, y, z, kind, [0; 4], a, b, c, d, e, f, g]).ok()?;
-    address(packet, asker, port)
+pub fn error<P: Packet>(
+    packet: &mut P,
+    segment: &SegmentV4,
+    port: &PortValue,
+    complaint: Complaint,
+) -> Option<()> {
+    let quote = quote(packet, segment, port)?;
+    let (code, rest) = match complaint {
+        Complaint::PortUnreachable => (PORT_UNREACHABLE, [0; 4]),
+        Complaint::TooBig(mtu) => {
+            let [a, b] = mtu.to_be_bytes();
+            (FRAGMENTATION_NEEDED, [0, 0, a, b])
+        }
+    };
+    let sum = add(Delta::new().replace16(0, quote.sum), rest);
+    let [a, b] = add(sum, [DESTINATION_UNREACHABLE, code, 0, 0]).apply(NOTHING).to_ne_bytes();
+    let [v, w, x, y, z] = header_to(&segment.key.reversed(), ICMP, MESSAGE as u16 + quote.length);
+    prepend(packet, &Aligned([v, w, x, y, z, [DESTINATION_UNREACHABLE, code, a, b], rest]), port)
 }
 
 /// The IP header of a packet with this tuple's addresses and `length` bytes after it.

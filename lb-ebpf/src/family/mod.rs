@@ -10,7 +10,9 @@ use lb_common::port::PortValue;
 use lb_common::reason::Reason;
 use lb_common::stage::Stage;
 
+use crate::answer::Complaint;
 use crate::flow::Flows;
+use crate::fragment::Fragments;
 use crate::headers::Header;
 use crate::journey::Step;
 use crate::listener::Listeners;
@@ -34,7 +36,7 @@ mod sealed {
 /// An address family: its header, and by its addresses its maps.
 pub trait Family: sealed::Sealed {
     /// Its addresses.
-    type Address: Flows + Listeners + Clients + Affine + Header;
+    type Address: Flows + Listeners + Clients + Affine + Fragments + Header;
     /// Its header without options or extensions.
     type Fixed: Header;
     /// Both addresses as they follow each other in the header.
@@ -65,6 +67,12 @@ pub trait Family: sealed::Sealed {
 
     /// Does the header name what follows it, and is that whole?
     fn is_plain(ip: &Ip<Self::Address>) -> bool;
+
+    /// Finds what the header leads to, if it is not [`Family::is_plain`]; `None` where that is not found.
+    fn locate<P: Packet>(packet: &mut P, ip: Ip<Self::Address>) -> Option<Ip<Self::Address>>;
+
+    /// May routers on its way cut the packet into fragments?
+    fn is_divisible<P: Packet>(packet: &P) -> bool;
 
     /// The change of the header's own checksum.
     fn header_change(rewrite: &Rewrite<Self::Address>) -> Delta;
@@ -107,10 +115,11 @@ pub trait Family: sealed::Sealed {
     /// Turns a TCP segment into its refusal; `None` where it can't be.
     fn reset<P: Packet>(packet: &mut P, segment: &Segment<Self::Address>, port: &PortValue) -> Option<()>;
 
-    /// Turns a UDP datagram into its refusal; `None` where it can't be.
-    fn unreachable<P: Packet>(
+    /// Turns a segment into an ICMP error about it; `None` where it can't be.
+    fn error<P: Packet>(
         packet: &mut P,
         segment: &Segment<Self::Address>,
         port: &PortValue,
+        complaint: Complaint,
     ) -> Option<()>;
 }

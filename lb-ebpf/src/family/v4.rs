@@ -9,6 +9,7 @@ use lb_common::stage::Stage;
 use network_types::ip::Ipv4Hdr;
 
 use super::Family;
+use crate::answer::Complaint;
 use crate::headers::IPV4;
 use crate::journey::Step;
 use crate::packet::Packet;
@@ -20,6 +21,9 @@ use crate::{answer, icmp, transmit};
 
 /// IPv4.
 pub struct V4;
+
+/// A flag beside a fragment's place.
+const DO_NOT_FRAGMENT: u16 = 0x4000;
 
 impl Family for V4 {
     type Address = Ipv4;
@@ -53,6 +57,11 @@ impl Family for V4 {
                 (0, _) => Fragment::First,
                 (_, _) => Fragment::Later,
             },
+            place: frags & 0x1fff,
+            identification: {
+                let [a, b] = ip.id;
+                [0, 0, a, b]
+            },
             sound: ip.vihl >> 4 == 4 && header >= 20 && usize::from(total) >= header,
         }
     }
@@ -60,6 +69,18 @@ impl Family for V4 {
     #[inline(always)]
     fn is_plain(ip: &Ip<Ipv4>) -> bool {
         ip.fragment == Fragment::None
+    }
+
+    #[inline(always)]
+    fn locate<P: Packet>(_packet: &mut P, ip: Ip<Ipv4>) -> Option<Ip<Ipv4>> {
+        Some(ip)
+    }
+
+    #[inline(always)]
+    fn is_divisible<P: Packet>(packet: &P) -> bool {
+        packet
+            .header::<Ipv4Hdr>(packet.network())
+            .is_some_and(|ip| Be16(ip.frags).get() & DO_NOT_FRAGMENT == 0)
     }
 
     #[inline(always)]
@@ -122,7 +143,12 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn unreachable<P: Packet>(packet: &mut P, segment: &Segment<Ipv4>, port: &PortValue) -> Option<()> {
-        answer::v4::unreachable(packet, segment, port)
+    fn error<P: Packet>(
+        packet: &mut P,
+        segment: &Segment<Ipv4>,
+        port: &PortValue,
+        complaint: Complaint,
+    ) -> Option<()> {
+        answer::v4::error(packet, segment, port, complaint)
     }
 }

@@ -8,6 +8,8 @@ use lb_common::reason::Reason;
 use lb_common::stage::Stage;
 
 use super::Family;
+use crate::answer::Complaint;
+use crate::extension::is_extension;
 use crate::headers::{HeaderV6, IPV6};
 use crate::journey::Step;
 use crate::packet::Packet;
@@ -19,17 +21,6 @@ use crate::{answer, icmpv6, order};
 
 /// IPv6.
 pub struct V6;
-
-/// Hop-by-hop options in `next header`.
-const HOP_BY_HOP: u8 = 0;
-/// A routing header.
-const ROUTING: u8 = 43;
-/// A fragment header.
-const FRAGMENT: u8 = 44;
-/// An authentication header.
-const AUTHENTICATION: u8 = 51;
-/// Destination options.
-const DESTINATION: u8 = 60;
 
 impl Family for V6 {
     type Address = Ipv6;
@@ -56,13 +47,44 @@ impl Family for V6 {
             length: ip.length.get(),
             hops: ip.hops,
             fragment: Fragment::None,
+            place: 0,
+            identification: [0; 4],
             sound: ip.version >> 4 == 6,
         }
     }
 
     #[inline(always)]
     fn is_plain(ip: &Ip<Ipv6>) -> bool {
-        !matches!(ip.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+        !is_extension(ip.protocol)
+    }
+
+    #[inline(always)]
+    fn locate<P: Packet>(packet: &mut P, ip: Ip<Ipv6>) -> Option<Ip<Ipv6>> {
+        if Self::is_plain(&ip) {
+            return Some(ip);
+        }
+        let chain = packet.extensions(ip.transport, ip.protocol)?;
+        let length = chain.length();
+        Some(Ip {
+            transport: ip.transport + length,
+            length: ip.length.wrapping_sub(length as u16),
+            protocol: chain.protocol(),
+            fragment: match (chain.place(), chain.more()) {
+                // A packet that is one fragment is whole (RFC 6946).
+                (0, false) => Fragment::None,
+                (0, true) => Fragment::First,
+                (_, _) => Fragment::Later,
+            },
+            place: chain.place(),
+            identification: chain.identification(),
+            sound: ip.sound && usize::from(ip.length) >= length,
+            ..ip
+        })
+    }
+
+    #[inline(always)]
+    fn is_divisible<P: Packet>(_packet: &P) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -119,7 +141,12 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn unreachable<P: Packet>(packet: &mut P, segment: &Segment<Ipv6>, port: &PortValue) -> Option<()> {
-        answer::v6::unreachable(packet, segment, port)
+    fn error<P: Packet>(
+        packet: &mut P,
+        segment: &Segment<Ipv6>,
+        port: &PortValue,
+        complaint: Complaint,
+    ) -> Option<()> {
+        answer::v6::error(packet, segment, port, complaint)
     }
 }

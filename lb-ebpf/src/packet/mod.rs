@@ -5,6 +5,7 @@ mod xdp;
 
 use lb_common::reason::Reason;
 
+use crate::extension::Chain;
 use crate::family::Family;
 use crate::headers::Header;
 use crate::rewrite::Rewrite;
@@ -45,12 +46,21 @@ pub trait Packet {
     /// the kernel.
     fn bytes(&self, claimed: u32) -> u32;
 
+    /// The id of a VLAN tag that is not among the bytes; 0 for none.
+    fn outer_vlan(&self) -> u32;
+
+    /// Payload bytes of each packet that a device will cut it into; 0 where it is one.
+    fn piece(&self) -> u32;
+
     /// Where its network header is, from the start of the frame: behind the Ethernet header and the VLAN tags
     /// that were found.
     fn network(&self) -> usize;
 
-    /// Says where its network header is.
-    fn enter(&mut self, network: usize);
+    /// Says where its network header is, and the VLANs of the tags before it.
+    fn enter(&mut self, network: usize, vlans: u32);
+
+    /// The VLANs of the tags that were found among the bytes, as [`vlan::of`](crate::vlan::of) gives them.
+    fn inner_vlans(&self) -> u32;
 
     /// Makes the first `length` bytes reachable by [`Packet::header`] if the packet has that many and the
     /// hook can.
@@ -69,6 +79,10 @@ pub trait Packet {
     /// The folded sum of `length` bytes, more than 16 bits where the packet ends before.
     fn sum(&self, offset: u32, length: u32) -> u32;
 
+    /// What the extension headers from `start` on lead to, the first of which has this number; `None` where that
+    /// is not found.
+    fn extensions(&mut self, start: usize, first: u8) -> Option<Chain>;
+
     /// Overwrites bytes without a care for checksums.
     ///
     /// # Errors
@@ -83,7 +97,14 @@ pub trait Packet {
     /// `WriteFailed` where there is no room.
     fn resize(&mut self, length: u32) -> Result<(), Reason>;
 
-    /// Rewrites addresses, ports, TTL and checksums.
+    /// Puts `length` bytes of anything before its beginning.
+    ///
+    /// # Errors
+    ///
+    /// `WriteFailed` where there is no room.
+    fn grow(&mut self, length: u32) -> Result<(), Reason>;
+
+    /// Rewrites addresses, ports, TTL and checksums; ports and their checksum only where they are.
     ///
     /// # Errors
     ///

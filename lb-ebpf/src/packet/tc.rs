@@ -10,18 +10,21 @@ use aya_ebpf::bindings::{
     __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, TC_ACT_UNSPEC,
 };
 use aya_ebpf::helpers::{
-    bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail, bpf_skb_load_bytes,
-    bpf_skb_pull_data, bpf_skb_store_bytes,
+    bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_head, bpf_skb_change_tail,
+    bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
 };
 use lb_common::csum::Delta;
-use lb_common::net::Protocol;
+use lb_common::net::{Address, Protocol};
 use lb_common::reason::Reason;
 
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
+use crate::extension::{self, Chain};
 use crate::family::Family;
 use crate::headers::{Aligned, Header, Ports, Tags};
+use crate::rewrite::sum::Sum;
 use crate::rewrite::{Rewrite, sum};
 use crate::verdict::Action;
+use crate::vlan;
 
 /// [`sum::whole`] of an skb: a global function, which the verifier checks once, by itself.
 #[unsafe(no_mangle)]
@@ -50,10 +53,18 @@ impl Side for AtEgress {
     const HOOK: Hook = Hook::Egress;
 }
 
+/// [`extension::walk`] over the packet: a global function, too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_extensions_tc(context: *mut __sk_buff, start: u32, first: u32) -> u64 {
+    extension::walk(&mut TcPacket::<AtIngress>::new(context), start as usize, first as u8).number()
+}
+
 /// See the module.
 pub struct TcPacket<S> {
     skb: *mut __sk_buff,
     network: usize,
+    vlans: u32,
     side: PhantomData<S>,
 }
 
@@ -61,7 +72,7 @@ impl<S: Side> TcPacket<S> {
     /// The packet of a program's context.
     #[inline(always)]
     pub const fn new(skb: *mut __sk_buff) -> Self {
-        Self { skb, network: Tags::UNTAGGED, side: PhantomData }
+        Self { skb, network: Tags::UNTAGGED, vlans: 0, side: PhantomData }
     }
 
     #[inline(always)]
@@ -106,6 +117,21 @@ impl<S: Side> TcPacket<S> {
         // SAFETY: a plain helper call; the kernel checks the packet's end.
         written(unsafe { bpf_l4_csum_replace(self.skb(), offset as u32, 0, diff, u64::from(flags)) })
     }
+
+    #[inline(always)]
+    fn rewrite_transport<A: Address>(&mut self, rewrite: &Rewrite<A>) -> Result<(), Reason> {
+        let (field, zero) = match rewrite.to.protocol {
+            Protocol::Tcp => (rewrite.transport + 16, 0),
+            Protocol::Udp => (rewrite.transport + 6, BPF_F_MARK_MANGLED_0),
+        };
+        self.mend_transport(field, rewrite.address_change(), BPF_F_PSEUDO_HDR | zero)?;
+        if rewrite.changes_ports() {
+            self.mend_transport(field, rewrite.port_change(), zero)?;
+        }
+        let ports = Ports { source: rewrite.to.source_port, destination: rewrite.to.destination_port };
+        // The checksum makes up for the ports.
+        self.write(rewrite.transport, &ports, 0)
+    }
 }
 
 #[inline(always)]
@@ -137,13 +163,32 @@ impl<S: Side> Packet for TcPacket<S> {
     }
 
     #[inline(always)]
+    fn outer_vlan(&self) -> u32 {
+        // SAFETY: the context is the one that the kernel gave the program, valid while it runs. Without a tag,
+        // the kernel gives 0.
+        vlan::id(unsafe { (*self.skb()).vlan_tci })
+    }
+
+    #[inline(always)]
+    fn piece(&self) -> u32 {
+        // SAFETY: the context is the one that the kernel gave the program, valid while it runs.
+        unsafe { (*self.skb()).gso_size }
+    }
+
+    #[inline(always)]
     fn network(&self) -> usize {
         self.network
     }
 
     #[inline(always)]
-    fn enter(&mut self, network: usize) {
+    fn enter(&mut self, network: usize, vlans: u32) {
         self.network = network;
+        self.vlans = vlans;
+    }
+
+    #[inline(always)]
+    fn inner_vlans(&self) -> u32 {
+        self.vlans
     }
 
     #[inline(always)]
@@ -182,14 +227,27 @@ impl<S: Side> Packet for TcPacket<S> {
     }
 
     #[inline(always)]
+    fn extensions(&mut self, start: usize, first: u8) -> Option<Chain> {
+        Chain::numbered(lb_extensions_tc(self.skb(), start as u32, u32::from(first)))
+    }
+
+    #[inline(always)]
     fn store<T: Header>(&mut self, offset: usize, value: &T) -> Result<(), Reason> {
-        self.write(offset, value, BPF_F_RECOMPUTE_CSUM)
+        // A sum over all bytes that the device left with the packet begins at the network header.
+        let counted = if offset < Tags::UNTAGGED { 0 } else { BPF_F_RECOMPUTE_CSUM };
+        self.write(offset, value, counted)
     }
 
     #[inline(always)]
     fn resize(&mut self, length: u32) -> Result<(), Reason> {
         // SAFETY: a plain helper call; packet pointers are taken anew after this.
         written(unsafe { bpf_skb_change_tail(self.skb(), length, 0) })
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, length: u32) -> Result<(), Reason> {
+        // SAFETY: as in `resize`.
+        written(unsafe { bpf_skb_change_head(self.skb(), length, 0) })
     }
 
     #[inline(always)]
@@ -200,21 +258,14 @@ impl<S: Side> Packet for TcPacket<S> {
             // SAFETY: a plain helper call; the kernel checks the packet's end.
             written(unsafe { bpf_l3_csum_replace(self.skb(), offset, 0, diff, 0) })?;
         }
-        let (field, zero) = match rewrite.to.protocol {
-            Protocol::Tcp => (rewrite.transport + 16, 0),
-            Protocol::Udp => (rewrite.transport + 6, BPF_F_MARK_MANGLED_0),
-        };
-        self.mend_transport(field, rewrite.address_change(), BPF_F_PSEUDO_HDR | zero)?;
-        if rewrite.changes_ports() {
-            self.mend_transport(field, rewrite.port_change(), zero)?;
+        if rewrite.sum != Sum::Elsewhere {
+            self.rewrite_transport(rewrite)?;
         }
-        let ports = Ports { source: rewrite.to.source_port, destination: rewrite.to.destination_port };
-        // Where the header has a checksum, it makes up for the header's bytes, and the transport's for the ports:
-        // the sum over all bytes stays. Where it has none, the kernel has counted the addresses with the
-        // transport's checksum, and takes them back here.
+        // Where the header has a checksum, it makes up for the header's bytes: the sum over all bytes stays.
+        // Where it has none, the kernel has counted the addresses with the transport's checksum, and takes them
+        // back here.
         let counted = if F::CHECKSUM.is_some() { 0 } else { BPF_F_RECOMPUTE_CSUM };
         self.write(self.network + F::ADDRESSES, &F::addresses(rewrite), counted)?;
-        self.write(rewrite.transport, &ports, 0)?;
         match rewrite.hops {
             Some(hops) => self.write(self.network + F::HOPS, &hops.after, counted),
             None => Ok(()),

@@ -1,15 +1,19 @@
 //! A packet at the XDP hook: its bytes are written in place.
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
-use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::{
+    bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+};
 use lb_common::net::Protocol;
 use lb_common::reason::Reason;
 use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
 
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
+use crate::extension::{self, Chain};
 use crate::family::Family;
 use crate::headers::{Header, Tags};
+use crate::rewrite::sum::Sum;
 use crate::rewrite::{Rewrite, sum};
 use crate::verdict::Action;
 
@@ -20,17 +24,25 @@ extern "C" fn lb_sum_xdp(context: *mut xdp_md, offset: u32, length: u32) -> u32 
     sum::whole(&XdpPacket::new(context), offset, length)
 }
 
+/// [`extension::walk`] over the packet: a global function, too.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_extensions_xdp(context: *mut xdp_md, start: u32, first: u32) -> u64 {
+    extension::walk(&mut XdpPacket::new(context), start as usize, first as u8).number()
+}
+
 /// See the module.
 pub struct XdpPacket {
     context: *mut xdp_md,
     network: usize,
+    vlans: u32,
 }
 
 impl XdpPacket {
     /// The packet of a program's context.
     #[inline(always)]
     pub const fn new(context: *mut xdp_md) -> Self {
-        Self { context, network: Tags::UNTAGGED }
+        Self { context, network: Tags::UNTAGGED, vlans: 0 }
     }
 
     /// Where a header is, if it is inside. The bounds are loaded anew each time, for the compiler else leaves
@@ -78,13 +90,29 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
+    fn outer_vlan(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn piece(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
     fn network(&self) -> usize {
         self.network
     }
 
     #[inline(always)]
-    fn enter(&mut self, network: usize) {
+    fn enter(&mut self, network: usize, vlans: u32) {
         self.network = network;
+        self.vlans = vlans;
+    }
+
+    #[inline(always)]
+    fn inner_vlans(&self) -> u32 {
+        self.vlans
     }
 
     #[inline(always)]
@@ -111,6 +139,11 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
+    fn extensions(&mut self, start: usize, first: u8) -> Option<Chain> {
+        Chain::numbered(lb_extensions_xdp(self.context, start as u32, u32::from(first)))
+    }
+
+    #[inline(always)]
     fn store<T: Header>(&mut self, offset: usize, value: &T) -> Result<(), Reason> {
         *self.header_mut(offset)? = *value;
         Ok(())
@@ -126,8 +159,18 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
+    fn grow(&mut self, length: u32) -> Result<(), Reason> {
+        // SAFETY: as in `resize`.
+        let status = unsafe { bpf_xdp_adjust_head(self.context, -length.cast_signed()) };
+        if status == 0 { Ok(()) } else { Err(Reason::WriteFailed) }
+    }
+
+    #[inline(always)]
     fn rewrite<F: Family>(&mut self, rewrite: &Rewrite<F::Address>) -> Result<(), Reason> {
         F::write(self.header_mut::<F::Fixed>(self.network)?, rewrite);
+        if rewrite.sum == Sum::Elsewhere {
+            return Ok(());
+        }
         let (source, destination) = (rewrite.to.source_port.0, rewrite.to.destination_port.0);
         match rewrite.to.protocol {
             Protocol::Tcp => {

@@ -68,6 +68,7 @@ impl<A: Address> Rewrite<A> {
         match (self.sum, self.to.protocol) {
             (Sum::Full, Protocol::Tcp) => self.with_ports(self.address_change()).apply(field),
             (Sum::Full, Protocol::Udp) => self.with_ports(self.address_change()).apply_udp(field),
+            (Sum::Elsewhere, _) => field,
             (Sum::Partial, _) => self.address_change().apply_partial(field),
             (Sum::Whole(bytes), protocol) => {
                 let bytes = !self.with_ports(Delta::new().replace16(field, 0)).apply(!bytes);

@@ -14,7 +14,7 @@ use lb_common::port::{GENERIC, PARTIAL_CHECKSUMS, PortValue};
 use lb_common::reason::Reason;
 
 use crate::packet::{CHUNK, Hook, Packet};
-use crate::parse::Segment;
+use crate::parse::{Fragment, Segment};
 
 /// How a checksum is to be rewritten.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,12 +25,18 @@ pub enum Sum {
     Partial,
     /// From the folded sum of all bytes of the segment as it came: nobody else will complete it.
     Whole(u16),
+    /// Not at all: it stands in another fragment.
+    Elsewhere,
 }
 
 /// Does the field hold the sum of the pseudo-header, at a place where XDP may see such?
 #[inline(always)]
 pub fn looks_partial<P: Packet, A: Address>(segment: &Segment<A>, port: &PortValue) -> bool {
-    P::HOOK == Hook::Xdp && port.flags & PARTIAL_CHECKSUMS != 0 && is_pseudo(segment)
+    // Who cuts a packet into fragments completes its checksum first.
+    P::HOOK == Hook::Xdp
+        && port.flags & PARTIAL_CHECKSUMS != 0
+        && segment.fragment == Fragment::None
+        && is_pseudo(segment)
 }
 
 /// Does the field hold the sum of the pseudo-header?
@@ -75,6 +81,9 @@ pub fn plan<P: Packet, A: Address>(
     partial: bool,
     leaves: bool,
 ) -> Result<Sum, Reason> {
+    if segment.fragment == Fragment::Later {
+        return Ok(Sum::Elsewhere);
+    }
     if P::HOOK != Hook::Xdp || !partial {
         return Ok(Sum::Full);
     }

@@ -2,6 +2,7 @@
 
 use lb_common::config::{ConfigValue, TICK_SHIFT};
 use lb_common::flow::{Bucket, Flow, FlowEntry, FlowKey, OverflowKey};
+use lb_common::fragment::{FragmentKey, FragmentPorts};
 use lb_common::hash;
 use lb_common::head::{Head, State};
 use lb_common::map;
@@ -109,6 +110,19 @@ impl Rig {
         let mut marked = false;
         self.edit(key, |bucket| marked = bucket.entries[0].head.overflowed());
         marked
+    }
+
+    /// Makes the first fragments of all packets seen `ticks` earlier.
+    ///
+    /// # Panics
+    /// When the map can't be written.
+    pub fn age_fragments(&mut self, ticks: u16) {
+        let mut map = self.hash::<FragmentKey<Ipv4>, FragmentPorts>(map::FRAGMENTS_V4);
+        let entries: Vec<_> = map.iter().map(|entry| entry.expect("read FRAGMENTS_V4")).collect();
+        for (key, ports) in entries {
+            let older = FragmentPorts { seen: ports.seen.wrapping_sub(ticks), ..ports };
+            map.insert(key, older, 0).expect("write FRAGMENTS_V4");
+        }
     }
 
     fn edit_entry(&mut self, key: &FlowKey<Ipv4>, change: impl FnOnce(&mut FlowEntry<Ipv4>)) {

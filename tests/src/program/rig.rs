@@ -215,7 +215,7 @@ impl Rig {
     /// Enters a next hop as if its packets had been seen, and gives its index.
     pub fn learned(&mut self, mac: Mac, interface: u32) -> u16 {
         const INDEX: u16 = 77;
-        let hop = NextHop { identity: NextHop::identity(mac, interface), ifindex: interface, padding: 0 };
+        let hop = NextHop { identity: NextHop::identity(mac, interface), ifindex: interface, vlans: 0 };
         self.array::<NextHop>(map::NEXT_HOPS).set(u32::from(INDEX), hop, 0).expect("write NEXT_HOPS");
         INDEX
     }

@@ -169,27 +169,6 @@ fn a_backend_that_left_is_skipped_while_others_are_ready() {
 }
 
 #[test]
-fn fragments_to_a_vip_are_dropped_by_name() {
-    bridge().at_ingress(|rig| {
-        rig.when(&syn().fragment(0, true).payload(&[1; 16])).then_dropped();
-        rig.when(&query().fragment(2, true)).then_dropped();
-        rig.when(&query().fragment(2, false)).then_dropped();
-        assert_delta!(rig, reason(Reason::Fragment).times(3));
-        assert!(rig.flows().is_empty());
-    });
-}
-
-#[test]
-fn a_fragment_does_not_take_a_flow() {
-    bridge().at_ingress(|rig| {
-        rig.when(&query()).then_is(Pass);
-        rig.delta();
-        rig.when(&query().fragment(0, true)).then_dropped();
-        assert_delta!(rig, reason(Reason::Fragment));
-    });
-}
-
-#[test]
 fn other_protocols_to_a_vip_are_dropped_by_name() {
     const PROTOCOLS: [u8; 7] = [0, 2, 4, 41, 47, 50, 132];
     bridge().at_ingress(|rig| {
