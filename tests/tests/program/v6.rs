@@ -4,7 +4,7 @@ use lb_common::net::{Ipv6, Mac, Protocol};
 use lb_common::reason::Reason;
 use lb_tests::assert_delta;
 use lb_tests::counters::{forwarded, opened, reason, refused, replied};
-use lb_tests::packet::{Endpoint, Packet, flags, packet_v6};
+use lb_tests::packet::{Endpoint, Packet, flags, ones_complement, packet_v6};
 use lb_tests::program::Verdict::{Back, Drop, Pass, Redirect};
 use lb_tests::program::{Given, Hook, INTERFACE, backend, given, listener, uplink};
 
@@ -141,12 +141,19 @@ fn without_a_backend_it_is_refused() {
     });
 }
 
-/// A device completes the checksum at the place where the datagram's was: padding is put there.
+/// A device completes the checksum at the place where the datagram's was: inside the quote, where it must find the
+/// value that it would write.
 #[test]
-fn a_refusal_of_a_partial_checksum_leaves_room_for_its_completion() {
+fn a_refusal_of_a_partial_checksum_survives_its_completion() {
     bridge().at(Hook::TcIngress, |rig| {
-        let datagram = to((VIP, 54)).udp().payload(&[7; 60]).partial();
-        rig.when(&datagram).then(Back, &unreachable(&datagram).extension(60, &[1, 4, 0, 0, 0, 0]));
+        let outcome = rig.when(&to((VIP, 54)).udp().payload(&[7; 60]).partial());
+        outcome.then_is(Back);
+        let (header, message) = outcome.frame[14..].split_at(40);
+        let pseudo = [&header[8..40], &[0, 0, 0, message.len() as u8, 0, 0, 0, 58]].concat();
+        assert_eq!(ones_complement(&[&pseudo, message]), 0xffff, "the message's own checksum");
+        let datagram = &message[8 + 40..];
+        let field = u16::from_be_bytes([datagram[6], datagram[7]]);
+        assert_eq!(!ones_complement(&[datagram]), field, "the completed field");
     });
 }
 
