@@ -76,6 +76,9 @@ impl Beyond {
         for (host, network, gateway) in routes(lab) {
             host.ip(&["route", "delete", &network, "via", &gateway])?;
         }
+        // A namespace takes its time to go, and its end of a cable with it.
+        lab.client().ip(&["link", "delete", CLIENTS.name])?;
+        lab.vms.first().map_or(Ok(()), |vm| vm.namespace.ip(&["link", "delete", SERVERS.name]))?;
         for namespace in [&self.client, &self.server.namespace] {
             namespace::ip(&["netns", "delete", namespace.name()])?;
         }

@@ -6,25 +6,18 @@ use std::time::Duration;
 
 use lb_tests::lab::beyond::Beyond;
 use lb_tests::lab::client::connection::{open_many, pattern};
+use lb_tests::lab::ipv6::Family;
 use lb_tests::lab::namespace::Namespace;
 use lb_tests::lab::server::echo::{self, Echo};
 use lb_tests::lab::{SHOP, wait};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::fixture::{Fixture, SOON, everywhere};
+use crate::fixture::{Fixture, SOON, everywhere, in_ipv6};
 
 everywhere!(bulk_transfers_fit_themselves_to_narrow_links);
+in_ipv6!(bulk_transfers_fit_themselves_to_narrow_links: [bridge_tc, router_xdp, stick_xdp]);
 
 /// Once in each topology, and on either hook.
-mod bulk_transfers_of_ipv6_fit_themselves_to_narrow_links {
-    use crate::fixture::everywhere;
-
-    everywhere!(@lab bulk_transfers_of_ipv6 bridge_tc, BRIDGE_TC, Bridge, Tc);
-    everywhere!(@lab bulk_transfers_of_ipv6 router_xdp, ROUTER_XDP, Router, Xdp);
-    everywhere!(@lab bulk_transfers_of_ipv6 stick_xdp, STICK_XDP, Stick, Xdp);
-}
-
-/// As above.
 mod a_closed_port_and_a_last_hop_are_told_to_the_client {
     use crate::fixture::everywhere;
 
@@ -37,15 +30,8 @@ mod a_closed_port_and_a_last_hop_are_told_to_the_client {
 const BULK: usize = 500_000;
 
 fn bulk_transfers_fit_themselves_to_narrow_links(fixture: &mut Fixture) {
-    transfer(fixture, fixture.vip.into(), &[]);
-}
-
-fn bulk_transfers_of_ipv6(fixture: &mut Fixture) {
-    fixture.lab.create_pool_v6().unwrap();
-    let vip = fixture.lab.create_lb_v6("front6", &["--listener", "echo:7/tcp"]).unwrap();
-    transfer(fixture, vip.into(), &["--pool", "lab6"]);
-    fixture.delete_lb("front6");
-    fixture.lab.installation.lb(&["pool", "delete", "lab6"]).unwrap();
+    let pool: &[&str] = if fixture.family() == Family::V6 { &["--pool", "lab6"] } else { &[] };
+    transfer(fixture, fixture.address(), pool);
 }
 
 /// Has much go to a server behind a narrow link, and come from one to a client behind another.
