@@ -7,7 +7,7 @@ fn main() {
 }
 
 #[cfg(target_arch = "bpf")]
-#[expect(clippy::needless_pass_by_value, reason = "the macros hand the context over by value")]
+#[expect(clippy::inline_always, reason = "a call costs a packet program time and the verifier's patience")]
 mod programs {
     use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md};
     use aya_ebpf::macros::{cgroup_sock_addr, classifier, xdp};
