@@ -33,11 +33,11 @@ fn a_killed_agent_leaves_connections_counters_and_maps_alone(fixture: &mut Fixtu
     let counted = packets(fixture, fixture.front());
     fixture.agent.take().unwrap().kill().unwrap();
     echo_on_all(&mut connections);
-    assert_eq!(fixture.ask(30).len(), 3, "new connections without an agent");
+    assert_eq!(fixture.ask(60).len(), 3, "new connections without an agent");
     assert_same(&maps, &pins::snapshot(&fixture.lab.installation.pins).unwrap());
     fixture.agent = Some(fixture.lab.start_agent().unwrap());
     echo_on_all(&mut connections);
-    assert_eq!(fixture.ask(30).len(), 3, "new connections after the restart");
+    assert_eq!(fixture.ask(60).len(), 3, "new connections after the restart");
     assert_same(&maps, &pins::snapshot(&fixture.lab.installation.pins).unwrap());
     let counted_again = packets(fixture, fixture.front());
     // A thousand echoes are two thousand packets of data at least, twice.

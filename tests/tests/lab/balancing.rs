@@ -117,7 +117,7 @@ fn exchange(server: SocketAddr) -> io::Result<usize> {
 
 fn a_vm_reaches_the_vip_that_it_serves(fixture: &mut Fixture) {
     for vm in &fixture.lab.vms {
-        let answers = http::ask_often(&vm.namespace, fixture.at(80), 45).unwrap().answers();
+        let answers = http::ask_often(&vm.namespace, fixture.at(80), 60).unwrap().answers();
         assert!(answers.contains_key(&vm.name), "{} never reaches itself: {answers:?}", vm.name);
         assert_eq!(answers.len(), 3, "{} does not reach the others: {answers:?}", vm.name);
     }

@@ -57,7 +57,7 @@ fn flows_follow_a_client_whose_mac_changes(fixture: &mut Fixture) {
         }
     }
     client.sysctl("ipv4/conf/eth0/arp_notify", "0").unwrap();
-    assert_eq!(fixture.ask(30).len(), 3);
+    assert_eq!(fixture.ask(60).len(), 3);
 }
 
 fn forgotten_neighbours_cost_one_datagram_at_most(fixture: &mut Fixture) {

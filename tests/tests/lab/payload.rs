@@ -86,7 +86,7 @@ fn a_hardened_host_drops_nothing_as_invalid(fixture: &mut Fixture) {
     assert_eq!(fixture.ask(60).len(), 3);
     for vm in &fixture.lab.vms {
         let answers =
-            lb_tests::lab::client::http::ask_often(&vm.namespace, fixture.at(80), 30).unwrap().answers();
+            lb_tests::lab::client::http::ask_often(&vm.namespace, fixture.at(80), 60).unwrap().answers();
         assert_eq!(answers.len(), 3, "{} does not reach all: {answers:?}", vm.name);
     }
     assert_eq!(host::invalid_dropped(node).unwrap(), 0);
