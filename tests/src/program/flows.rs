@@ -10,6 +10,7 @@ use lb_common::net::Ipv4;
 use nix::time::{ClockId, clock_gettime};
 
 use super::Rig;
+use super::blank::blank;
 
 impl Rig {
     /// The time in ticks, as the programs count it.
@@ -81,6 +82,13 @@ impl Rig {
     /// Removes half a flow from the table.
     pub fn remove_flow(&mut self, key: &FlowKey<Ipv4>) {
         self.edit_entry(key, |entry| entry.head = entry.head.emptied());
+    }
+
+    /// Empties the table and the overflow map.
+    pub fn forget_flows(&mut self) {
+        for name in [map::FLOWS_V4, map::OVERFLOW_V4] {
+            blank(name, self.map(name));
+        }
     }
 
     /// Makes half a flow last seen `ticks` ago.

@@ -11,7 +11,7 @@ use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, VipValue};
 
 use super::object::{Programs, Sizes};
 use super::policy::SourceRange;
-use super::{Backend, Hook, INTERFACE, Listener, Port, Rig};
+use super::{Backend, Hook, INTERFACE, Listener, Port, Rig, pool};
 use crate::skip::skip;
 
 /// The content of the maps.
@@ -150,11 +150,15 @@ impl Given {
         self
     }
 
-    /// Loads the programs over these maps and runs the test with packets that meet `hook`. Where programs
-    /// can't be loaded at all, the test is skipped.
+    /// Runs the test with packets that meet `hook`, by programs over these maps alone. Where programs can't be
+    /// loaded at all, the test is skipped.
     pub fn at(&self, hook: Hook, test: impl FnOnce(&mut Rig)) {
-        match Programs::load(self.sizes) {
-            Ok(programs) => test(&mut Rig::new(self, programs, hook)),
+        match pool::take(self.sizes) {
+            Ok(programs) => {
+                let mut rig = Rig::new(self, programs, hook);
+                test(&mut rig);
+                pool::give_back(self.sizes, rig.programs);
+            }
             Err(reason) => skip(&reason),
         }
     }

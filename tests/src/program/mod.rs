@@ -4,11 +4,13 @@
 //! [`Rig`] that comes out runs packets: `rig.when(&packet).then(Verdict::Pass, &expected)`. All frames enter
 //! and leave through the loopback interface's index, [`INTERFACE`].
 
+mod blank;
 mod flows;
 mod given;
 mod hook;
 mod object;
 mod policy;
+mod pool;
 mod rig;
 mod shape;
 mod values;

@@ -16,7 +16,7 @@ use super::Hook;
 const OBJECT: &str = "LB_EBPF_OBJECT";
 
 /// Sizes of the maps that tests make small, to be quick and to see them full.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sizes {
     /// Of the flow table.
     pub buckets: u32,

@@ -12,6 +12,7 @@ use lb_common::next_hop::NextHop;
 use lb_common::port::PortValue;
 use lb_common::vip::VipValue;
 
+use super::blank::is_blank;
 use super::object::{Loaded, Programs};
 use super::{Backend, Given, Hook, INTERFACE, Listener, Port, Verdict};
 use crate::counters::{Counts, Delta};
@@ -139,6 +140,17 @@ impl Rig {
         let ran = ran.unwrap_or_else(|error| panic!("run {hook} with {} bytes: {error:#?}", sent.len()));
         frame.truncate(usize::try_from(ran.data_size_out).expect("a length"));
         Outcome { hook, code: ran.return_value.cast_signed(), sent, frame }
+    }
+
+    /// The names of the maps that hold anything.
+    ///
+    /// # Panics
+    /// When they can't be read.
+    pub fn filled(&self) -> Vec<String> {
+        let filled = self.programs.maps().filter(|(name, map)| !is_blank(name, map));
+        let mut names: Vec<_> = filled.map(|(name, _)| name.to_owned()).collect();
+        names.sort();
+        names
     }
 
     /// What the counters have gained since they were last asked for.

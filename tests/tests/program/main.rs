@@ -16,6 +16,7 @@ mod masquerade;
 mod policy;
 mod properties;
 mod refused;
+mod reuse;
 mod router;
 mod select;
 mod sizes;

@@ -63,12 +63,10 @@ fn an_error_quotes_exactly_what_the_client_sent() {
 
 #[test]
 fn a_masqueraded_flows_error_quotes_exactly_what_the_client_sent() {
-    // No port twice, so every client keeps its own.
-    let ports = Cell::new(0_u16);
+    let ports = Ports(Cell::new(0));
     let cases = (sound(), error());
     check(&stick().buckets(65_536), &Hook::INGRESS, &cases, |rig, ((sent, _), kind)| {
-        ports.set(ports.get().wrapping_add(1));
-        let sent = sent.clone().from((sent.source().0, ports.get()));
+        let sent = sent.clone().from((sent.source().0, ports.next(rig)));
         let seen = rig.when(&sent);
         prop_assert!(seen.is(Back));
         let (error, length) = about(&seen.frame, kind);

@@ -1,4 +1,5 @@
-//! What holds for all packets. `LB_CASES` sets how many are tried for each property, at all hooks together.
+//! What holds for all packets. Each property is tried 20,000 times, at all hooks together; with `LB_LONG` a million
+//! times, with `LB_CASES` as often as that says.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ mod errors;
 use crate::scene::*;
 
 const CASES: u32 = 20_000;
+const LONG: u32 = 1_000_000;
 
 /// Runs a property against a rig of its own at each hook.
 fn check<S: Strategy>(
@@ -26,7 +28,8 @@ fn check<S: Strategy>(
     strategy: &S,
     property: impl Fn(&mut Rig, S::Value) -> Result<(), TestCaseError>,
 ) {
-    let cases = env::var("LB_CASES").map_or(CASES, |cases| cases.parse().expect("LB_CASES is a number"));
+    let usual = if env::var_os("LB_LONG").is_some() { LONG } else { CASES };
+    let cases = env::var("LB_CASES").map_or(usual, |cases| cases.parse().expect("LB_CASES is a number"));
     let cases = cases.div_ceil(u32::try_from(hooks.len()).expect("a few hooks"));
     given.at_each(hooks, |rig| {
         let rig = RefCell::new(rig);
@@ -35,6 +38,21 @@ fn check<S: Strategy>(
         let result = TestRunner::new(config).run(strategy, |value| property(&mut rig.borrow_mut(), value));
         result.unwrap_or_else(|error| panic!("{error}"));
     });
+}
+
+/// Gives no port twice while the flows that have one live, so that every client keeps its own where it is hidden behind
+/// the VIP.
+struct Ports(Cell<u16>);
+
+impl Ports {
+    fn next(&self, rig: &mut Rig) -> u16 {
+        let next = self.0.get().checked_add(1).unwrap_or_else(|| {
+            rig.forget_flows();
+            1
+        });
+        self.0.set(next);
+        next
+    }
 }
 
 fn mac() -> impl Strategy<Value = Mac> {
@@ -225,12 +243,10 @@ fn forward_and_reply_restore_the_tuple_with_right_checksums() {
 
 #[test]
 fn masqueraded_forward_and_reply_restore_the_tuple_with_right_checksums() {
-    // No port twice, so every client keeps its own.
-    let ports = Cell::new(0_u16);
+    let ports = Ports(Cell::new(0));
     check(&stick().buckets(65_536), &Hook::INGRESS, &sound(), |rig, (sent, udp)| {
         let (server, dialled) = if udp { (RESOLVER, DNS) } else { (SERVER, WEB) };
-        ports.set(ports.get().wrapping_add(1));
-        let client = (sent.source().0, ports.get());
+        let client = (sent.source().0, ports.next(rig));
         let sent = sent.from(client);
         let seen = rig.when(&sent);
         prop_assert!(seen.is(Back));
