@@ -14,7 +14,7 @@ use lb_common::head::{Head, State};
 use lb_common::net::Address;
 
 use crate::config::Clock;
-use crate::mask::ones_unless_zero;
+use crate::mask::{one_unless_zero, ones_unless_zero};
 use life::Event;
 use slot::Slot;
 use table::Set;
@@ -39,7 +39,7 @@ pub fn lookup<A: Flows>(key: &FlowKey<A>, clock: &Clock) -> Option<Hit<A>> {
     let wanted = Head::wanted((key.source_port, key.destination_port), key.protocol);
     let mut candidate = 0;
     for way in 1..WAYS {
-        candidate |= way as u64 & !ones_unless_zero(set.slot(way).difference(key, wanted));
+        candidate |= way as u64 * (one_unless_zero(set.slot(way).difference(key, wanted)) ^ 1);
     }
     if let Some(hit) = hit(set.slot(candidate as usize), key, wanted) {
         return Some(hit);

@@ -13,6 +13,7 @@ use lb_common::net::{Address, Protocol};
 use lb_common::port::{GENERIC, PARTIAL_CHECKSUMS, PortValue};
 use lb_common::reason::Reason;
 
+use crate::mask::masked;
 use crate::packet::{CHUNK, Hook, Packet};
 use crate::parse::{Fragment, Segment};
 
@@ -119,8 +120,8 @@ pub fn whole<P: Packet>(packet: &P, offset: u32, length: u32) -> u32 {
     let rest = length % STEP;
     let chunks = length - rest;
     if rest != 0 {
-        // The same number, in a form whose limits the verifier sees.
-        let rest = ((rest - 1) & (STEP - 1)) + 1;
+        // The same number, in a form whose limits the verifier sees: before Linux 6.8 it learns nothing from `!=`.
+        let rest = masked::<{ STEP - 1 }>(rest - 1) + 1;
         *buffer = [0; CHUNK];
         if packet.load(offset.wrapping_add(chunks), buffer, rest).is_err() {
             return UNREADABLE;
