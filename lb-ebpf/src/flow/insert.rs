@@ -8,7 +8,8 @@ use lb_common::head::Head;
 use lb_common::net::{Ipv4, Ipv6};
 use lb_common::reason::Reason;
 
-use super::table::{Flows, Set, spilled};
+use super::slot::Slot;
+use super::table::{Flows, SPARE, Set, spilled};
 use super::victim::{Price, price};
 use crate::backend;
 use crate::config::Clock;
@@ -149,10 +150,14 @@ fn overflow<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, clock: &Clock) -> Insert
             return Insertion::Taken;
         }
     }
+    let Some(spare) = A::draft(SPARE) else { return Insertion::Full };
+    // SAFETY: the value of a per-CPU array, which the kernel aligns to 8.
+    let slot = unsafe { Slot::new(spare) };
     // The kernel may give the element to another flow while somebody reads it: where both have the same ports, only
     // the version tells.
-    let flow = &FlowEntry { head: flow.head.with_version(random()), ..*flow };
-    if A::spill(&OverflowKey::from(flow.key()), flow) && set.mark_overflowed() {
+    slot.write(&FlowEntry { head: flow.head.with_version(random()), ..*flow });
+    // SAFETY: as above; nobody else writes it.
+    if A::spill(&OverflowKey::from(flow.key()), unsafe { &*spare }) && set.mark_overflowed() {
         stats::count(Reason::Overflowed);
         Insertion::Entered
     } else {

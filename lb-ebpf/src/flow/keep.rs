@@ -1,12 +1,12 @@
 //! Keeping both halves of a flow alive and in step.
 
-use lb_common::flow::FlowEntry;
 use lb_common::head::State;
 use lb_common::net::{Ipv4, Ipv6};
 use lb_common::reason::Reason;
 
 use super::life::{Event, looks_at_twin, step};
-use super::{Flows, Hit, Insertion, draft, insert, lookup};
+use super::table::insert_twin;
+use super::{Flows, Hit, Insertion, draft, lookup};
 use crate::config::Clock;
 use crate::{stage, stats};
 
@@ -52,8 +52,10 @@ macro_rules! globals {
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub(super) extern "C" fn $restore() -> u32 {
-            if let (Some(draft), Some(clock)) = (draft::<$address>(), Clock::read()) {
-                restore(&draft.copy(), stage::told() as u16, &clock);
+            if let Some(clock) = Clock::read()
+                && insert_twin::<$address>(stage::told() as u16, clock.tick) == Insertion::Entered
+            {
+                stats::count(Reason::TwinRestored);
             }
             0
         }
@@ -92,12 +94,4 @@ fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock)
         hit.change_next_hop(next_hop);
     }
     true
-}
-
-#[inline(always)]
-fn restore<A: Flows>(entry: &FlowEntry<A>, next_hop: u16, clock: &Clock) {
-    let twin = FlowEntry { next_hop, last_seen: clock.tick, ..entry.twin() };
-    if insert(&twin) == Insertion::Entered {
-        stats::count(Reason::TwinRestored);
-    }
 }

@@ -18,8 +18,8 @@ pub trait Flows: Address {
     /// The bucket with this index; `None` past the end.
     fn bucket(index: u32) -> Option<*mut Bucket<Self>>;
 
-    /// Room for a new flow's half, this CPU's own: 0 for the forward half, 1 for the other.
-    fn draft(half: u32) -> Option<*mut FlowEntry<Self>>;
+    /// Room for an entry, this CPU's own: [`FORWARD`], [`OTHER`] or [`SPARE`].
+    fn draft(which: u32) -> Option<*mut FlowEntry<Self>>;
 
     /// See [`super::insert()`]; gives the code of an [`super::Insertion`].
     fn insert(flow: &FlowEntry<Self>) -> u32;
@@ -40,6 +40,13 @@ pub trait Flows: Address {
     fn spill(key: &OverflowKey<Self>, entry: &FlowEntry<Self>) -> bool;
 }
 
+/// The draft of a new flow's forward half, or of a half whose other one is looked for.
+const FORWARD: u32 = 0;
+/// That of the other half.
+const OTHER: u32 = 1;
+/// That of what goes to the overflow map.
+pub(super) const SPARE: u32 = 2;
+
 /// An address family's maps and global functions.
 macro_rules! flows {
     ($address:ty: $flows:ident, $overflow:ident, $draft:ident; $insert:ident, $keep:ident, $restore:ident, $free_port:ident) => {
@@ -59,11 +66,10 @@ macro_rules! flows {
             { map::MAX_OVERFLOW as usize },
         > = LruHashMap::new();
 
-        /// Each CPU's own scratch of one packet: a new flow's forward half, then the other one. What went through a map is unknown
-        /// to the verifier, which else would follow each combination of its bits on its own; and the stack is
-        /// short.
+        /// Each CPU's own scratch of one packet. What went through a map is unknown to the verifier, which else would
+        /// follow each combination of its bits on its own; and the stack is short.
         #[btf_map]
-        static $draft: PerCpuArray<FlowEntry<$address>, 2> = PerCpuArray::new();
+        static $draft: PerCpuArray<FlowEntry<$address>, 3> = PerCpuArray::new();
 
         impl Flows for $address {
             #[inline(always)]
@@ -72,8 +78,8 @@ macro_rules! flows {
             }
 
             #[inline(always)]
-            fn draft(half: u32) -> Option<*mut FlowEntry<Self>> {
-                $draft.get_ptr_mut(half)
+            fn draft(which: u32) -> Option<*mut FlowEntry<Self>> {
+                $draft.get_ptr_mut(which)
             }
 
             #[inline(always)]
@@ -170,7 +176,7 @@ pub(super) fn spilled<A: Flows>(key: &FlowKey<A>) -> Option<Slot<A>> {
 /// Room for a new flow's forward half, this CPU's own.
 #[inline(always)]
 pub fn draft<A: Flows>() -> Option<Slot<A>> {
-    let entry = A::draft(0)?;
+    let entry = A::draft(FORWARD)?;
     // SAFETY: the value of a per-CPU array, which the kernel aligns to 8.
     Some(unsafe { Slot::new(entry) })
 }
@@ -178,7 +184,7 @@ pub fn draft<A: Flows>() -> Option<Slot<A>> {
 /// Enters the forward half of this CPU's draft, or the other one.
 #[inline(always)]
 pub fn insert_drafted<A: Flows>(forward: bool) -> Insertion {
-    let (Some(entry), Some(draft)) = (A::draft(u32::from(!forward)), draft::<A>()) else {
+    let (Some(entry), Some(draft)) = (A::draft(if forward { FORWARD } else { OTHER }), draft::<A>()) else {
         return Insertion::Full;
     };
     // SAFETY: the value of a per-CPU array, which the kernel aligns to 8.
@@ -186,6 +192,17 @@ pub fn insert_drafted<A: Flows>(forward: bool) -> Insertion {
     if !forward {
         slot.write(&draft.copy().twin());
     }
+    // SAFETY: as above; nobody else writes it.
+    insert(unsafe { &*entry })
+}
+
+/// Enters the other half of the flow in this CPU's draft as last used at `now`, its answers going by `next_hop`.
+#[inline(always)]
+pub(super) fn insert_twin<A: Flows>(next_hop: u16, now: u16) -> Insertion {
+    let (Some(entry), Some(draft)) = (A::draft(OTHER), draft::<A>()) else { return Insertion::Full };
+    // SAFETY: the value of a per-CPU array, which the kernel aligns to 8.
+    let slot = unsafe { Slot::new(entry) };
+    slot.write(&FlowEntry { next_hop, last_seen: now, ..draft.copy().twin() });
     // SAFETY: as above; nobody else writes it.
     insert(unsafe { &*entry })
 }

@@ -99,10 +99,14 @@ macro_rules! spent {
             return Some(spent);
         }
         // Another CPU may have been quicker: then its entry is found.
-        let _ = $map.insert($key, Spent::default(), u64::from(BPF_NOEXIST));
+        let _ = $map.insert($key, &FULL, u64::from(BPF_NOEXIST));
         $map.get_ptr_mut($key)
     }};
 }
+
+/// Full token buckets: not on the stack, where the compiler has a function zero them, for whose frame Linux 6.1 finds
+/// no room.
+static FULL: Spent = Spent { flows: 0, packets: 0 };
 
 #[inline(always)]
 pub(super) fn spent_v4(key: &SourceKey<Ipv4>) -> Option<*mut Spent> {
