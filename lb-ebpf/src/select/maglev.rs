@@ -3,16 +3,18 @@
 use aya_ebpf::bindings::BPF_F_INNER_MAP;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps};
 use aya_ebpf::macros::btf_map;
-use lb_common::maglev::{SlotPair, pairs, slot};
+use lb_common::maglev::{pairs, slot};
 use lb_common::map;
 
 use crate::backend;
 
 /// By listener index; the agent replaces an inner array whole, so a packet sees the old table or the new one.
-/// `BPF_F_INNER_MAP` (5.10) lets tables differ in size.
+/// `BPF_F_INNER_MAP` (5.10) lets tables differ in size. Two slots as in [`lb_common::maglev::SlotPair`], but not as a
+/// struct: Linux 6.1 takes a map whose values are known to be structs, and one of which it knows nothing, as the
+/// agent's tables, for maps of different kinds.
 #[btf_map]
 static MAGLEV: ArrayOfMaps<
-    Array<SlotPair, { pairs(map::MAGLEV_SLOTS) as usize }, { BPF_F_INNER_MAP as usize }>,
+    Array<[u32; 2], { pairs(map::MAGLEV_SLOTS) as usize }, { BPF_F_INNER_MAP as usize }>,
     { map::MAX_LISTENERS as usize },
 > = ArrayOfMaps::new();
 
@@ -37,7 +39,7 @@ fn pick(index: u32, slots: u32, hash: u32, attempt: u32) -> Option<u32> {
     for probe in 0..PROBES {
         let step = attempt.wrapping_mul(PROBES).wrapping_add(probe);
         let chosen = slot(alternative(hash, step), slots);
-        let [even, odd] = table.get(chosen / 2)?.0;
+        let [even, odd] = *table.get(chosen / 2)?;
         let id = if chosen.is_multiple_of(2) { even } else { odd };
         if backend::active(id).is_some() {
             return Some(id);
