@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod fixture;
 mod flood;
+mod fragments;
 mod mistakes;
 mod narrow;
 mod origins;
