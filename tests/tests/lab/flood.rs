@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lb_common::net::Mac;
 use lb_tests::lab::client::connection::{Connection, open_many};
 use lb_tests::lab::client::flood;
+use lb_tests::lab::host;
 use lb_tests::lab::namespace::output;
 use lb_tests::lab::server::echo::Echo;
 use lb_tests::lab::topology::{Hook, Topology};
@@ -30,7 +31,8 @@ fn neighbour(lab: &Lab, address: Ipv4Addr) -> Mac {
 
 fn attack(hook: Hook) {
     let long = env::var_os("LB_LONG").is_some();
-    let duration = Duration::from_secs(if long { 30 } else { 3 });
+    // Two senders take a small machine whole; the short form leaves room for its neighbours.
+    let (seconds, senders) = if long { (30, 2) } else { (3, 1) };
     let lab = Lab::create(Spec { topology: Topology::Bridge, hook, vms: 2 }).unwrap();
     let configuration = lab.installation.configuration(Topology::Bridge, hook);
     lab.installation.configure(&format!("{configuration}datapath:\n  flowEntries: {ENTRIES}\n")).unwrap();
@@ -42,9 +44,15 @@ fn attack(hook: Hook) {
     let mut idle = open_many(lab.client(), listener.into(), IDLE).unwrap();
     idle.iter_mut().for_each(|connection| connection.echo(b"are you there?").unwrap());
 
-    let neighbour = neighbour(&lab, vip);
+    if long {
+        for vm in &lab.vms {
+            host::ignore(&vm.namespace, "eth0", flood::SOURCES).unwrap();
+        }
+    }
+    let duration = Duration::from_secs(seconds);
+    let plan = flood::Plan { neighbour: neighbour(&lab, vip), listener, rate: RATE, duration, senders };
     let (sent, newcomers) = thread::scope(|scope| {
-        let flooding = scope.spawn(|| flood::run(lab.client(), neighbour, listener, RATE, duration).unwrap());
+        let flooding = scope.spawn(|| plan.run(lab.client()).unwrap());
         let newcomers = lab.client().enter(|| arrive(listener.into(), || flooding.is_finished())).unwrap();
         (flooding.join().unwrap(), newcomers)
     });

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use lb_common::net::{Ipv4, Mac};
 
 use crate::lab::namespace::Namespace;
@@ -32,45 +32,69 @@ impl Flood {
 /// Frames that are sent in one system call.
 const BATCH: usize = 128;
 
-/// Where the sources are: 198.18.0.0/15 (RFC 2544), and all ports from 1024 on.
+/// Where the sources are (RFC 2544).
+pub const SOURCES: &str = "198.18.0.0/15";
+/// As many addresses as these are, and all ports from 1024 on.
 const ADDRESSES: u64 = 1 << 17;
 const PORTS: u64 = 65_536 - 1024;
 /// Prime to the number of sources, so that each comes once before any comes again.
 const STRIDE: u64 = 6_700_417;
 
-/// Sends SYNs to a listener at this rate, or as many as the machine can, for a while. They leave through the
-/// client's `eth0` for the neighbour with this MAC.
-///
-/// # Errors
-/// When they can't be sent.
-pub fn run(
-    client: &Namespace,
-    neighbour: Mac,
-    listener: SocketAddrV4,
-    rate: u64,
-    duration: Duration,
-) -> Result<Flood> {
-    client.enter(|| flood(neighbour, listener, rate, duration))?.context("flood")
+/// A flood to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Who answers for the listener. The SYNs leave through the client's `eth0`.
+    pub neighbour: Mac,
+    /// Whom they are for.
+    pub listener: SocketAddrV4,
+    /// SYNs per second of all senders together, unless the machine can't.
+    pub rate: u64,
+    /// For how long.
+    pub duration: Duration,
+    /// Threads that send.
+    pub senders: u64,
 }
 
-fn flood(neighbour: Mac, listener: SocketAddrV4, rate: u64, duration: Duration) -> io::Result<Flood> {
-    let socket = packet_socket("eth0")?;
-    let template = Template::new(neighbour, listener);
-    let mut frames = vec![template.frame.clone(); BATCH];
-    let began = Instant::now();
-    let mut sent = 0_u64;
-    while began.elapsed() < duration {
-        let due = began.elapsed().as_micros() * u128::from(rate) / 1_000_000;
-        if u128::from(sent) > due {
-            std::thread::sleep(Duration::from_micros(200));
-            continue;
-        }
-        for (source, frame) in (sent..).zip(&mut frames) {
-            template.fill(frame, source);
-        }
-        sent += send(&socket, &mut frames)?;
+impl Plan {
+    /// Sends the SYNs.
+    ///
+    /// # Errors
+    /// When they can't be sent.
+    pub fn run(&self, client: &Namespace) -> Result<Flood> {
+        let began = Instant::now();
+        let sent = std::thread::scope(|scope| {
+            let senders: Vec<_> = (0..self.senders)
+                .map(|number| scope.spawn(move || client.enter(|| self.send_share(number))))
+                .collect();
+            let shares = senders.into_iter().map(|sender| match sender.join() {
+                Ok(share) => share?.context("flood"),
+                Err(_) => Err(anyhow!("a sender panicked")),
+            });
+            shares.sum::<Result<u64>>()
+        })?;
+        Ok(Flood { sent, took: began.elapsed() })
     }
-    Ok(Flood { sent, took: began.elapsed() })
+
+    /// Sends what is left of the SYNs when only every so many are sent, as many as there are senders.
+    fn send_share(&self, number: u64) -> io::Result<u64> {
+        let socket = packet_socket("eth0")?;
+        let template = Template::new(self.neighbour, self.listener);
+        let mut frames = vec![template.frame.clone(); BATCH];
+        let began = Instant::now();
+        let mut sent = 0_u64;
+        while began.elapsed() < self.duration {
+            let due = began.elapsed().as_micros() * u128::from(self.rate / self.senders) / 1_000_000;
+            if u128::from(sent) > due {
+                std::thread::sleep(Duration::from_micros(200));
+                continue;
+            }
+            for (source, frame) in (sent..).zip(&mut frames) {
+                template.fill(frame, source * self.senders + number);
+            }
+            sent += send(&socket, &mut frames)?;
+        }
+        Ok(sent)
+    }
 }
 
 /// A SYN without its source.
@@ -132,7 +156,19 @@ fn packet_socket(interface: &str) -> io::Result<OwnedFd> {
     let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the address is as long as is said, and outlives the call.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+    let bypass: libc::c_int = 1;
+    let length = size_of_val(&bypass) as libc::socklen_t;
+    // SAFETY: the value is as long as is said, and outlives the call.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_QDISC_BYPASS,
+            (&raw const bypass).cast(),
+            length,
+        )
+    };
+    if bound < 0 || set < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
 }
 
 /// Gives how many were sent: those for which the device had no room are left out.
