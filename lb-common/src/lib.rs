@@ -21,6 +21,7 @@ pub mod maglev;
 pub mod map;
 pub mod net;
 pub mod next_hop;
+pub mod observe;
 pub mod policy;
 pub mod port;
 pub mod reason;

@@ -10,6 +10,7 @@ use crate::family::{Family, V4, V6};
 use crate::flow::life::Event;
 use crate::headers::{ARP, Ethernet, IPV4, IPV6, QINQ, VLAN};
 use crate::listener::Listeners as _;
+use crate::observe::{capture, trace};
 use crate::open::Opened;
 use crate::packet::{Hook, Packet};
 use crate::parse::Ip;
@@ -112,6 +113,7 @@ pub fn upkeep<F: Family>(code: i32) -> i32 {
 /// [`Stage::Arrive`].
 #[inline(always)]
 pub fn arrive<P: Packet>(packet: &mut P) -> i32 {
+    capture::arrived(packet);
     let step = receive(packet);
     settle(packet, step)
 }
@@ -251,6 +253,7 @@ fn walk<P: Packet, F: Family>(packet: &mut P, port: &PortValue) -> Result<Step, 
     let mut opens = false;
     if let Some(segment) = parse::segment(packet, &ip) {
         if let Some(hit) = flow::lookup(&segment.key, &clock) {
+            trace::flow(&hit.entry);
             return if hit.entry.head.is_reply() {
                 reply::take::<P, F>(packet, &segment, &hit, port, &clock)
             } else {

@@ -39,6 +39,7 @@ pub mod listener;
 pub mod mask;
 pub mod mtu;
 pub mod next_hop;
+pub mod observe;
 pub mod open;
 pub mod order;
 pub mod packet;

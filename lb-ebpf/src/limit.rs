@@ -10,7 +10,7 @@ use crate::config::nanoseconds;
 static ANSWERS: PerCpuArray<Tokens, 1> = PerCpuArray::new();
 
 /// A unit of time is 2^20 ns, about a millisecond, and brings one token: a thousand a second.
-const UNIT_SHIFT: u32 = 20;
+pub const UNIT_SHIFT: u32 = 20;
 
 /// Answers in a burst.
 const BURST: u64 = 1000;

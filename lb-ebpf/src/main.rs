@@ -15,8 +15,9 @@ mod programs {
     use lb_common::reason::Reason;
     use lb_ebpf::family::{V4, V6};
     use lb_ebpf::journey::Opening;
+    use lb_ebpf::observe::capture;
     use lb_ebpf::open::{lb_place_v4, lb_place_v6};
-    use lb_ebpf::packet::{AtEgress, AtIngress, TcPacket, XdpPacket};
+    use lb_ebpf::packet::{AtEgress, AtIngress, Packet, TcPacket, XdpPacket};
     use lb_ebpf::socket::{self, Call, Socket};
     use lb_ebpf::stage::{Stages, passes_without};
     use lb_ebpf::{journey, stats};
@@ -155,7 +156,10 @@ mod programs {
     /// The return value, unless another stage goes on.
     #[inline(always)]
     fn xdp_code(context: &XdpContext, code: i32) -> u32 {
-        let Some(stage) = journey::next(code) else { return code.cast_unsigned() };
+        let Some(stage) = journey::next(code) else {
+            capture::concluded(&XdpPacket::new(context.ctx), code);
+            return code.cast_unsigned();
+        };
         Stages::Xdp.enter(context, stage);
         stats::count(Reason::Inconsistent);
         if passes_without(stage) { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
@@ -163,17 +167,20 @@ mod programs {
 
     #[inline(always)]
     fn ingress_code(context: &TcContext, code: i32) -> i32 {
-        tc_code(context, code, Stages::TcIngress)
+        tc_code(context, &incoming(context), code, Stages::TcIngress)
     }
 
     #[inline(always)]
     fn egress_code(context: &TcContext, code: i32) -> i32 {
-        tc_code(context, code, Stages::TcEgress)
+        tc_code(context, &outgoing(context), code, Stages::TcEgress)
     }
 
     #[inline(always)]
-    fn tc_code(context: &TcContext, code: i32, stages: Stages) -> i32 {
-        let Some(stage) = journey::next(code) else { return code };
+    fn tc_code<P: Packet>(context: &TcContext, packet: &P, code: i32, stages: Stages) -> i32 {
+        let Some(stage) = journey::next(code) else {
+            capture::concluded(packet, code);
+            return code;
+        };
         stages.enter(context, stage);
         stats::count(Reason::Inconsistent);
         if passes_without(stage) { TC_ACT_UNSPEC } else { TC_ACT_SHOT }

@@ -5,6 +5,7 @@ use lb_common::flow::{Flow, FlowEntry};
 use lb_common::head::{Head, Kind, State};
 use lb_common::listener::STRICT;
 use lb_common::net::{Be16, Ipv4, Ipv6, Protocol};
+use lb_common::observe::Code;
 use lb_common::port::{PortValue, UPLINK};
 use lb_common::reason::Reason;
 use lb_common::vip::DROP_UNSERVED;
@@ -16,6 +17,7 @@ use crate::flow::slot::Slot;
 use crate::flow::{self, Flows, Insertion};
 use crate::journey::Step;
 use crate::listener::Listeners as _;
+use crate::observe::trace;
 use crate::packet::Packet;
 use crate::parse::Segment;
 use crate::refuse::Refusal;
@@ -48,6 +50,7 @@ pub fn dial<P: Packet, F: Family>(packet: &mut P, port: &PortValue, attempt: u32
             Ok(Step::refuse::<F>(Refusal::NoListener))
         };
     };
+    trace::note(Code::Listener, listener.index, listener.slots);
     // A client that is tried again with another backend was granted its flow before.
     if attempt == 0
         && let Err(reason) = policy::admit(&segment.key, &listener)
@@ -72,6 +75,7 @@ pub fn dial<P: Packet, F: Family>(packet: &mut P, port: &PortValue, attempt: u32
         }
         let hash = select::hash(&listener, key, clock);
         if let Some((id, backend)) = select::choose(&listener, key.source, hash, attempt)? {
+            trace::note(Code::Backend, id.id(), attempt);
             stage::tell(select::habit(&listener));
             draft::<P, F>(packet, segment, (id, backend), port, clock)?;
             return Ok(Step::next(F::OPEN));
@@ -196,7 +200,9 @@ macro_rules! global {
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub extern "C" fn $name(interface: u32) -> u32 {
-            place::<$address>(interface) as u32
+            let opened = place::<$address>(interface) as u32;
+            trace::note(Code::Entered, opened, 0);
+            opened
         }
     };
 }

@@ -3,7 +3,10 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::btf_maps::{PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
+use lb_common::observe::Code;
 use lb_common::stage::{STAGES, Stage};
+
+use crate::observe::trace;
 
 /// The stages of `lb_xdp`, by [`Stage`]. Written by the agent before anything is attached.
 #[btf_map]
@@ -36,6 +39,7 @@ impl Stages {
     /// Goes on with a stage; returns only if it is missing.
     #[inline(always)]
     pub fn enter<C: EbpfContext>(self, context: &C, stage: u32) {
+        trace::note(Code::Stage, stage, 0);
         let stages = match self {
             Self::Xdp => &XDP_STAGES,
             Self::TcIngress => &TC_INGRESS_STAGES,

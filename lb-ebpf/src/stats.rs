@@ -7,6 +7,8 @@ use lb_common::map;
 use lb_common::reason::{REASONS as COUNT, Reason};
 use lb_common::stats::{Stats, Traffic};
 
+use crate::observe;
+
 /// By listener index; read by the agent.
 #[btf_map]
 static LISTENER_STATS: PerCpuArray<Stats, { map::MAX_LISTENERS as usize }> = PerCpuArray::new();
@@ -22,6 +24,7 @@ static REASONS: PerCpuArray<u64, { COUNT as usize }> = PerCpuArray::new();
 /// Counts a reason.
 #[inline(always)]
 pub fn count(reason: Reason) {
+    observe::reason(reason);
     if let Some(counter) = REASONS.get_ptr_mut(reason as u32) {
         // SAFETY: this CPU's own counter, and programs on one CPU do not interrupt each other here: XDP and
         // tc both run in softirq context.

@@ -9,6 +9,7 @@ use lb_common::reason::Reason;
 use crate::family::Family;
 use crate::headers::{Aligned, SOURCE};
 use crate::journey::Step;
+use crate::observe::trace;
 use crate::packet::{Hook, Packet};
 use crate::parse::{Fragment, Segment};
 use crate::refuse::Refusal;
@@ -28,6 +29,15 @@ pub struct Exit {
     destination: Aligned<Mac>,
     /// From whom, for [`BACK`] and [`REDIRECT`].
     source: Aligned<Mac>,
+}
+
+impl Exit {
+    /// The same, but the verifier does not know any more which way it is: it follows what comes now once, instead of
+    /// once for each way. The port's last two flags are never set.
+    #[inline(always)]
+    const fn forgotten(self, port: &PortValue) -> Self {
+        Self { way: (self.way + (port.flags >> 30)) & 3, ..self }
+    }
 }
 
 /// As it is, to where it would have gone without us.
@@ -98,7 +108,7 @@ pub fn forward<P: Packet, F: Family>(
         Ok(exit) => exit,
         Err(misfit) => return misfit,
     };
-    F::carry_out(packet, &order(segment, entry, taken, backend, exit), port)
+    F::carry_out(packet, &order(segment, entry, taken, backend, exit.forgotten(port)), port)
 }
 
 /// Sends a backend's answer on to the client, or refuses it as too long.
@@ -125,7 +135,7 @@ pub fn reply<P: Packet, F: Family>(
             Err(misfit) => return misfit,
         };
     }
-    F::carry_out(packet, &order(segment, entry, taken, backend, exit), port)
+    F::carry_out(packet, &order(segment, entry, taken, backend, exit.forgotten(port)), port)
 }
 
 /// The way out of a packet that may be longer than that carries, or what else becomes of it. Where it may be cut
@@ -275,6 +285,7 @@ pub fn carry_out<P: Packet, F: Family>(
         hops,
         sum: sum::plan(packet, segment, port, order.partial, leaves)?,
     };
+    trace::exit(order.partial, order.exit.way, order.exit.interface);
     packet.rewrite::<F>(&rewrite)?;
     let action = leave(packet, &order.exit)?;
     let step = Step::done(packet, action).due(order.due);

@@ -4,7 +4,7 @@ use aya_log_ebpf::debug;
 use lb_common::reason::Reason;
 
 use crate::packet::Packet;
-use crate::stats;
+use crate::{observe, stats};
 
 /// What becomes of a packet, in the hook's independent terms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +25,10 @@ pub enum Action {
 pub fn settle<P: Packet>(packet: &P, outcome: Result<Action, Reason>) -> i32 {
     let action = match outcome {
         Ok(action) => action,
-        Err(Reason::NotOurs) => Action::Pass,
+        Err(Reason::NotOurs) => {
+            observe::reason(Reason::NotOurs);
+            Action::Pass
+        }
         Err(reason) => {
             stats::count(reason);
             if matches!(reason, Reason::WriteFailed | Reason::Inconsistent) {

@@ -8,6 +8,7 @@ use aya::maps::{Array, MapError, ProgramArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lb_common::map::{self, program};
+use lb_common::observe::{BY_CLIENT, BY_PORT, BY_VIP, CaptureFilter, FILTER, OBSERVE};
 use lb_common::stage::Stage;
 
 use super::Hook;
@@ -59,6 +60,21 @@ impl Programs {
             .map_max_entries(map::LISTENER_STATS, 8)
             .map_max_entries(map::BACKEND_STATS, 64)
             .map_max_entries(map::BACKENDS, 64);
+        Ok(Self::with(loader))
+    }
+
+    /// As `lb trace` and `lb capture` load them: with bits of [`lb_common::observe`].
+    ///
+    /// # Errors
+    /// Says why tests can't have BPF here.
+    ///
+    /// # Panics
+    /// When they can, but the object is missing or broken.
+    pub fn observing(bits: u32) -> Result<Self, String> {
+        Self::permitted()?;
+        let mut loader = loader();
+        let filter = CaptureFilter { flags: BY_VIP | BY_CLIENT | BY_PORT, ..CaptureFilter::default() };
+        loader.override_global(OBSERVE, &bits, true).override_global(FILTER, &filter, true);
         Ok(Self::with(loader))
     }
 

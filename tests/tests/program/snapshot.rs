@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{env, fs};
 
+use lb_common::observe::{CAPTURE, TRACE};
 use lb_tests::program::{MapShape, ProgramShape, Programs};
 use lb_tests::skip::skip;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,20 @@ fn programs_and_maps_are_as_recorded() {
         assert_eq!(now.programs, recorded.programs, "{remedy} (left: now, right: recorded)");
     } else {
         skip(&format!("programs were counted by kernel {}, this is {}", recorded.kernel, now.kernel));
+    }
+}
+
+#[test]
+fn observing_programs_stay_below_the_same_ceiling() {
+    for bits in [TRACE, CAPTURE] {
+        let mut loaded = match Programs::observing(bits) {
+            Ok(loaded) => loaded,
+            Err(reason) => return skip(&reason),
+        };
+        for (name, shape) in loaded.program_shapes() {
+            let verified = shape.verified_instructions;
+            assert!(verified <= CEILING, "{name}: {verified} verified instructions, {CEILING} at most");
+        }
     }
 }
 
