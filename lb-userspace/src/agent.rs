@@ -18,6 +18,7 @@ use crate::config::{Config, NodeProcesses};
 use crate::control::cycle::Cycle;
 use crate::control::flows::Lister;
 use crate::control::hold::{HOLD_DOWN, Stations};
+use crate::control::observe::Observer;
 use crate::control::plan::{Capacity, Planner};
 use crate::control::ports::{InterfaceProblem, assign};
 use crate::control::registry::Registry;
@@ -101,6 +102,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let (kernel, processes) = open_kernel(&config)?;
     let planner = Planner::new(capacity(&config), kernel.maglev_seed()?);
     let flow_table = kernel.flow_table();
+    let observer = Observer::new(kernel.observation());
     let stations = Stations::new(HOLD_DOWN);
     let mut cycle = Cycle::new(kernel, planner, config.interfaces.clone(), config.maglev_slots, stations);
 
@@ -147,7 +149,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let (listener, socket) = socket::bind(&config.socket).await?;
     supervisor.start("api", |stop| async move {
         let _socket = socket;
-        Ok(Api::new(registry, reports, Lister::new(flow_table)).serve(listener, stop).await?)
+        Ok(Api::new(registry, reports, Lister::new(flow_table), observer).serve(listener, stop).await?)
     });
     tracing::info!(node = config.node, "READY: serving the API at {}", config.socket.display());
     Ok(supervisor)

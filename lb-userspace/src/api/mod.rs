@@ -10,6 +10,7 @@ mod failure;
 mod flows;
 mod ip_pools;
 mod load_balancers;
+mod observe;
 mod query;
 mod reports;
 pub mod socket;
@@ -22,6 +23,7 @@ use axum::routing::{get, post};
 use tokio::net::UnixListener;
 
 use crate::control::flows::Lister;
+use crate::control::observe::Observer;
 use crate::control::registry::Registry;
 use crate::control::report::ReportRequests;
 use crate::supervise::Stop;
@@ -33,12 +35,14 @@ pub struct Api {
     registry: Arc<Registry>,
     reports: ReportRequests,
     flows: Lister,
+    observer: Observer,
 }
 
 impl Api {
-    /// On a registry; reports are asked for from the control loop, flows from their table.
-    pub fn new(registry: Arc<Registry>, reports: ReportRequests, flows: Lister) -> Self {
-        Self { registry, reports, flows }
+    /// On a registry; reports are asked for from the control loop, flows from their table, and packets
+    /// from their programs.
+    pub fn new(registry: Arc<Registry>, reports: ReportRequests, flows: Lister, observer: Observer) -> Self {
+        Self { registry, reports, flows, observer }
     }
 
     fn router(self) -> Router {
@@ -62,6 +66,8 @@ impl Api {
             .route("/lb/v1/status", get(reports::status))
             .route("/lb/v1/backends", get(reports::backends))
             .route("/lb/v1/flows", get(flows::list))
+            .route("/lb/v1/trace", post(observe::trace))
+            .route("/lb/v1/capture", get(observe::capture))
             .fallback(async |uri: Uri| Failure::no_such_path(uri.path()))
             .method_not_allowed_fallback(async |method: Method, uri: Uri| {
                 Failure::no_such_verb(&method, uri.path())
@@ -74,7 +80,11 @@ impl Api {
     /// # Errors
     /// When the listener fails.
     pub async fn serve(self, listener: UnixListener, mut stop: Stop) -> std::io::Result<()> {
-        let stopped = async move { stop.requested().await };
+        let observer = self.observer.clone();
+        let stopped = async move {
+            stop.requested().await;
+            observer.stop();
+        };
         axum::serve(listener, self.router()).with_graceful_shutdown(stopped).await
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cli::client::{Client, RequestError};
 use crate::datapath::Datapath as _;
+use crate::datapath::observe::memory::MemoryPackets;
 use crate::store::MemoryStore;
 use crate::supervise::Supervisor;
 
@@ -30,8 +31,9 @@ impl Server {
         let mut supervisor = Supervisor::default();
         supervisor.start("api", |stop| async move {
             let _socket = socket;
+            let observer = Observer::new(Arc::new(MemoryPackets::default()));
             let flows = crate::datapath::memory::Memory::default().flow_table();
-            Ok(Api::new(registry, reports, Lister::new(flows)).serve(listener, stop).await?)
+            Ok(Api::new(registry, reports, Lister::new(flows), observer).serve(listener, stop).await?)
         });
         Self { client: Client::new(&path), supervisor, directory }
     }

@@ -94,7 +94,7 @@ fn path(arguments: &Arguments) -> anyhow::Result<String> {
 }
 
 /// As it may stand in a query (RFC 3986).
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
         match byte {

@@ -7,6 +7,7 @@ mod agent;
 mod apply;
 mod backend;
 mod balancing;
+mod capture;
 mod change;
 pub mod client;
 mod create;
@@ -21,6 +22,7 @@ mod policy;
 mod pool;
 mod spec;
 mod status;
+mod trace;
 mod version;
 
 use std::path::PathBuf;
@@ -85,6 +87,10 @@ enum Verb {
     Flows(flows::Arguments),
     /// Show the state of this node
     Status,
+    /// Ask the packet programs what they would do with a packet, decision by decision
+    Trace(trace::Arguments),
+    /// Show packets as they come and as they are left
+    Capture(capture::Arguments),
     /// Look for what is wrong with this node, and say how to mend it
     Doctor(doctor::Arguments),
     /// Show the versions of this program and of the agent
@@ -143,6 +149,11 @@ async fn call(global: &Global, verb: Verb) -> anyhow::Result<ExitCode> {
             flows::run(&client, &arguments, global.output).await?;
             return Ok(ExitCode::SUCCESS);
         }
+        Verb::Capture(arguments) => {
+            capture::run(&client, &arguments, global.output).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verb::Trace(arguments) => trace::run(&client, &arguments, global.output).await?,
         Verb::Status => status::run(&client, global.output).await?,
         Verb::Version => version::run(&client, global.output).await?,
     };

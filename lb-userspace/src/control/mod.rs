@@ -10,6 +10,7 @@ pub mod flows;
 pub mod hold;
 pub mod maglev;
 pub mod model;
+pub mod observe;
 pub mod placement;
 pub mod plan;
 pub mod ports;

@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod memory;
 pub mod model;
 pub mod nudge;
+pub mod observe;
 pub mod port;
 pub mod processes;
 pub mod range;

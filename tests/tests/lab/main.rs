@@ -10,6 +10,7 @@ mod flood;
 mod fragments;
 mod mistakes;
 mod narrow;
+mod observe;
 mod origins;
 mod payload;
 mod policies;

@@ -16,7 +16,7 @@ use linker::Linker;
 use packages::Package;
 
 /// The servers and clients of the tests, the lab and the demo.
-const LAB: [Package; 8] = [
+const LAB: [Package; 9] = [
     Package::program("ip", "iproute2"),
     Package::program("nginx", "nginx-light"),
     Package::program("iperf3", "iperf3"),
@@ -25,6 +25,7 @@ const LAB: [Package; 8] = [
     Package::program("nft", "nftables"),
     Package::program("ethtool", "ethtool"),
     Package::program("curl", "curl"),
+    Package::program("tshark", "tshark"),
 ];
 
 /// What compiles the packet programs.

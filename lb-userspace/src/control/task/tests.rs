@@ -125,7 +125,7 @@ impl Agent {
         });
         let (listener, socket) = socket::bind(&path).await.unwrap();
         let flows = Lister::new(datapath.flow_table());
-        let api = Api::new(Arc::clone(&registry), reports, flows);
+        let api = Api::new(Arc::clone(&registry), reports, flows, crate::control::observe::in_memory());
         supervisor.start("api", |stop| async move {
             let _socket = socket;
             Ok(api.serve(listener, stop).await?)

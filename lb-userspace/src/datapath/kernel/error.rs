@@ -62,6 +62,14 @@ pub enum KernelError {
         /// The kernel's answer, with the verifier's words.
         source: aya::programs::ProgramError,
     },
+    /// The kernel refused to run a test packet.
+    #[error("run a test packet through {program}: {}", chain(.source))]
+    TestRun {
+        /// The program's name.
+        program: &'static str,
+        /// The kernel's answer.
+        source: aya::programs::ProgramError,
+    },
     /// A map could not be read or written.
     #[error("{operation} {map}: {}", chain(.source))]
     Map {

@@ -15,6 +15,7 @@ mod family;
 mod flows;
 mod links;
 mod maps;
+mod observe;
 mod pins;
 mod processes;
 mod programs;
@@ -47,6 +48,7 @@ use super::model::{
     BackendEntry, BackendId, BalancerIndex, CheckedLimits, Command, ListenerAddress, ListenerEntry,
     ListenerIndex, Observed,
 };
+use super::observe::Observe;
 use super::port::{Port, Served};
 use super::processes::Processes;
 use crate::config;
@@ -115,6 +117,7 @@ impl Kernel {
         programs::load(&mut ebpf, &pins)?;
         let flows = Arc::new(Flows::open(&pins)?);
         let attachments = Attachments::adopt(&mut ebpf, &pins, tc)?;
+        observe::sweep(&pins)?;
         Ok(Self { pins, ebpf, maps, flows, attachments })
     }
 
@@ -133,6 +136,11 @@ impl Kernel {
             clsact::detach_everywhere();
         }
         pins::remove_all(pin_directory)
+    }
+
+    /// The door to packets, for traces and captures.
+    pub fn observation(&self) -> Arc<dyn Observe> {
+        Arc::new(observe::Observation::new(&self.pins))
     }
 
     /// The seed of the Maglev tables: kept as long as the pinned maps are.

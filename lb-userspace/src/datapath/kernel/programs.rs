@@ -31,7 +31,7 @@ pub(super) fn load(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), KernelError> {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "stages are of these two kinds; aya may learn more")]
-fn load_one(program: &mut Program) -> Result<(), ProgramError> {
+pub(super) fn load_one(program: &mut Program) -> Result<(), ProgramError> {
     match program {
         Program::Xdp(xdp) => xdp.load(),
         Program::SchedClassifier(tc) => tc.load(),
