@@ -94,6 +94,8 @@ pub struct Cycle<D> {
     stations: Stations,
     ports: Option<BTreeMap<u32, Port>>,
     problems: Vec<InterfaceProblem>,
+    /// The maps have been led to what was desired once.
+    adopted: bool,
 }
 
 impl<D: Datapath> Cycle<D> {
@@ -114,6 +116,7 @@ impl<D: Datapath> Cycle<D> {
             stations,
             ports: None,
             problems: Vec::new(),
+            adopted: false,
         }
     }
 
@@ -173,18 +176,32 @@ impl<D: Datapath> Cycle<D> {
         }
         self.stations.handle_facts(virtual_machines, now);
         self.services = services(&facts.resources, virtual_machines, &self.stations);
-        let served: Vec<Served> = self.services.iter().filter_map(served).collect();
+        let mut served: Vec<Served> = self.services.iter().filter_map(served).collect();
+        let addresses: BTreeSet<IpAddr> =
+            served.iter().flat_map(|s| s.members.iter().filter_map(Member::address)).collect();
+        // A backend is placed once it is known where it is: placed before, its first clients were masqueraded.
+        let is_settled = |member: &Member| {
+            member.address().is_none_or(|address| facts.topology.settled.contains(&address))
+        };
+        for service in &mut served {
+            service.members.retain(is_settled);
+        }
+        let all_settled = addresses.is_subset(&facts.topology.settled);
         let mut wishes = Wishes {
             probes: probes(&served, |backend| {
                 let object = facts.resources.load_balancers.get(&backend.lb);
                 object.is_some_and(|object| was_ready(&object.status, backend))
             }),
-            addresses: served.iter().flat_map(|s| s.members.iter().filter_map(Member::address)).collect(),
+            addresses,
             statuses: Statuses::default(),
             ended: Ended::default(),
         };
-        // The prober tells at once what a new backend starts as. Until then nothing is known that could be done.
-        if wishes.probes.keys().all(|backend| facts.health.contains_key(backend)) {
+        // What the maps hold of an earlier agent serves on until all of it can be placed. And the prober tells at
+        // once what a new backend starts as; until then nothing is known that could be done.
+        let is_known = (self.adopted || all_settled)
+            && wishes.probes.keys().all(|backend| facts.health.contains_key(backend));
+        if is_known {
+            self.adopted = true;
             let ports = &self.served_ports.attached;
             let mut desired = desired(&served, &facts.health, self.slots, |mode, address, mac| {
                 place(address, mac, mode, &facts.topology, ports).placement
@@ -196,7 +213,9 @@ impl<D: Datapath> Cycle<D> {
         } else {
             return wishes;
         }
-        let load_balancers = self.services.iter().filter_map(|service| {
+        let is_placed =
+            |service: &&Service| service.vip().is_none() || service.members.iter().all(is_settled);
+        let load_balancers = self.services.iter().filter(is_placed).filter_map(|service| {
             let old = &service.object.status;
             let address = service.address();
             let new = status(old, &service.lb, address, &service.members, &facts.health, moment);
@@ -242,4 +261,89 @@ fn served(service: &Service) -> Option<Served> {
 pub(super) fn listener_addresses(service: &Service) -> Vec<ListenerAddress> {
     let Some(vip) = service.vip().filter(|_| service.lb.workload == Workload::Vm) else { return Vec::new() };
     service.lb.listeners.iter().map(|listener| listener_address(vip, listener)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::hold::HOLD_DOWN;
+    use crate::control::plan::Capacity;
+    use crate::control::sample::{self, ETH0, station};
+    use crate::control::select::tests::{raw_lb, vm, vms};
+    use crate::datapath::memory::Memory;
+    use crate::health::model::{Backend, Health, Reason};
+
+    const FIRST: [u8; 4] = [192, 0, 2, 11];
+    const SECOND: [u8; 4] = [192, 0, 2, 12];
+
+    fn cycle() -> Cycle<Memory> {
+        let planner = Planner::new(Capacity { listeners: 8, backends: 8 }, 1);
+        let interfaces = Interfaces { uplinks: Some(vec!["eth0".to_owned()]), ..Interfaces::default() };
+        Cycle::new(Memory::default(), planner, interfaces, 251, Stations::new(HOLD_DOWN))
+    }
+
+    /// shop/front at 203.0.113.10 over these VMs, of which the settled ones are on the network at eth0.
+    fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
+        let mut front = raw_lb();
+        front.status.allocated_address =
+            Some(AllocatedAddress { ip: "203.0.113.10".to_owned(), ..AllocatedAddress::default() });
+        let key = front.metadata.key();
+        let web = |address: &[u8; 4]| {
+            let address = IpAddr::from(*address).to_string();
+            vm("shop", &address.replace('.', "-"), &[("app", "web")], &address)
+        };
+        let health = |address: &[u8; 4]| {
+            let backend = Backend { lb: key.clone(), address: IpAddr::from(*address) };
+            (backend, Health { ready: true, reason: Reason::NotChecked })
+        };
+        let mut topology = sample::vm_host();
+        for address in settled {
+            sample::reach(&mut topology, IpAddr::from(*address), ETH0, None, station(address[3]));
+            topology.settled.insert(IpAddr::from(*address));
+        }
+        Facts {
+            health: addresses.iter().map(health).collect(),
+            virtual_machines: Some(vms(&addresses.iter().map(web).collect::<Vec<_>>())),
+            topology,
+            resources: Arc::new(Resources {
+                load_balancers: [(key.clone(), front)].into(),
+                ..Resources::default()
+            }),
+        }
+    }
+
+    /// The addresses of the backends that take new flows, after a turn that wishes for this.
+    fn turn(cycle: &mut Cycle<Memory>, facts: &Facts) -> (Vec<IpAddr>, Wishes) {
+        let wishes = cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH);
+        let observed = cycle.converger.datapath().observe().unwrap();
+        let ids: BTreeSet<_> = observed.tables.values().flatten().copied().collect();
+        let chosen = observed.backends.iter().filter(|(id, _)| ids.contains(id));
+        (chosen.map(|(_, backend)| backend.address.ip()).collect(), wishes)
+    }
+
+    /// Chosen before anything was known of it, a backend got its first clients with the VIP for their address.
+    #[test]
+    fn a_backend_is_chosen_once_it_is_known_where_it_is() {
+        let mut cycle = cycle();
+        let [first, second] = [FIRST, SECOND].map(IpAddr::from);
+        assert_eq!(turn(&mut cycle, &facts(&[FIRST], &[FIRST])).0, [first]);
+        let (chosen, wishes) = turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST]));
+        assert_eq!(chosen, [first]);
+        assert_eq!(wishes.addresses, BTreeSet::from([first, second]));
+        assert!(wishes.statuses.load_balancers.is_empty(), "it would tell of a backend that takes nothing");
+        let (chosen, wishes) = turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST, SECOND]));
+        assert_eq!(chosen, [first, second]);
+        assert_eq!(wishes.statuses.load_balancers.len(), 1);
+    }
+
+    #[test]
+    fn what_an_earlier_agent_left_serves_on_until_all_of_it_can_be_placed() {
+        let mut earlier = cycle();
+        turn(&mut earlier, &facts(&[FIRST, SECOND], &[FIRST, SECOND]));
+        let mut cycle = cycle();
+        cycle.converger = earlier.converger;
+        let both = [FIRST, SECOND].map(IpAddr::from);
+        assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[SECOND])).0, both);
+        assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST, SECOND])).0, both);
+    }
 }

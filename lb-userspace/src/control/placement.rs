@@ -74,7 +74,7 @@ impl View<'_> {
         let port = self.ports.get(&path.ifindex)?;
         Some(match port.role {
             Role::Uplink => self.across(mac, 0, port),
-            Role::Routed => self.routed(mac, port),
+            Role::Routed => self.routed(Some(mac), port),
             Role::VmPort => self.behind_routed_vm_port(mac, port),
         })
     }
@@ -128,10 +128,11 @@ impl View<'_> {
         Placed { placement, is_local: false, reason: format!("{place} through {}{condition}", port.name) }
     }
 
-    fn routed(&self, mac: Mac, port: &AttachedPort) -> Placed {
+    /// Without a MAC, the stack finds it.
+    fn routed(&self, mac: Option<Mac>, port: &AttachedPort) -> Placed {
         let masquerade = self.masquerades_always();
         let placement = Placement {
-            mac: Some(mac),
+            mac,
             // Also where tc leaves the way to the stack: a client behind this very interface gets no direct answer.
             ifindex: port.ifindex,
             bridge: 0,
@@ -170,6 +171,12 @@ impl View<'_> {
     }
 
     fn unresolved(&self) -> Placed {
+        let routed = self.path.and_then(|path| self.ports.get(&path.ifindex));
+        if let Some(port) = routed.filter(|port| port.role == Role::Routed) {
+            // Wherever it is behind there, its answers come back through this node.
+            let reason = format!("unresolved: no answer through {}", port.name);
+            return Placed { reason, ..self.routed(None, port) };
+        }
         let placement = Placement { masquerade: self.masquerades_unless_preserve(), ..Placement::default() };
         let reason = match self.path {
             None => format!("unresolved: no route to {}", self.address),
@@ -327,6 +334,19 @@ mod tests {
         reach(&mut topology, BACKEND, BRIDGE, None, station(11));
         topology.neighbours.clear();
         assert_eq!(placed(&topology, Auto).placement, Placement { mtu: 1500, ..unresolved });
+    }
+
+    #[test]
+    fn an_unresolved_server_behind_a_routed_interface_still_sees_the_client() {
+        let mut topology = sample::vm_host();
+        reach(&mut topology, BACKEND, IN0, None, station(11));
+        topology.neighbours.clear();
+        let placed = placed(&topology, Auto);
+        let unresolved =
+            Placement { mac: None, ifindex: IN0, routed: true, mtu: 1500, ..Placement::default() };
+        assert_eq!(placed.placement, unresolved);
+        assert_eq!(placed.reason, "unresolved: no answer through in0");
+        assert!(place(BACKEND, None, Masquerade, &topology, &ports(Hook::Tc)).placement.masquerade);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Topology {
     pub default_routes: BTreeSet<u32>,
     /// The way to each address that was asked for; those without a way are missing.
     pub paths: BTreeMap<IpAddr, Path>,
+    /// Addresses that were asked for and about which all is known that the kernel could find out soon.
+    pub settled: BTreeSet<IpAddr>,
 }
 
 /// A network interface.

@@ -1,6 +1,6 @@
 //! Watches the network and keeps the wanted neighbours resolved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub type Wanted = BTreeSet<IpAddr>;
 
 /// How long a burst of notifications is gathered before a snapshot is published.
 const SETTLE: Duration = Duration::from_millis(20);
+/// How long the kernel may take to resolve a neighbour that has not been asked for before.
+const RESOLVE: Duration = Duration::from_secs(1);
 /// How often wanted neighbours are used: below the 30 s for which a confirmed one counts as reachable.
 const USE_NEIGHBOURS: Duration = Duration::from_secs(15);
 /// How often everything is asked for again, whatever was notified.
@@ -30,6 +32,7 @@ pub async fn snapshot(wanted: &Wanted) -> Result<Topology, WatchLinks> {
     let socket = Socket::open()?;
     let mut topology = socket.dump().await?;
     topology.paths = socket.paths(wanted).await?;
+    topology.settled.clone_from(wanted);
     Ok(topology)
 }
 
@@ -45,7 +48,8 @@ pub async fn run(
     // Notifications first: what changes during the dump is not missed.
     let mut events = Events::open()?;
     let socket = Socket::open()?;
-    let mut topology = Topology::default();
+    let mut topology = Topology { settled: published.borrow().settled.clone(), ..Topology::default() };
+    let mut resolving = Resolving::default();
     let mut due = Due { resync: true, routes: true, at: Some(Instant::now()) };
     let mut use_neighbours = interval(USE_NEIGHBOURS);
     use_neighbours.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -57,8 +61,8 @@ pub async fn run(
             biased;
             () = &mut stop => return Ok(()),
             () = sleep_until(due.at.unwrap_or_else(Instant::now)), if due.at.is_some() => {
-                refresh(&socket, &mut topology, &due, &wanted).await?;
-                due = Due::default();
+                refresh(&socket, &mut topology, &due, &wanted, &mut resolving).await?;
+                due = Due { at: resolving.settle(&mut topology, Instant::now()), ..Due::default() };
                 publish(&published, &topology);
             }
             event = events.next() => match event? {
@@ -84,7 +88,8 @@ impl Due {
     fn soon(&mut self, resync: bool, routes: Routes) {
         self.resync |= resync;
         self.routes |= routes == Routes::Changed;
-        self.at.get_or_insert_with(|| Instant::now() + SETTLE);
+        let soon = Instant::now() + SETTLE;
+        self.at = Some(self.at.map_or(soon, |at| at.min(soon)));
     }
 }
 
@@ -93,10 +98,11 @@ async fn refresh(
     topology: &mut Topology,
     due: &Due,
     wanted: &watch::Receiver<Wanted>,
+    resolving: &mut Resolving,
 ) -> Result<(), WatchLinks> {
     if due.resync {
-        let paths = std::mem::take(&mut topology.paths);
-        *topology = Topology { paths, ..socket.dump().await? };
+        let (paths, settled) = (topology.paths.clone(), topology.settled.clone());
+        *topology = Topology { paths, settled, ..socket.dump().await? };
     }
     if due.routes {
         let wanted = wanted.borrow().clone();
@@ -107,8 +113,38 @@ async fn refresh(
         if is_new {
             use_all(socket, topology).await;
         }
+        resolving.begin(&wanted, topology, Instant::now());
     }
     Ok(())
+}
+
+/// Addresses whose paths are known and whose neighbours may yet answer, each with the time until which it may.
+#[derive(Default)]
+struct Resolving(BTreeMap<IpAddr, Instant>);
+
+impl Resolving {
+    /// Takes over what is wanted, once the paths have been asked for.
+    fn begin(&mut self, wanted: &Wanted, topology: &mut Topology, now: Instant) {
+        topology.settled.retain(|address| wanted.contains(address));
+        self.0.retain(|address, _| wanted.contains(address));
+        for &address in wanted.difference(&topology.settled) {
+            self.0.entry(address).or_insert(now + RESOLVE);
+        }
+    }
+
+    /// Settles addresses that are reached, that can't be, and those that do not answer in time. Tells when that
+    /// is over for the next one.
+    fn settle(&mut self, topology: &mut Topology, now: Instant) -> Option<Instant> {
+        self.0.retain(|&address, until| {
+            let hopeless = !topology.paths.contains_key(&address) || *until <= now;
+            let is_settled = hopeless || topology.next_hop(address).is_some();
+            if is_settled {
+                topology.settled.insert(address);
+            }
+            !is_settled
+        });
+        self.0.values().min().copied()
+    }
 }
 
 async fn use_all(socket: &Socket, topology: &Topology) {

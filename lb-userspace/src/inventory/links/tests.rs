@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use super::*;
 
 const BACKEND: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 11));
+const GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 254));
 const BACKEND_V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11));
 
 /// Runs a test in a thread with its own network namespace, or says why it can't run.
@@ -54,8 +55,12 @@ struct Watching {
 
 impl Watching {
     fn start() -> Self {
-        let (wanted, wants) = watch::channel(Wanted::new());
-        let (publish, topology) = watch::channel(Topology::default());
+        Self::start_from(Topology::default())
+    }
+
+    fn start_from(first: Topology) -> Self {
+        let (wanted, wants) = watch::channel(first.settled.clone());
+        let (publish, topology) = watch::channel(first);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(wants, publish, async move { drop(stopped.await) }));
         Self { wanted, topology, stop, task }
@@ -161,6 +166,7 @@ fn wanted_neighbours_of_both_families_are_resolved_and_their_port_known() {
         watching.wanted.send_replace(Wanted::from([BACKEND, BACKEND_V6]));
         let resolved = |t: &Topology| t.next_hop(BACKEND).is_some() && t.next_hop(BACKEND_V6).is_some();
         let topology = watching.until("the MACs", resolved).await;
+        assert_eq!(topology.settled, Wanted::from([BACKEND, BACKEND_V6]));
         let mac = topology.next_hop(BACKEND).unwrap();
         assert_eq!(mac, Mac([2, 0, 0, 0, 1, 11]));
         assert_eq!(topology.next_hop(BACKEND_V6), Some(mac));
@@ -170,6 +176,28 @@ fn wanted_neighbours_of_both_families_are_resolved_and_their_port_known() {
         drop(vm);
         watching.until("the VM's port gone", |t| t.link("vnet1").is_none()).await;
         assert_eq!(watching.topology.borrow().station(mac, None), None);
+        watching.end().await;
+    });
+}
+
+#[test]
+fn a_silent_neighbour_settles_after_a_while_and_one_without_a_path_at_once() {
+    in_namespace(|| async {
+        ip("link add in0 type veth peer name in0p");
+        ip("link set in0 up");
+        ip("link set in0p up");
+        ip("addr add 192.0.2.1/24 dev in0");
+        let mut watching =
+            Watching::start_from(Topology { settled: Wanted::from([GATEWAY]), ..Topology::default() });
+        let topology = watching.until("in0", |t| t.link("in0").is_some()).await;
+        assert_eq!(topology.settled, Wanted::from([GATEWAY]), "it was settled before");
+        let before = std::time::Instant::now();
+        watching.wanted.send_replace(Wanted::from([BACKEND, BACKEND_V6]));
+        let topology = watching.until("the one without a path", |t| t.settled.contains(&BACKEND_V6)).await;
+        assert_eq!(topology.settled, Wanted::from([BACKEND_V6]));
+        let topology = watching.until("the silent one", |t| t.settled.contains(&BACKEND)).await;
+        assert_eq!((topology.settled.len(), topology.next_hop(BACKEND)), (2, None));
+        assert!(before.elapsed() >= Duration::from_secs(1));
         watching.end().await;
     });
 }
