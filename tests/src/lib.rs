@@ -2,6 +2,7 @@
 
 pub mod counters;
 pub mod lab;
+pub mod machine;
 pub mod packet;
 pub mod program;
 pub mod skip;

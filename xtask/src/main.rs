@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 
 fn run(verb: &Verb) -> Result<()> {
     match verb {
-        Verb::Setup => setup::everything().map(drop),
+        Verb::Setup => setup::everything().and_then(|_| setup::kernels()),
         Verb::Build(options) => build::run(*options).map(drop),
         Verb::Load(options) => load::run(options),
         Verb::Lab(options) => lab::run("lab", options),

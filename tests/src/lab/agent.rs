@@ -19,8 +19,9 @@ use super::registry::LabId;
 use super::topology::{Hook, Topology};
 use super::wait;
 
-/// How long the agent may take to be there, with packet programs verified and attached.
-const START: Duration = Duration::from_secs(30);
+/// How long the agent may take to be there, with packet programs verified and attached: on an emulated machine whose
+/// host is busy, a minute.
+const START: Duration = Duration::from_secs(180);
 
 /// The `lb` binary and its files in one lab.
 #[derive(Clone, Debug)]
@@ -204,8 +205,11 @@ impl Agent {
     }
 }
 
-/// The binary next to this one: cargo builds both into one directory.
-fn binary() -> Result<PathBuf> {
+/// The `lb` binary next to this one: cargo builds both into one directory.
+///
+/// # Errors
+/// When it has not been built.
+pub fn binary() -> Result<PathBuf> {
     let own = env::current_exe().context("find this program")?;
     let path = env::var_os("LB_BINARY").map(PathBuf::from).or_else(|| {
         // Tests are in `deps`.

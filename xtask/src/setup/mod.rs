@@ -2,6 +2,7 @@
 //! it costs next to nothing when nothing is missing.
 
 mod compiler;
+mod kernels;
 mod linker;
 mod packages;
 
@@ -62,6 +63,16 @@ pub(crate) fn everything() -> Result<Tools> {
     packages::install(&LAB)?;
     drop(lock);
     tools()
+}
+
+/// Fetches the kernels of ring 4 and what boots them. Without them it is skipped, so what is in their way is told, and
+/// no error.
+///
+/// # Errors
+/// When the cache can't be written.
+pub(crate) fn kernels() -> Result<()> {
+    let _lock = lock()?;
+    kernels::fetch()
 }
 
 /// Installs what compiles the packet programs.

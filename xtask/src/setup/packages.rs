@@ -68,9 +68,17 @@ pub(super) fn install(packages: &[Package]) -> Result<()> {
     })
 }
 
-fn apt(names: &str, missing: &[&str]) -> Result<()> {
+/// Fetches the package lists anew.
+///
+/// # Errors
+/// When one can't be fetched.
+pub(super) fn update() -> Result<()> {
     let mut update = Command::new("apt-get");
-    process::run_quietly("updating the package lists", update.args(["update", "--quiet"]).args(STRICT))?;
+    process::run_quietly("updating the package lists", update.args(["update", "--quiet"]).args(STRICT))
+}
+
+fn apt(names: &str, missing: &[&str]) -> Result<()> {
+    update()?;
     let mut install = Command::new("apt-get");
     install
         .env("DEBIAN_FRONTEND", "noninteractive")

@@ -13,7 +13,7 @@ use ring::{Counts, Ring};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Leave out ring 3, the labs, which take minutes
+    /// Leave out rings 3 and 4, the labs and other kernels, which take minutes
     #[arg(long)]
     quick: bool,
     /// Run only the tests whose names contain this, and no lints
@@ -27,6 +27,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let started = Instant::now();
     let tools = setup::everything()?;
+    if !options.quick {
+        setup::kernels()?;
+    }
     process::run_without_warnings(&mut build::programs(&tools))?;
     build::run_binary(build::Options { release: false })?;
     if options.filter.is_none() {

@@ -24,16 +24,19 @@ pub(super) enum Ring {
     Program,
     /// Network namespaces with real clients and servers.
     Lab,
+    /// The agent on other kernels, in emulated machines.
+    Kernels,
 }
 
 impl Ring {
-    pub(super) const ALL: [Self; 3] = [Self::Pure, Self::Program, Self::Lab];
+    pub(super) const ALL: [Self; 4] = [Self::Pure, Self::Program, Self::Lab, Self::Kernels];
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Pure => &["--workspace", "--lib", "--bins"],
             Self::Program => &["--package", "lb-tests", "--test", "program"],
             Self::Lab => &["--package", "lb-tests", "--test", "lab"],
+            Self::Kernels => &["--package", "lb-tests", "--test", "kernels"],
         }
     }
 }
@@ -44,6 +47,7 @@ impl fmt::Display for Ring {
             Self::Pure => "ring 1 (pure functions)",
             Self::Program => "ring 2 (packet programs)",
             Self::Lab => "ring 3 (labs)",
+            Self::Kernels => "ring 4 (kernels)",
         })
     }
 }
@@ -91,9 +95,9 @@ pub(super) fn run(ring: Ring, quick: bool, filter: Option<&str>) -> Result<Count
 /// Why a ring can't run here, or shall not.
 fn excuse(ring: Ring, quick: bool) -> Option<String> {
     match ring {
-        Ring::Lab if quick => Some("--quick leaves it out".to_owned()),
+        Ring::Lab | Ring::Kernels if quick => Some("--quick leaves it out".to_owned()),
         Ring::Program | Ring::Lab if !process::is_root() => Some("it needs root".to_owned()),
-        Ring::Pure | Ring::Program => None,
+        Ring::Pure | Ring::Program | Ring::Kernels => None,
         Ring::Lab => no_namespaces().map(|error| format!("no network namespaces here: {error}")),
     }
 }
