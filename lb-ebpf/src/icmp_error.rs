@@ -180,7 +180,7 @@ fn exchange_addresses<P: Packet, F: Family>(
 #[inline(always)]
 fn exchange_hops<P: Packet, F: Family>(packet: &mut P, protocol: u8, hops: Hops) -> Result<Delta, Reason> {
     let word = |hops| if F::HOPS.is_multiple_of(2) { Be16([hops, protocol]) } else { Be16([protocol, hops]) };
-    if hops.before != hops.after {
+    if hops.change() {
         packet.store(packet.network() + (F::HOPS & !1), &word(hops.after))?;
     }
     Ok(Delta::new().replace16(word(hops.before).raw(), word(hops.after).raw()))

@@ -239,7 +239,7 @@ pub fn way<P: Packet, F: Family>(
         to_backend(backend, port, packet.interface(), vlan::of(packet))?
     };
     let routed = backend.flags & ROUTED != 0 && exit.way >= BACK;
-    Ok((exit, if routed { hop(before)? } else { Hops { before, after: before } }))
+    Ok((exit, if routed { hop(before)? } else { Hops::kept(before) }))
 }
 
 /// Addresses the frame to who is next.
@@ -276,7 +276,7 @@ pub fn carry_out<P: Packet, F: Family>(
     let segment = &order.segment;
     let bytes = packet.bytes(segment.end());
     let leaves = order.exit.way >= BACK;
-    let hops = if order.routed && leaves { Some(hop(segment.hops)?) } else { None };
+    let hops = if order.routed && leaves { hop(segment.hops)? } else { Hops::kept(segment.hops) };
     let rewrite = Rewrite {
         from: segment.key,
         to: order.to,

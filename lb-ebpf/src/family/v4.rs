@@ -14,7 +14,7 @@ use crate::headers::IPV4;
 use crate::journey::Step;
 use crate::packet::Packet;
 use crate::parse::{Fragment, Ip, Segment};
-use crate::rewrite::Rewrite;
+use crate::rewrite::{Hops, Rewrite};
 use crate::transmit::Order;
 use crate::verdict::Action;
 use crate::{answer, icmp, transmit};
@@ -86,13 +86,9 @@ impl Family for V4 {
     #[inline(always)]
     fn header_change(rewrite: &Rewrite<Ipv4>) -> Delta {
         let change = rewrite.address_change();
-        match rewrite.hops {
-            Some(hops) => change.replace16(
-                u16::from_ne_bytes([hops.before, rewrite.to.protocol.number()]),
-                u16::from_ne_bytes([hops.after, rewrite.to.protocol.number()]),
-            ),
-            None => change,
-        }
+        let word = |hops| u16::from_ne_bytes([hops, rewrite.to.protocol.number()]);
+        let Hops { before, after } = rewrite.hops;
+        if rewrite.hops.change() { change.replace16(word(before), word(after)) } else { change }
     }
 
     #[inline(always)]
@@ -105,9 +101,7 @@ impl Family for V4 {
         ip.check = Self::header_change(rewrite).apply(u16::from_ne_bytes(ip.check)).to_ne_bytes();
         ip.src_addr = rewrite.to.source.0;
         ip.dst_addr = rewrite.to.destination.0;
-        if let Some(hops) = rewrite.hops {
-            ip.ttl = hops.after;
-        }
+        ip.ttl = rewrite.hops.after;
     }
 
     #[inline(always)]

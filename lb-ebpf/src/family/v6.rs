@@ -101,9 +101,7 @@ impl Family for V6 {
     fn write(ip: &mut HeaderV6, rewrite: &Rewrite<Ipv6>) {
         ip.source = rewrite.to.source;
         ip.destination = rewrite.to.destination;
-        if let Some(hops) = rewrite.hops {
-            ip.hops = hops.after;
-        }
+        ip.hops = rewrite.hops.after;
     }
 
     #[inline(always)]

@@ -10,6 +10,7 @@ use lb_common::reason::Reason;
 
 use crate::config::nanoseconds;
 use crate::limit::Tokens;
+use crate::mask::masked;
 use crate::packet::{CHUNK, Packet};
 
 /// Bytes of captured packets, read by the agent; when it is full, packets are lost and counted. The size is set
@@ -93,7 +94,7 @@ fn part<P: Packet>(packet: &P, offset: u32, length: u32, bytes: &mut [u8]) {
         let _unread = packet.load(offset, bytes, WHOLE);
     } else if length > offset {
         // The number of bytes left, in a form whose limits the verifier sees.
-        let left = ((length - offset - 1) & (WHOLE - 1)) + 1;
+        let left = masked::<{ WHOLE - 1 }>(length - offset - 1) + 1;
         let _unread = packet.load(offset, bytes, left);
     }
 }

@@ -266,10 +266,10 @@ impl<S: Side> Packet for TcPacket<S> {
         // back here.
         let counted = if F::CHECKSUM.is_some() { 0 } else { BPF_F_RECOMPUTE_CSUM };
         self.write(self.network + F::ADDRESSES, &F::addresses(rewrite), counted)?;
-        match rewrite.hops {
-            Some(hops) => self.write(self.network + F::HOPS, &hops.after, counted),
-            None => Ok(()),
+        if rewrite.hops.change() {
+            self.write(self.network + F::HOPS, &rewrite.hops.after, counted)?;
         }
+        Ok(())
     }
 
     #[inline(always)]

@@ -17,6 +17,21 @@ pub struct Hops {
     pub after: u8,
 }
 
+impl Hops {
+    /// Of a packet that is not routed. Not an `Option`, whose payload the compiler reads, and the verifier of Linux 6.1
+    /// refuses to let it, where there is none.
+    #[inline(always)]
+    pub const fn kept(hops: u8) -> Self {
+        Self { before: hops, after: hops }
+    }
+
+    /// Is it routed?
+    #[inline(always)]
+    pub const fn change(self) -> bool {
+        self.before != self.after
+    }
+}
+
 /// What changes in a segment. Aligned for the stack, as [`FlowKey`].
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +44,8 @@ pub struct Rewrite<A> {
     pub transport: usize,
     /// The length of that header and its payload.
     pub length: u16,
-    /// Where it is routed.
-    pub hops: Option<Hops>,
+    /// How far it may go.
+    pub hops: Hops,
     /// How its checksum stands. For XDP only: the helpers of tc know it themselves.
     pub sum: Sum,
 }
@@ -129,7 +144,7 @@ mod tests {
             let from = key(before, ports[0], Protocol::Udp);
             let to = key(after, ports[1], Protocol::Udp);
             let length = 8 + payload.len();
-            let rewrite = |sum| Rewrite { from, to, transport: 34, length: length as u16, hops: None, sum };
+            let rewrite = |sum| Rewrite { from, to, transport: 34, length: length as u16, hops: Hops::kept(64), sum };
 
             prop_assert_eq!(rewrite(Sum::Full).field(full(&from, &payload)), full(&to, &payload));
 
