@@ -2,20 +2,26 @@
 //! in both families, also when the agent is gone.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lb_tests::lab::client::connection::{Connection, echo_datagram, pattern};
 use lb_tests::lab::namespace::output;
+use lb_tests::lab::process::Process;
 use lb_tests::lab::server::echo::{self, Echo};
 use lb_tests::lab::topology::{Hook, Topology};
 use lb_tests::lab::{Lab, Spec, wait};
+use lb_tests::machine::LONG;
 use lb_tests::machine::transcript::say;
 use serde_json::Value;
 
 /// What an emulated machine on a busy one may take.
 const SOON: Duration = Duration::from_secs(60);
+
+/// What loading all programs may take in addition.
+const LATER: Duration = Duration::from_secs(180);
 
 const LOAD_BALANCER: [&str; 6] =
     ["--listener", "echo:7/tcp", "--listener", "echo-udp:7/udp", "--wait-timeout", "60"];
@@ -47,6 +53,9 @@ pub(crate) fn tell() -> Result<()> {
             echo_datagram(lab.client(), server, b"datagram").ok()
         })?;
         a_process_is_served(&lab, server)?;
+    }
+    if env::var_os(LONG).is_some() {
+        packets_are_looked_at(&lab, SocketAddr::from((vips[0], echo::PORT)))?;
     }
     agent.kill()?;
     for vip in vips {
@@ -105,4 +114,24 @@ fn a_process_is_served(lab: &Lab, server: SocketAddr) -> Result<()> {
         line.starts_with(&format!("{server} - vm"))
     });
     served.with_context(|| format!("a process that dialled {server} says: {line}")).map(drop)
+}
+
+/// A trace and a capture load the programs once more, in two other forms.
+fn packets_are_looked_at(lab: &Lab, server: SocketAddr) -> Result<()> {
+    let client = format!("{}:40000", lab.spec.topology.client());
+    let report = lab.installation.json(&["trace", "tcp", &client, &server.to_string()])?;
+    ensure!(report["verdict"] == "pass" && report["before"] != report["after"], "the trace says {report}");
+    let log = lab.directory("capture")?.join("log");
+    let mut command = lab.installation.command(&["capture", "-w", "/dev/null", "--count", "2"]);
+    let mut capture = Process::start(&mut command, log)?;
+    let captured = wait::until("packets are captured", LATER, || {
+        // Those that come before it has begun are not captured.
+        drop(lab.client().enter(|| connect(server)));
+        !capture.is_running()
+    });
+    captured.with_context(|| capture.log())?;
+    let said = capture.log();
+    ensure!(said.contains("2 packets captured"), "the capture says {said}");
+    say("looked", "by a trace and a capture");
+    Ok(())
 }
