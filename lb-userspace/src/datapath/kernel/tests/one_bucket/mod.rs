@@ -1,96 +1,46 @@
 //! All CPUs and the agent at one bucket: whatever they do to one another, no frame is ever rewritten with
 //! another flow's values.
 
+mod frames;
+mod interruptions;
+
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use aya::maps::MapData;
 use aya::programs::{Program, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
-use etherparse::PacketBuilder;
-use lb_common::hash;
 use lb_common::head::{Head, State};
-use lb_common::maglev::slot;
-use lb_common::map;
-use lb_common::net::{Be16, Ipv4};
 use lb_common::port::{ATTACHED, PortValue, UPLINK};
 
 use super::super::flows::mapping::Mapping;
 use super::super::*;
 use super::{Directory, SETTINGS, in_namespace};
 use crate::datapath::model::{BackendState, Mac, Placement, Protocol, Selection, Terms, VipPolicy};
+use frames::{CLIENT_PORT, Family, KINDS, NODE_MAC, SERVER_PORT, SLOTS, VIP_PORT, exchanges, server_mac};
 
-const CLIENT: [u8; 4] = [198, 51, 100, 10];
-const VIP: [u8; 4] = [203, 0, 113, 80];
-const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x10];
-const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The interface on which test runs take place: the namespace's loopback.
 const INTERFACE: u32 = 1;
 const BRIDGE: u32 = 9;
-const SLOTS: u32 = 251;
-/// Three times as many halves as the bucket has entries.
-const FLOWS: u16 = 6;
-const FIRST_PORT: u16 = 40_000;
-
-/// A backend's number is the last byte of its address and of its MAC.
-fn server(backend: u32) -> [u8; 4] {
-    [192, 0, 2, u8::try_from(backend).unwrap()]
-}
-
-fn server_mac(backend: u32) -> [u8; 6] {
-    [2, 0, 0, 0, 1, u8::try_from(backend).unwrap()]
-}
-
-/// What may happen to a frame.
-struct Exchange {
-    sent: Vec<u8>,
-    rewritten: Vec<u8>,
-}
-
-/// Opens, speaks, ends and resets: TCP flags in the order of the header's bits.
-const SYN: u8 = 2;
-const KINDS: [u8; 5] = [SYN, 16, 16 | 8, 1 | 16, 4];
-
-fn tcp(macs: ([u8; 6], [u8; 6]), from: ([u8; 4], u16), to: ([u8; 4], u16), flags: u8) -> Vec<u8> {
-    let mut header = etherparse::TcpHeader::new(from.1, to.1, 1, 1000);
-    (header.fin, header.syn, header.rst) = (flags & 1 != 0, flags & SYN != 0, flags & 4 != 0);
-    (header.psh, header.ack) = (flags & 8 != 0, flags & 16 != 0);
-    let packet = PacketBuilder::ethernet2(macs.0, macs.1).ipv4(from.0, to.0, 64).tcp_header(header);
-    let mut frame = Vec::new();
-    packet.write(&mut frame, b"which one?").unwrap();
-    frame
-}
-
-/// The only rewrites that a client's packets and their answers may have.
-fn exchanges(port: u16, backend: u32) -> [Vec<Exchange>; 2] {
-    let (client, vip, server, mac) =
-        ((CLIENT, port), (VIP, 80), (server(backend), 8080), server_mac(backend));
-    let forward = |flags| Exchange {
-        sent: tcp((CLIENT_MAC, NODE_MAC), client, vip, flags),
-        rewritten: tcp((CLIENT_MAC, mac), client, server, flags),
-    };
-    let reply = |flags| Exchange {
-        sent: tcp((mac, CLIENT_MAC), server, client, flags),
-        rewritten: tcp((mac, CLIENT_MAC), vip, client, flags),
-    };
-    // A server does not dial its client.
-    let answers = KINDS.map(|flags| if flags == SYN { SYN | 16 } else { flags });
-    [KINDS.map(forward).into(), answers.map(reply).into()]
-}
+/// How long a hammer works undisturbed; a packet takes a tenth of it.
+const INTERRUPTED: Duration = Duration::from_micros(20);
+const BACKENDS: [u32; 3] = [11, 12, 13];
 
 struct Bench {
     kernel: Kernel,
     mapping: Mapping,
-    backends: BTreeMap<u16, u32>,
+    family: Family,
+    /// A client for each backend: half as many halves again as the bucket has entries.
+    clients: BTreeMap<IpAddr, u32>,
 }
 
 impl Bench {
-    fn new(directory: &Directory) -> Self {
+    fn new(directory: &Directory, family: Family) -> Self {
         let mut kernel =
             Kernel::open(&directory.0, &config::Datapath { flow_entries: 4, ..SETTINGS }).unwrap();
-        let ids = [11, 12, 13];
-        for id in ids {
+        for id in BACKENDS {
             let placement = Placement {
                 mac: Some(Mac(server_mac(id))),
                 ifindex: 5,
@@ -100,7 +50,7 @@ impl Bench {
             };
             let entry = BackendEntry {
                 listener: ListenerIndex(0),
-                address: (server(id), 8080).into(),
+                address: (family.server(id), SERVER_PORT).into(),
                 placement,
                 state: BackendState::Active,
                 generation: 1,
@@ -109,8 +59,8 @@ impl Bench {
             };
             kernel.execute(&Command::PutBackend(BackendId(id), entry)).unwrap();
         }
-        let table: Vec<_> = ids.into_iter().cycle().take(SLOTS as usize).map(BackendId).collect();
-        let listener = ListenerAddress::new(VIP.into(), 80, Protocol::Tcp);
+        let table: Vec<_> = BACKENDS.into_iter().cycle().take(SLOTS as usize).map(BackendId).collect();
+        let listener = ListenerAddress::new(family.vip(), VIP_PORT, Protocol::Tcp);
         let entry = ListenerEntry {
             index: ListenerIndex(0),
             slots: SLOTS,
@@ -125,14 +75,14 @@ impl Bench {
         let port = PortValue { flags: ATTACHED | UPLINK, bridge: BRIDGE, mac: Mac(NODE_MAC), mtu: 1500 };
         kernel.maps.ports.set(INTERFACE, port, 0).unwrap();
         let secrets = kernel.maps.config.get(&0, 0).unwrap().maglev_secrets;
-        let backend = |port: u16| {
-            let ports = (Be16::new(port), Be16::new(80));
-            let hash = hash::tuple(&secrets, Ipv4(CLIENT), Ipv4(VIP), ports, Protocol::Tcp);
-            (port, table[slot(hash, SLOTS) as usize].0)
+        let backend = |client: IpAddr| table[family.slot(&secrets, client) as usize].0;
+        let of_backend = |id| {
+            let mut clients = (1..=u8::MAX).map(|number| family.client(number));
+            (clients.find(|client| backend(*client) == id).unwrap(), id)
         };
-        let backends = (FIRST_PORT..FIRST_PORT + FLOWS).map(backend).collect();
-        let mapping = Mapping::new(&MapData::from_pin(kernel.pins.map(map::FLOWS_V4)).unwrap()).unwrap();
-        Self { kernel, mapping, backends }
+        let clients = BACKENDS.map(of_backend).into();
+        let mapping = Mapping::new(&MapData::from_pin(kernel.pins.map(family.table().0)).unwrap()).unwrap();
+        Self { kernel, mapping, family, clients }
     }
 
     fn xdp(&self) -> &Xdp {
@@ -151,8 +101,10 @@ impl Bench {
 
     /// Sends packets of all flows, both ways and in all moods, until time is up. Gives how many were rewritten.
     fn hammer(&self, mut random: u64, stop: &AtomicBool) -> u64 {
+        let _interruptions = interruptions::every(INTERRUPTED).unwrap();
         let (xdp, egress) = (self.xdp(), self.egress());
-        let pairs: Vec<_> = self.backends.iter().map(|(port, backend)| exchanges(*port, *backend)).collect();
+        let pairs: Vec<_> =
+            self.clients.iter().map(|(client, backend)| exchanges(self.family, *client, *backend)).collect();
         let mut rewritten = 0;
         let mut frame = vec![0; 256];
         while !stop.load(Ordering::Relaxed) {
@@ -160,7 +112,8 @@ impl Bench {
             random ^= random >> 7;
             random ^= random << 17;
             let pick = |shift: u32, count: usize| usize::try_from(random >> shift & 0xff).unwrap() % count;
-            let is_reply = pick(8, 2);
+            // Flows that are seldom answered give way to others, those that are to nobody.
+            let is_reply = usize::from(pick(8, 16) == 0);
             let exchange = &pairs[pick(16, pairs.len())][is_reply][pick(32, KINDS.len())];
             let options = TestRunOptions {
                 data_in: Some(&exchange.sent),
@@ -185,9 +138,11 @@ impl Bench {
         let mut emptied = 0;
         while !stop.load(Ordering::Relaxed) {
             let mut check = |flow: &crate::datapath::flows::model::Flow| {
-                let backend = *self.backends.get(&flow.client.port()).unwrap_or_else(|| panic!("{flow:?}"));
-                assert_eq!((flow.client.ip(), flow.source), (CLIENT.into(), flow.client));
-                assert_eq!((flow.vip, flow.server), ((VIP, 80).into(), (server(backend), 8080).into()));
+                let client = (flow.client.ip(), flow.client.port());
+                let backend = *self.clients.get(&client.0).unwrap_or_else(|| panic!("{flow:?}"));
+                assert_eq!((client.1, flow.source), (CLIENT_PORT, flow.client));
+                let server = (self.family.server(backend), SERVER_PORT).into();
+                assert_eq!((flow.vip, flow.server), ((self.family.vip(), VIP_PORT).into(), server));
                 assert_eq!(flow.backend.id(), backend);
             };
             table.for_each_flow(&mut check).unwrap();
@@ -198,25 +153,38 @@ impl Bench {
 
     /// Makes entries old until time is up.
     fn let_time_pass(&self, stop: &AtomicBool) {
+        let (_, size, (word, shift)) = self.family.table();
         for way in (0..4).cycle() {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-            let word: &AtomicU64 = &self.mapping.words()[way * 4 + 3];
+            let word: &AtomicU64 = &self.mapping.words()[way * size + word];
             let before = word.load(Ordering::Relaxed);
-            let aged = before.wrapping_sub(0x6000 << 48);
+            let mask = 0xffff << shift;
+            let aged = before & !mask | before.wrapping_sub(0x6000 << shift) & mask;
             // Lost where a program writes at the same moment.
             let _ = word.compare_exchange(before, aged, Ordering::Relaxed, Ordering::Relaxed);
-            std::thread::sleep(Duration::from_micros(50));
+            std::thread::sleep(Duration::from_micros(20));
         }
     }
 }
 
 #[test]
 fn no_frame_is_rewritten_with_another_flows_values_whatever_happens_to_its_bucket() {
-    let seconds = if std::env::var_os("LB_LONG").is_some() { 60 } else { 5 };
+    at_one_bucket(Family::V4);
+}
+
+#[test]
+fn no_frame_of_ipv6_is_rewritten_with_another_flows_values_either() {
+    at_one_bucket(Family::V6);
+}
+
+/// A program that does not look at the version again is noticed with IPv6, whose entries cross cache lines: always in a
+/// minute, and in every other short run on two busy CPUs.
+fn at_one_bucket(family: Family) {
+    let seconds = if std::env::var_os("LB_LONG").is_some() { 60 } else { 3 };
     in_namespace(move |directory| {
-        let bench = Bench::new(&directory);
+        let bench = Bench::new(&directory, family);
         let stop = AtomicBool::new(false);
         let (rewritten, emptied) = std::thread::scope(|scope| {
             let cpus = std::thread::available_parallelism().unwrap().get().max(2) as u64;
@@ -239,7 +207,7 @@ fn no_frame_is_rewritten_with_another_flows_values_whatever_happens_to_its_bucke
         });
         println!("{rewritten} frames rewritten, {emptied} entries emptied in {seconds} s");
         assert!(rewritten > 1000 && emptied > 100, "{rewritten} rewritten, {emptied} emptied");
-        for entry in bench.mapping.words().chunks(4) {
+        for entry in bench.mapping.words().chunks_exact(family.table().1).take(4) {
             let head = Head(entry[0].load(Ordering::Relaxed));
             assert_ne!(head.state(), State::Busy, "an entry was claimed and never published");
         }
