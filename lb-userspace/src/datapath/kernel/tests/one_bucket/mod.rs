@@ -179,8 +179,8 @@ fn no_frame_of_ipv6_is_rewritten_with_another_flows_values_either() {
     at_one_bucket(Family::V6);
 }
 
-/// A program that does not look at the version again is noticed with IPv6, whose entries cross cache lines: always in a
-/// minute, and in every other short run on two busy CPUs.
+/// A program that does not look at the version again is noticed with IPv6, whose entries cross cache lines, but not in
+/// every run: it errs for nanoseconds at a time.
 fn at_one_bucket(family: Family) {
     let seconds = if std::env::var_os("LB_LONG").is_some() { 60 } else { 3 };
     in_namespace(move |directory| {
