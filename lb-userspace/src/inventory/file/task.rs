@@ -20,8 +20,10 @@ const RESYNC: Duration = Duration::from_secs(5);
 pub(super) async fn run(path: &Path, facts: &watch::Sender<Facts>) {
     let changed = Arc::new(Notify::new());
     let mut watcher = watch(path, &changed);
+    let mut is_first = true;
     loop {
-        read(path, facts).await;
+        read(path, facts, is_first).await;
+        is_first = false;
         // Whatever is missing may be a directory that comes back as another one.
         if watcher.is_none() || facts.borrow().problem.is_some() {
             watcher = watch(path, &changed);
@@ -55,7 +57,8 @@ fn directory(path: &Path) -> PathBuf {
     }
 }
 
-async fn read(path: &Path, facts: &watch::Sender<Facts>) {
+/// The first reading is news, even that there is nobody: the agent waits for it.
+async fn read(path: &Path, facts: &watch::Sender<Facts>, is_first: bool) {
     let place = path.display();
     let result = match tokio::fs::read_to_string(path).await {
         Ok(text) => parse(&text).map_err(|error| format!("{place}: {error}")),
@@ -64,7 +67,7 @@ async fn read(path: &Path, facts: &watch::Sender<Facts>) {
     facts.send_if_modified(|facts| match result {
         Ok(vms) => {
             let new = Facts { vms, problem: None };
-            let changed = *facts != new;
+            let changed = is_first || *facts != new;
             if changed {
                 tracing::info!("{place}: {} virtual machines", new.vms.len());
             }

@@ -104,6 +104,14 @@ fn an_error_names_field_line_and_column() {
     }
 }
 
+/// An agent waited for ever for the first reading of a file without VMs.
+#[tokio::test]
+async fn the_first_reading_is_told_even_of_a_file_without_vms() {
+    let mut running = Running::start("empty", Some("virtualMachines: []\n"));
+    timeout(DEADLINE, running.facts.changed()).await.expect("in time").unwrap();
+    assert_eq!(*running.facts.borrow(), Facts::default());
+}
+
 #[tokio::test]
 async fn a_change_is_seen_however_it_is_written() {
     let mut running = Running::start("change", Some(WEB));
