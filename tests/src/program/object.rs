@@ -27,7 +27,8 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { buckets: 64, overflow: 64 }
+        // Each CPU takes 128 free entries of an LRU hash at a time, on older kernels also of one that has no more.
+        Self { buckets: 64, overflow: 4096 }
     }
 }
 
