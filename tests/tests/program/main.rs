@@ -8,6 +8,7 @@ mod bridge;
 mod checksums;
 mod endings;
 mod fragments;
+mod frames_v6;
 mod golden;
 mod hairpin;
 mod icmp_errors;

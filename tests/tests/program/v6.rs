@@ -10,23 +10,23 @@ use lb_tests::program::{Given, Hook, INTERFACE, backend, given, listener, uplink
 
 use crate::scene::{BRIDGE, CLIENT_MAC, INNER, INNER_MAC, NODE_MAC, SERVER_MAC, in_the_bridge};
 
-const fn address(network: u8, last: u8) -> Ipv6 {
+pub const fn address(network: u8, last: u8) -> Ipv6 {
     Ipv6::new([0x20, 1, 0x0d, 0xb8, 0, network, 0, 0, 0, 0, 0, 0, 0, 0, 0, last])
 }
 
-const CLIENT: Endpoint<Ipv6> = (address(1, 10), 40_000);
-const VIP: Ipv6 = address(3, 80);
-const WEB: Endpoint<Ipv6> = (VIP, 80);
-const DNS: Endpoint<Ipv6> = (VIP, 53);
-const SERVER: Endpoint<Ipv6> = (address(2, 11), 8080);
-const RESOLVER: Endpoint<Ipv6> = (address(2, 11), 5353);
+pub const CLIENT: Endpoint<Ipv6> = (address(1, 10), 40_000);
+pub const VIP: Ipv6 = address(3, 80);
+pub const WEB: Endpoint<Ipv6> = (VIP, 80);
+pub const DNS: Endpoint<Ipv6> = (VIP, 53);
+pub const SERVER: Endpoint<Ipv6> = (address(2, 11), 8080);
+pub const RESOLVER: Endpoint<Ipv6> = (address(2, 11), 5353);
 /// All nodes of a link, and its Ethernet address.
 const ALL_NODES: Ipv6 = Ipv6::new([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 /// The group in which the VIP's owner would listen.
 const GROUP: Ipv6 = Ipv6::new([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 80]);
 const GROUP_MAC: Mac = Mac([0x33, 0x33, 0xff, 0, 0, 80]);
 
-fn served(placed: impl Fn(lb_tests::program::Backend) -> lb_tests::program::Backend) -> Given {
+pub fn served(placed: impl Fn(lb_tests::program::Backend) -> lb_tests::program::Backend) -> Given {
     given()
         .vip_v6(VIP)
         .listener_v6(listener(WEB, Protocol::Tcp).served_by(&[1]))
@@ -35,23 +35,23 @@ fn served(placed: impl Fn(lb_tests::program::Backend) -> lb_tests::program::Back
         .backend(2, placed(backend(RESOLVER, SERVER_MAC).of_listener(1)))
 }
 
-fn bridge() -> Given {
+pub fn bridge() -> Given {
     served(in_the_bridge).port(uplink(NODE_MAC).in_bridge(BRIDGE))
 }
 
-fn stick() -> Given {
+pub fn stick() -> Given {
     served(|backend| backend.on(INTERFACE).masquerade()).port(uplink(NODE_MAC))
 }
 
-fn to(destination: Endpoint<Ipv6>) -> Packet<Ipv6> {
+pub fn to(destination: Endpoint<Ipv6>) -> Packet<Ipv6> {
     packet_v6().ethernet(CLIENT_MAC, NODE_MAC).from(CLIENT).to(destination)
 }
 
-fn syn() -> Packet<Ipv6> {
+pub fn syn() -> Packet<Ipv6> {
     to(WEB).tcp(flags::SYN)
 }
 
-fn query() -> Packet<Ipv6> {
+pub fn query() -> Packet<Ipv6> {
     to(DNS).udp().payload(b"who is it?")
 }
 
