@@ -1,67 +1,48 @@
-//! A server for thousands of connections: it says whose it is and then echoes small messages, on one thread.
+//! A server for thousands of connections: it says whose it is and then echoes small messages, on one thread of a
+//! process of its own, as a process may have so many descriptors and no more.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd as _};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use super::http::is_listening;
 use crate::lab::namespace::Namespace;
+use crate::lab::process::Process;
+use crate::lab::wait;
 
 /// The port of the servers.
 pub const PORT: u16 = 9;
 
-/// A running server; drop ends it and its connections.
-#[derive(Debug)]
-pub struct Crowd {
-    listener: Arc<TcpListener>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+/// Starts `program`, which [`serve`]s, in a VM and waits until it listens.
+///
+/// # Errors
+/// When it does not come up.
+pub fn start(program: &str, vm: &Namespace, name: &str, directory: &Path) -> Result<Process> {
+    let process = Process::start(vm.command(program).arg(name), directory.join(format!("crowd-{name}.log")))?;
+    wait::until(&format!("the server of {name} listens"), Duration::from_secs(30), || is_listening(vm, PORT))
+        .with_context(|| process.log())?;
+    Ok(process)
 }
 
-impl Crowd {
-    /// Starts it on a thread of this process.
-    ///
-    /// # Errors
-    /// When the port is taken.
-    pub fn start(vm: &Namespace, name: &str) -> Result<Self> {
-        let listener = vm.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
-        let listener = Arc::new(listener.with_context(|| format!("bind port {PORT} in {name}"))?);
-        listener.set_nonblocking(true).context("set the socket")?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (theirs, stopped, greeting) = (Arc::clone(&listener), Arc::clone(&stop), format!("{name}\n"));
-        let thread = thread::Builder::new().name(format!("crowd {name}")).spawn(move || {
-            if let Err(error) = serve(&theirs, &stopped, &greeting) {
-                eprintln!("the server ended: {error}");
-            }
-        });
-        Ok(Self { listener, stop, thread: Some(thread.context("start a thread")?) })
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // SAFETY: the descriptor is open as long as `self.listener` lives. This wakes the thread.
-        unsafe { libc::shutdown(self.listener.as_raw_fd(), libc::SHUT_RDWR) };
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
-}
-
-fn serve(listener: &TcpListener, stop: &AtomicBool, greeting: &str) -> io::Result<()> {
+/// Serves until the process ends.
+///
+/// # Errors
+/// When the port is taken.
+pub fn serve(name: &str) -> io::Result<()> {
     const LISTENER: u64 = u64::MAX;
+    let (listener, greeting) = (TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT))?, format!("{name}\n"));
+    listener.set_nonblocking(true)?;
     let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     poll.add(listener.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     let mut streams = BTreeMap::new();
     let mut events = vec![EpollEvent::empty(); 256];
-    while !stop.load(Ordering::Relaxed) {
+    loop {
         let count = match poll.wait(&mut events, EpollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => 0,
             count => count?,
@@ -82,7 +63,6 @@ fn serve(listener: &TcpListener, stop: &AtomicBool, greeting: &str) -> io::Resul
             }
         }
     }
-    Ok(())
 }
 
 /// False: the connection is over.
