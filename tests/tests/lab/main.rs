@@ -1,6 +1,7 @@
 //! Ring 3: real clients and servers in network namespaces, balanced by the real agent and its packet programs.
 
 mod agent;
+mod alike;
 mod backend_life;
 mod balancing;
 mod crowd;
