@@ -33,11 +33,14 @@ pub struct ConfigValue {
     pub udp_opening: u16,
     /// UDP after an answer.
     pub udp_established: u16,
-    /// Zero.
-    pub padding: u16,
+    /// [`EVENTS_WANTED`].
+    pub flags: u16,
     /// New flows that each CPU enters.
     pub new_flows: Rate,
 }
+
+/// Somebody listens to EVENTS.
+pub const EVENTS_WANTED: u16 = 1;
 
 impl ConfigValue {
     /// The time-out of a flow's half, in ticks.

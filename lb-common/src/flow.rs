@@ -144,7 +144,7 @@ pub struct Bucket<A: Address> {
 
 /// The key of the overflow map.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct OverflowKey<A> {
     /// Source address.
     pub source: A,

@@ -12,6 +12,7 @@ pub mod affinity;
 pub mod backend;
 pub mod config;
 pub mod csum;
+pub mod event;
 pub mod flow;
 pub mod fragment;
 pub mod hash;

@@ -75,9 +75,18 @@ pub const REASONS: &str = "REASONS";
 /// LRU hash: [`SocketKey`](crate::socket::SocketKey) → [`SocketValue`](crate::socket::SocketValue). Written by the
 /// datapath.
 pub const SOCKETS: &str = "SOCKETS";
+/// Ring buffer of [`Event`](crate::event::Event). Written by the datapath while the agent listens.
+pub const EVENTS: &str = "EVENTS";
+/// Per-CPU array: [`LOST_FLOWS`](crate::event::LOST_FLOWS) or [`LOST_DROPS`](crate::event::LOST_DROPS) → u64.
+pub const EVENTS_LOST: &str = "EVENTS_LOST";
+/// Hash: [`OverflowKey`](crate::flow::OverflowKey) → [`FlowStats`](crate::event::FlowStats). Written by the datapath;
+/// the agent takes away what is left of flows that are over.
+pub const FLOW_STATS_V4: &str = "FLOW_STATS_V4";
+/// As [`FLOW_STATS_V4`].
+pub const FLOW_STATS_V6: &str = "FLOW_STATS_V6";
 
 /// The maps that are pinned, all of them.
-pub const ALL: [&str; 33] = [
+pub const ALL: [&str; 37] = [
     VIPS_V4,
     LISTENERS_V4,
     LISTENER_RANGES_V4,
@@ -111,6 +120,10 @@ pub const ALL: [&str; 33] = [
     BACKEND_STATS,
     REASONS,
     SOCKETS,
+    EVENTS,
+    EVENTS_LOST,
+    FLOW_STATS_V4,
+    FLOW_STATS_V6,
 ];
 
 /// VIPs.
@@ -131,6 +144,8 @@ pub const MAX_BACKENDS: u32 = 16_384;
 pub const FLOW_BUCKETS: u32 = 65_536;
 /// Flows in each overflow map.
 pub const MAX_OVERFLOW: u32 = 16_384;
+/// Flows of each family that are counted. Memory is taken only for those that there are.
+pub const MAX_FLOW_STATS: u32 = 1 << 20;
 /// Clients whose backends each affinity map remembers.
 pub const MAX_CLIENTS: u32 = 65_536;
 /// Fragmented packets of each family, the rest of which is still to come.

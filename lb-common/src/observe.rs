@@ -31,7 +31,7 @@ pub enum Code {
     Listener,
     /// A backend was chosen: its id, and the attempt.
     Backend,
-    /// What came of entering the flow: 0 entered, 1 its answers' tuple is taken, 2 no source port, 3 no room.
+    /// What came of entering the flow: 0 entered, 1 its answers' tuple is taken, 2 no source port, 3 no room, 4 entered elsewhere.
     Entered,
     /// The way out: 0 stack, 1 bridge, 2 back, 3 redirect; and the interface.
     Exit,

@@ -7,7 +7,7 @@ use crate::net::Mac;
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct PortValue {
-    /// [`ATTACHED`], [`UPLINK`], [`PARTIAL_CHECKSUMS`], [`GENERIC`].
+    /// [`ATTACHED`], [`UPLINK`], [`PARTIAL_CHECKSUMS`], [`GENERIC`], [`ACCOUNTED`].
     pub flags: u32,
     /// The bridge that it is a port of; 0 none.
     pub bridge: u32,
@@ -26,5 +26,7 @@ pub const UPLINK: u32 = 1 << 1;
 pub const PARTIAL_CHECKSUMS: u32 = 1 << 2;
 /// XDP runs in generic mode here: a partial checksum stays partial whatever the verdict.
 pub const GENERIC: u32 = 1 << 3;
+/// What each flow carries is counted.
+pub const ACCOUNTED: u32 = 1 << 4;
 
 abi!(PortValue, 16);

@@ -1,7 +1,7 @@
 //! CONFIG and the time.
 
 use aya_ebpf::btf_maps::Array;
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use lb_common::config::{ConfigValue, TICK_SHIFT};
 
@@ -25,6 +25,19 @@ impl Clock {
         let config = CONFIG.get(0)?;
         Some(Self { config, tick: (nanoseconds() >> TICK_SHIFT) as u16 })
     }
+}
+
+/// The configuration's flags.
+#[inline(always)]
+pub fn flags() -> u16 {
+    CONFIG.get(0).map_or(0, |config| config.flags)
+}
+
+/// The time since boot to the nanosecond, for what happens once in a flow.
+#[inline(always)]
+pub fn exact_nanoseconds() -> u64 {
+    // SAFETY: a plain helper call without arguments.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// The time since boot, some milliseconds coarse.

@@ -16,7 +16,7 @@ use crate::parse::{Fragment, Segment};
 use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::transmit::Taken;
-use crate::{backend, next_hop, policy, stats, transmit, vlan};
+use crate::{backend, event, next_hop, policy, stats, transmit, vlan};
 
 /// Takes a packet along its flow, unless that is over.
 ///
@@ -72,9 +72,15 @@ pub fn ends<F: Family>(segment: &Segment<F::Address>, clock: &Clock) -> Option<R
         if segment.key.protocol == Protocol::Tcp && segment.event != Event::OPEN {
             let is_told = hit.entry.head.state() == State::Closing;
             hit.enter(State::Closing as u8);
+            if !is_told {
+                event::ends(&hit);
+            }
             return Some(if is_told { Refusal::BackendGone } else { Refusal::BackendDead });
         }
         stats::count(Reason::Reselected);
+    }
+    if hit.entry.head.state() != State::Closing {
+        event::ends(&hit);
     }
     hit.remove();
     None

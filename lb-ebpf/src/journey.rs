@@ -17,7 +17,8 @@ use crate::parse::Ip;
 use crate::refuse::{self, Refusal};
 use crate::verdict::Action;
 use crate::{
-    arp, flow, forward, icmp_error, open, order, parse, port, reply, stage, stats, transmit, verdict, vlan,
+    arp, event, flow, forward, icmp_error, open, order, parse, port, reply, stage, stats, transmit, verdict,
+    vlan,
 };
 
 pub use crate::assembly::{assemble, fragment, join};
@@ -196,6 +197,7 @@ pub struct Opening<C> {
 #[inline(always)]
 pub fn open<P: Packet, F: Family, C: Copy>(packet: &P, context: C, opening: Opening<C>) -> i32 {
     let code = (opening.begin)(context);
+    event::ended::<F::Address>();
     if next(code) != Some(F::OPEN as u32) {
         return code;
     }
@@ -206,7 +208,11 @@ pub fn open<P: Packet, F: Family, C: Copy>(packet: &P, context: C, opening: Open
         }
         let step = match Opened::numbered((opening.place)(packet.interface())) {
             Opened::Conflict => continue,
-            Opened::Entered => Ok(Step::next(F::FOLLOW)),
+            Opened::Entered => {
+                event::opened::<F::Address>(packet.interface());
+                Ok(Step::next(F::FOLLOW))
+            }
+            Opened::Joined => Ok(Step::next(F::FOLLOW)),
             Opened::NoPort => Err(Reason::PortsExhausted),
             Opened::Full => Err(Reason::TableFull),
         };

@@ -19,11 +19,13 @@
 )]
 #![expect(clippy::inline_always, reason = "a call costs a packet program time and the verifier's patience")]
 
+pub mod account;
 pub mod answer;
 pub mod arp;
 pub mod assembly;
 pub mod backend;
 pub mod config;
+pub mod event;
 pub mod extension;
 pub mod family;
 pub mod flow;

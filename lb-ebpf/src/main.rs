@@ -20,7 +20,7 @@ mod programs {
     use lb_ebpf::packet::{AtEgress, AtIngress, Packet, TcPacket, XdpPacket};
     use lb_ebpf::socket::{self, Call, Socket};
     use lb_ebpf::stage::{Stages, passes_without};
-    use lb_ebpf::{journey, stats};
+    use lb_ebpf::{event, journey, stats};
 
     /// A hook's programs: those that are attached, then those that they hand packets on to.
     macro_rules! programs {
@@ -157,7 +157,9 @@ mod programs {
     #[inline(always)]
     fn xdp_code(context: &XdpContext, code: i32) -> u32 {
         let Some(stage) = journey::next(code) else {
-            capture::concluded(&XdpPacket::new(context.ctx), code);
+            let packet = XdpPacket::new(context.ctx);
+            event::concluded(&packet, code);
+            capture::concluded(&packet, code);
             return code.cast_unsigned();
         };
         Stages::Xdp.enter(context, stage);
@@ -178,6 +180,7 @@ mod programs {
     #[inline(always)]
     fn tc_code<P: Packet>(context: &TcContext, packet: &P, code: i32, stages: Stages) -> i32 {
         let Some(stage) = journey::next(code) else {
+            event::concluded(packet, code);
             capture::concluded(packet, code);
             return code;
         };

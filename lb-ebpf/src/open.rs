@@ -132,6 +132,8 @@ pub enum Opened {
     NoPort = 2,
     /// There is no room.
     Full = 3,
+    /// Another CPU entered a flow for its tuple, which its packets take.
+    Joined = 4,
 }
 
 impl Opened {
@@ -142,6 +144,7 @@ impl Opened {
             0 => Self::Entered,
             1 => Self::Conflict,
             2 => Self::NoPort,
+            4 => Self::Joined,
             _ => Self::Full,
         }
     }
@@ -188,7 +191,7 @@ fn enter<A: Flows + Affine>(draft: Slot<A>, interface: u32, clock: &Clock) -> Op
             if let Some(own) = flow::lookup(&entry.rewritten().reversed(), clock) {
                 own.remove();
             }
-            Opened::Entered
+            Opened::Joined
         }
         Insertion::Full => Opened::Full,
     }

@@ -73,7 +73,7 @@ pub fn refused(listener: u32) {
 pub fn count_in_process(reason: Reason) {
     if let Some(counter) = REASONS.get_ptr_mut(reason as u32) {
         // SAFETY: this CPU's own counter, and the addition can't be interrupted.
-        unsafe { increment(counter) };
+        unsafe { add_in_one_step(counter, 1) };
     }
 }
 
@@ -85,7 +85,7 @@ pub fn dialled(backend: BackendRef, listener: u32) {
         // SAFETY: the field is in the map's value.
         let counter = unsafe { &raw mut (*stats).flows };
         // SAFETY: as in `count_in_process`.
-        unsafe { increment(counter) };
+        unsafe { add_in_one_step(counter, 1) };
     }
 }
 
@@ -96,27 +96,27 @@ pub fn dial_refused(listener: u32) {
         // SAFETY: the field is in the map's value.
         let counter = unsafe { &raw mut (*stats).refused };
         // SAFETY: as in `count_in_process`.
-        unsafe { increment(counter) };
+        unsafe { add_in_one_step(counter, 1) };
     }
 }
 
-/// Adds one in one step.
+/// Adds to a counter of several CPUs' in one step.
 ///
 /// # Safety
 ///
 /// `counter` is aligned and may be written.
 #[inline(always)]
-unsafe fn increment(counter: *mut u64) {
+pub unsafe fn add_in_one_step(counter: *mut u64, amount: u64) {
     #[cfg(target_arch = "bpf")]
     {
         use core::intrinsics::{AtomicOrdering, atomic_xadd};
         // SAFETY: the caller promises a valid word.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, amount) };
     }
     #[cfg(not(target_arch = "bpf"))]
     {
         use core::sync::atomic::{AtomicU64, Ordering};
         // SAFETY: the caller promises a valid word.
-        unsafe { AtomicU64::from_ptr(counter) }.fetch_add(1, Ordering::Relaxed);
+        unsafe { AtomicU64::from_ptr(counter) }.fetch_add(amount, Ordering::Relaxed);
     }
 }

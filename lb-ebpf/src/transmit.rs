@@ -3,7 +3,7 @@
 use lb_common::backend::{BackendRef, BackendValue, REPLY_AT_EGRESS, ROUTED};
 use lb_common::flow::{FlowEntry, FlowKey};
 use lb_common::net::{Address, Mac};
-use lb_common::port::PortValue;
+use lb_common::port::{ACCOUNTED, PortValue};
 use lb_common::reason::Reason;
 
 use crate::family::Family;
@@ -74,6 +74,20 @@ pub struct Order<A: Address> {
     backend: BackendRef,
     /// Whose, too.
     listener: u32,
+}
+
+impl<A: Address> Order<A> {
+    /// The tuple that the client sends.
+    #[inline(always)]
+    pub fn dialled(&self) -> FlowKey<A> {
+        if self.reply { self.to.reversed() } else { self.segment.key }
+    }
+
+    /// Is it an answer?
+    #[inline(always)]
+    pub const fn is_reply(&self) -> bool {
+        self.reply
+    }
 }
 
 /// What is known of a packet that takes its flow.
@@ -290,6 +304,9 @@ pub fn carry_out<P: Packet, F: Family>(
     let action = leave(packet, &order.exit)?;
     let step = Step::done(packet, action).due(order.due);
     stats::packet(order.backend, order.listener, order.reply, bytes);
+    if port.flags & ACCOUNTED != 0 {
+        F::account(order, bytes);
+    }
     Ok(step)
 }
 

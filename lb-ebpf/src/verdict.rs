@@ -4,7 +4,7 @@ use aya_log_ebpf::debug;
 use lb_common::reason::Reason;
 
 use crate::packet::Packet;
-use crate::{observe, stats};
+use crate::{event, observe, stats};
 
 /// What becomes of a packet, in the hook's independent terms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +34,12 @@ pub fn settle<P: Packet>(packet: &P, outcome: Result<Action, Reason>) -> i32 {
             if matches!(reason, Reason::WriteFailed | Reason::Inconsistent) {
                 log(reason as u32);
             }
-            if passes(reason) { Action::Pass } else { Action::Drop }
+            if passes(reason) {
+                Action::Pass
+            } else {
+                event::drops(reason);
+                Action::Drop
+            }
         }
     };
     packet.verdict(action)

@@ -11,7 +11,7 @@ use lb_common::reason::Reason;
 use lb_common::stage::Stage;
 
 use crate::answer::Complaint;
-use crate::flow::Flows;
+use crate::event::Events;
 use crate::fragment::Fragments;
 use crate::headers::Header;
 use crate::journey::Step;
@@ -36,7 +36,7 @@ mod sealed {
 /// An address family: its header, and by its addresses its maps.
 pub trait Family: sealed::Sealed {
     /// Its addresses.
-    type Address: Flows + Listeners + Clients + Affine + Fragments + Header;
+    type Address: Events + Listeners + Clients + Affine + Fragments + Header;
     /// Its header without options or extensions.
     type Fixed: Header;
     /// Both addresses as they follow each other in the header.
@@ -111,6 +111,9 @@ pub trait Family: sealed::Sealed {
         order: &Order<Self::Address>,
         port: &PortValue,
     ) -> Result<Step, Reason>;
+
+    /// Counts a packet of `bytes` for its flow, after it was carried out.
+    fn account(order: &Order<Self::Address>, bytes: u32);
 
     /// Turns a TCP segment into its refusal; `None` where it can't be.
     fn reset<P: Packet>(packet: &mut P, segment: &Segment<Self::Address>, port: &PortValue) -> Option<()>;

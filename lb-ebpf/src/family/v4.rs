@@ -17,7 +17,7 @@ use crate::parse::{Fragment, Ip, Segment};
 use crate::rewrite::{Hops, Rewrite};
 use crate::transmit::Order;
 use crate::verdict::Action;
-use crate::{answer, icmp, transmit};
+use crate::{account, answer, icmp, transmit};
 
 /// IPv4.
 pub struct V4;
@@ -129,6 +129,11 @@ impl Family for V4 {
     #[inline(always)]
     fn carry_out<P: Packet>(packet: &mut P, order: &Order<Ipv4>, port: &PortValue) -> Result<Step, Reason> {
         transmit::carry_out::<P, V4>(packet, order, port)
+    }
+
+    #[inline(always)]
+    fn account(order: &Order<Ipv4>, bytes: u32) {
+        account::v4(&order.dialled(), order.is_reply(), bytes);
     }
 
     #[inline(always)]

@@ -17,7 +17,7 @@ use crate::parse::{Fragment, Ip, Segment};
 use crate::rewrite::Rewrite;
 use crate::transmit::Order;
 use crate::verdict::Action;
-use crate::{answer, icmpv6, order};
+use crate::{account, answer, icmpv6, order};
 
 /// IPv6.
 pub struct V6;
@@ -131,6 +131,11 @@ impl Family for V6 {
         _ = (packet, port);
         order::note(order)?;
         Ok(Step::ORDERED)
+    }
+
+    #[inline(always)]
+    fn account(_order: &Order<Ipv6>, bytes: u32) {
+        account::lb_account_v6(bytes);
     }
 
     #[inline(always)]

@@ -24,8 +24,8 @@ pub trait Flows: Address {
     /// See [`super::insert()`]; gives the code of an [`super::Insertion`].
     fn insert(flow: &FlowEntry<Self>) -> u32;
 
-    /// See [`super::upkeep`]. False: the other half is gone, and is still needed.
-    fn keep() -> bool;
+    /// The first part of [`super::upkeep`]: what is left to do.
+    fn keep() -> u32;
 
     /// Enters the other half of a flow again.
     fn restore();
@@ -89,8 +89,8 @@ macro_rules! flows {
             }
 
             #[inline(always)]
-            fn keep() -> bool {
-                super::keep::$keep() != 0
+            fn keep() -> u32 {
+                super::keep::$keep()
             }
 
             #[inline(always)]

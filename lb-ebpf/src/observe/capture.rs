@@ -3,12 +3,11 @@
 use core::hint::black_box;
 
 use aya_ebpf::btf_maps::{PerCpuArray, RingBuf};
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use lb_common::observe::{CaptureFilter, Captured, NO_REASON, SNAP};
 use lb_common::reason::Reason;
 
-use crate::config::nanoseconds;
+use crate::config::{exact_nanoseconds, nanoseconds};
 use crate::limit::Tokens;
 use crate::mask::masked;
 use crate::packet::{CHUNK, Packet};
@@ -107,8 +106,7 @@ extern "C" fn lb_capture() -> u32 {
     if !is_wanted(captured) {
         return 0;
     }
-    // SAFETY: a plain helper call without arguments.
-    captured.time = unsafe { bpf_ktime_get_ns() };
+    captured.time = exact_nanoseconds();
     // By reference: it has no room on the stack.
     let captured: &Captured = captured;
     if !may() || CAPTURE.output(captured, 0).is_err() {

@@ -41,7 +41,7 @@ pub fn given() -> Given {
         tcp_closing: 5,
         udp_opening: 14,
         udp_established: 84,
-        padding: 0,
+        flags: 0,
         new_flows: Rate::default(),
     };
     Given {

@@ -5,6 +5,7 @@
 //! and leave through the loopback interface's index, [`INTERFACE`].
 
 mod blank;
+mod events;
 mod flows;
 mod given;
 mod hook;
@@ -15,6 +16,7 @@ mod rig;
 mod shape;
 mod values;
 
+pub use events::told_flow;
 pub use given::{Given, given};
 pub use hook::{Hook, Verdict};
 pub use object::{Programs, Sizes};

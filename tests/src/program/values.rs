@@ -38,6 +38,13 @@ impl Port {
         self
     }
 
+    /// What each flow carries is counted.
+    #[must_use]
+    pub fn accounted(mut self) -> Self {
+        self.0.flags |= port::ACCOUNTED;
+        self
+    }
+
     /// XDP runs in generic mode.
     #[must_use]
     pub fn generic(mut self) -> Self {

@@ -7,6 +7,7 @@ mod answers;
 mod bridge;
 mod checksums;
 mod endings;
+mod events;
 mod fragments;
 mod frames_v6;
 mod golden;
