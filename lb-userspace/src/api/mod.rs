@@ -68,6 +68,7 @@ impl Api {
             .route("/lb/v1/flows", get(flows::list))
             .route("/lb/v1/trace", post(observe::trace))
             .route("/lb/v1/capture", get(observe::capture))
+            .route("/lb/v1/events", get(observe::events))
             .fallback(async |uri: Uri| Failure::no_such_path(uri.path()))
             .method_not_allowed_fallback(async |method: Method, uri: Uri| {
                 Failure::no_such_verb(&method, uri.path())

@@ -1,5 +1,5 @@
-//! `/lb/v1/trace`, and `/lb/v1/capture`: one packet a line, each a JSON object, and a last line
-//! `{"summary": …}`.
+//! `/lb/v1/trace`; and `/lb/v1/capture` and `/lb/v1/events`: one packet or event a line, each a JSON object, and a
+//! last line `{"summary": …}`.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -12,9 +12,9 @@ use tokio::task::spawn_blocking;
 use super::Api;
 use super::failure::Failure;
 use super::reports::report;
-use crate::control::observe::{Captures, ObservePackets, RawCapture, RawTrace, TraceReport};
+use crate::control::observe::{ObservePackets, RawCapture, RawEvents, RawTrace, Stream, TraceReport};
 
-/// Batches of packets that wait for a slow reader; then the ring buffer fills, and packets are lost and counted.
+/// Batches that wait for a slow reader; then the ring buffer fills, and what comes is lost and counted.
 const WAITING_BATCHES: usize = 16;
 
 pub(super) async fn trace(
@@ -36,14 +36,28 @@ pub(super) async fn capture(
     let observer = api.observer.clone();
     let started = spawn_blocking(move || observer.capture(&question, &backends)).await;
     let started = started.map_err(|error| Failure::unavailable(error.to_string()))?;
-    let captures = started.map_err(|error| failure(&error))?;
+    Ok(streamed(started.map_err(|error| failure(&error))?))
+}
+
+pub(super) async fn events(
+    State(api): State<Api>,
+    Query(question): Query<RawEvents>,
+) -> Result<Response, Failure> {
+    let backends = report(&api).await?.backends;
+    let observer = api.observer.clone();
+    let started = spawn_blocking(move || observer.events(&question, &backends)).await;
+    let started = started.map_err(|error| Failure::unavailable(error.to_string()))?;
+    Ok(streamed(started.map_err(|error| failure(&error))?))
+}
+
+fn streamed(source: impl Stream + Send + 'static) -> Response {
     let (sender, batches) = mpsc::channel(WAITING_BATCHES);
-    spawn_blocking(move || write(captures, &sender));
+    spawn_blocking(move || write(source, &sender));
     let stream = futures_util::stream::unfold(batches, |mut batches| async {
         let batch: Bytes = batches.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(batch), batches))
     });
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
 }
 
 fn failure(error: &ObservePackets) -> Failure {
@@ -53,30 +67,30 @@ fn failure(error: &ObservePackets) -> Failure {
     }
 }
 
-/// Writes packets until the end, or until nobody reads them any more.
-fn write(mut captures: Captures, sender: &mpsc::Sender<Bytes>) {
-    // Tells the reader that the capture has begun.
+/// Writes until the end, or until nobody reads any more.
+fn write(mut source: impl Stream, sender: &mpsc::Sender<Bytes>) {
+    // Tells the reader that it has begun.
     let mut text = b"{\"started\":true}\n".to_vec();
     loop {
         if sender.is_closed() || (!text.is_empty() && sender.blocking_send(text.into()).is_err()) {
             return;
         }
         text = Vec::new();
-        match captures.more() {
-            Ok(Some(packets)) => packets.iter().for_each(|packet| line(&mut text, packet)),
+        match source.more() {
+            Ok(Some(items)) => items.iter().for_each(|item| line(&mut text, item)),
             Ok(None) => break,
             Err(error) => {
-                tracing::warn!("capture: {error}");
+                tracing::warn!("capture or events: {error}");
                 return;
             }
         }
     }
-    match captures.summary() {
+    match source.summary() {
         Ok(summary) => line(&mut text, &serde_json::json!({ "summary": summary })),
-        Err(error) => tracing::warn!("capture: {error}"),
+        Err(error) => tracing::warn!("capture or events: {error}"),
     }
-    // The programs are put back before the reader learns of the end.
-    drop(captures);
+    // The programs are put back, or told to be silent, before the reader learns of the end.
+    drop(source);
     drop(sender.blocking_send(text.into()));
 }
 

@@ -14,6 +14,7 @@ mod create;
 mod delete;
 mod describe;
 mod doctor;
+mod events;
 mod flows;
 mod get;
 mod listener;
@@ -91,6 +92,8 @@ enum Verb {
     Trace(trace::Arguments),
     /// Show packets as they come and as they are left
     Capture(capture::Arguments),
+    /// Tell of flows that begin and end, and of dropped packets, as it happens
+    Events(events::Arguments),
     /// Look for what is wrong with this node, and say how to mend it
     Doctor(doctor::Arguments),
     /// Show the versions of this program and of the agent
@@ -151,6 +154,10 @@ async fn call(global: &Global, verb: Verb) -> anyhow::Result<ExitCode> {
         }
         Verb::Capture(arguments) => {
             capture::run(&client, &arguments, global.output).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verb::Events(arguments) => {
+            events::run(&client, &arguments, global.output).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Trace(arguments) => trace::run(&client, &arguments, global.output).await?,

@@ -165,7 +165,15 @@ impl Checks {
         let field = "datapath.newFlowsPerSecond";
         let new_flows_per_second = self.number(field, file.new_flows_per_second, NEW_FLOWS, NEW_FLOWS_RANGE);
         let timeouts = self.timeouts(&file.timeouts);
-        Datapath { flow_entries, max_listeners, max_backends, new_flows_per_second, timeouts }
+        let flow_accounting = file.flow_accounting;
+        Datapath {
+            flow_entries,
+            max_listeners,
+            max_backends,
+            new_flows_per_second,
+            flow_accounting,
+            timeouts,
+        }
     }
 
     fn number(&mut self, field: &str, given: Option<i64>, default: u32, (least, most): (u32, u32)) -> u32 {

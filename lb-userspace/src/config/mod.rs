@@ -121,6 +121,8 @@ pub struct Datapath {
     pub max_backends: u32,
     /// New flows that each CPU enters in a second; 0 is no limit.
     pub new_flows_per_second: u32,
+    /// Is what each flow carries counted?
+    pub flow_accounting: bool,
     /// Lives of flows.
     pub timeouts: Timeouts,
 }

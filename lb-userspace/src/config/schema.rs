@@ -42,6 +42,7 @@ pub(super) struct Datapath {
     pub(super) max_listeners: Option<i64>,
     pub(super) max_backends: Option<i64>,
     pub(super) new_flows_per_second: Option<i64>,
+    pub(super) flow_accounting: bool,
     pub(super) timeouts: Timeouts,
 }
 

@@ -151,3 +151,47 @@ fn a_capture_ends_with_its_reader_and_with_the_agent() {
     is_over(&fixture);
     fixture.ask(5);
 }
+
+/// Runs the agent anew, with more in its configuration.
+fn restart(fixture: &mut Fixture, more: &str) {
+    let installation = &fixture.lab.installation;
+    let spec = fixture.lab.spec;
+    let text = installation.configuration(spec.topology, spec.hook);
+    installation.configure(&format!("{text}{more}")).unwrap();
+    fixture.agent.take().unwrap().kill().unwrap();
+    fixture.agent = Some(fixture.lab.start_agent().unwrap());
+}
+
+#[test]
+fn events_tell_of_each_connection_what_it_carried() {
+    let mut fixture = BRIDGE_XDP.take(Topology::Bridge, Hook::Xdp, Family::V4);
+    restart(&mut fixture, "datapath: {flowAccounting: true}\n");
+    let log = fixture.lab.directory("events").unwrap().join("events.log");
+    let mut command = fixture.lab.installation.command(&["events", "-o", "json", "--lb", "shop/front"]);
+    let process = Process::start(command.args(["--count", "2"]), log).unwrap();
+    let log = || process.log();
+    wait::until("somebody listens", SOON, || log().contains("listening"))
+        .unwrap_or_else(|error| panic!("{error}: {}", log()));
+    let second = fixture.lab.installation.run(&["events", "--seconds", "1"]).unwrap();
+    assert!(String::from_utf8_lossy(&second.stderr).contains("somebody else listens"), "{second:?}");
+    fixture.ask(1);
+    wait::until("both events are told", SOON, || log().contains("2 events"))
+        .unwrap_or_else(|error| panic!("{error}: {}", log()));
+    let text = log();
+    let events: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let [opened, closed] = &events[..] else { panic!("{text}") };
+    assert_eq!((&opened["kind"], &closed["kind"]), (&"opened".into(), &"closed".into()), "{text}");
+    let flow = &opened["flow"];
+    assert_eq!((flow, &flow["loadBalancer"]), (&closed["flow"], &"shop/front".into()), "{text}");
+    assert!(flow["vm"].as_str().is_some_and(|vm| vm.starts_with("vm")), "{text}");
+    assert_eq!(flow["vip"], fixture.at(80).to_string(), "{text}");
+    let carried = &closed["carried"];
+    // A handshake, a question or an answer, and an end, some of them in one; a frame has 54 bytes at least.
+    for way in ["forward", "reply"] {
+        let count = |what| carried[format!("{way}{what}")].as_u64().unwrap();
+        assert!(count("Packets") >= 2 && count("Bytes") > 54 * count("Packets"), "{text}");
+    }
+    assert!(carried["durationSeconds"].as_f64().is_some_and(|seconds| seconds < 60.0), "{text}");
+    restart(&mut fixture, "");
+    fixture.ask(5);
+}

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::report::BackendsReport;
 use crate::datapath::flows::model::{Flow, State};
 use crate::datapath::flows::{FlowTable, ReadFlows};
-use names::Names;
+pub(in crate::control) use names::Names;
 pub use query::{Query, RawQuery};
 
 /// Flows that one answer holds unless the asker says otherwise.

@@ -10,7 +10,7 @@ use crate::model::meta::NamespacedName;
 
 /// Load balancers by VIP and VMs by server address.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Names {
+pub(in crate::control) struct Names {
     listeners: BTreeMap<(IpAddr, u16, Protocol), NamespacedName>,
     /// By VIP alone, for listeners of many ports.
     vips: BTreeMap<IpAddr, NamespacedName>,
@@ -20,7 +20,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(report: &BackendsReport) -> Self {
+    pub(in crate::control) fn new(report: &BackendsReport) -> Self {
         let mut names = Self::default();
         report.load_balancers.iter().for_each(|lb| names.add(lb));
         names
@@ -43,13 +43,13 @@ impl Names {
     }
 
     /// The load balancer whose VIP a flow dialled.
-    pub(super) fn load_balancer(&self, flow: &Flow) -> Option<&NamespacedName> {
+    pub(in crate::control) fn load_balancer(&self, flow: &Flow) -> Option<&NamespacedName> {
         let exact = self.listeners.get(&(flow.vip.ip(), flow.vip.port(), flow.protocol));
         exact.or_else(|| self.vips.get(&flow.vip.ip()))
     }
 
     /// The VM that answers a flow.
-    pub(super) fn vm(&self, flow: &Flow) -> Option<&str> {
+    pub(in crate::control) fn vm(&self, flow: &Flow) -> Option<&str> {
         let exact = self.vms.get(&flow.server);
         exact.or_else(|| self.hosts.get(&flow.server.ip())).map(String::as_str)
     }

@@ -1,18 +1,18 @@
 //! Packets as they came and as they were left.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::{ObservePackets, Observer, frame, wrong};
+use super::interfaces::Interfaces;
+use super::{ObservePackets, Observer, Stream, frame, wrong};
 use crate::control::report::BackendsReport;
 use crate::datapath::observe::{Capture, Filter, Frame, Packet};
 
 /// How long to wait for packets before looking whether anybody still wants them.
-const PATIENCE: Duration = Duration::from_millis(200);
+pub(super) const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Which packets, and how many, as it is asked.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub struct Captures {
     left: u64,
     until: Option<Instant>,
     seen: u64,
-    names: BTreeMap<u32, String>,
+    interfaces: Interfaces,
     /// From boot to 1970.
     offset: Duration,
 }
@@ -107,13 +107,13 @@ impl Observer {
             left: asked.count.unwrap_or(u64::MAX),
             until: asked.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
             seen: 0,
-            names: BTreeMap::new(),
+            interfaces: Interfaces::default(),
             offset: since_1970_at_boot(),
         })
     }
 }
 
-fn vip_of(name: &str, report: &BackendsReport) -> Result<IpAddr, ObservePackets> {
+pub(super) fn vip_of(name: &str, report: &BackendsReport) -> Result<IpAddr, ObservePackets> {
     let mut balancers = report.load_balancers.iter();
     let found = balancers.find(|one| match name.split_once('/') {
         Some((namespace, name)) => one.namespace == namespace && one.name == name,
@@ -124,17 +124,16 @@ fn vip_of(name: &str, report: &BackendsReport) -> Result<IpAddr, ObservePackets>
 }
 
 /// What to add to the clock that packets are timed by.
-fn since_1970_at_boot() -> Duration {
+pub(super) fn since_1970_at_boot() -> Duration {
     let now = |clock| clock_gettime(clock).map_or(Duration::ZERO, Duration::from);
     now(ClockId::CLOCK_REALTIME).saturating_sub(now(ClockId::CLOCK_MONOTONIC))
 }
 
-impl Captures {
-    /// The next packets, none if there were none for a while; `None` at the end.
-    ///
-    /// # Errors
-    /// When the datapath can't tell.
-    pub fn more(&mut self) -> Result<Option<Vec<CapturedPacket>>, ObservePackets> {
+impl Stream for Captures {
+    type Item = CapturedPacket;
+    type Summary = CaptureSummary;
+
+    fn more(&mut self) -> Result<Option<Vec<CapturedPacket>>, ObservePackets> {
         let is_late = self.until.is_some_and(|until| Instant::now() >= until);
         if self.left == 0 || is_late || self.observer.is_stopped() {
             return Ok(None);
@@ -147,23 +146,16 @@ impl Captures {
         Ok(Some(packets.iter().map(|packet| self.told(packet)).collect()))
     }
 
-    /// What is to be said at the end.
-    ///
-    /// # Errors
-    /// When the datapath can't tell.
-    pub fn summary(&self) -> Result<CaptureSummary, ObservePackets> {
+    fn summary(&self) -> Result<CaptureSummary, ObservePackets> {
         Ok(CaptureSummary { packets: self.seen, lost: self.capture.lost()? })
     }
+}
 
+impl Captures {
     fn told(&mut self, packet: &Packet) -> CapturedPacket {
-        let index = packet.interface;
-        let name = self.names.entry(index).or_insert_with(|| {
-            let name = nix::net::if_::if_indextoname(index).ok();
-            name.map_or_else(|| format!("if{index}"), |name| name.to_string_lossy().into_owned())
-        });
         CapturedPacket {
             time: u64::try_from((self.offset + packet.time).as_nanos()).unwrap_or(u64::MAX),
-            interface: name.clone(),
+            interface: self.interfaces.name(packet.interface).to_owned(),
             hook: packet.side.name().to_owned(),
             verdict: packet.side.verdict(packet.code).to_owned(),
             reason: packet.reason.map(|reason| reason.name().to_owned()).unwrap_or_default(),

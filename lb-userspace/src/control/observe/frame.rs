@@ -113,6 +113,15 @@ pub(super) fn words(bytes: &[u8]) -> String {
     text
 }
 
+/// The addresses from and to which a frame goes; `None` where it is no IP packet.
+pub(super) fn ends(bytes: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    match PacketHeaders::from_ethernet_slice(bytes).ok()?.net? {
+        NetHeaders::Ipv4(ip, _) => Some((ip.source.into(), ip.destination.into())),
+        NetHeaders::Ipv6(ip, _) => Some((ip.source.into(), ip.destination.into())),
+        NetHeaders::Arp(_) => None,
+    }
+}
+
 fn at(address: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::from((address, port))
 }

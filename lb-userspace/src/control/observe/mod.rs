@@ -1,10 +1,12 @@
-//! What becomes of a packet: what `/lb/v1/trace` and `/lb/v1/capture` answer.
+//! What becomes of packets and flows: what `/lb/v1/trace`, `/lb/v1/capture` and `/lb/v1/events` answer.
 //!
 //! Input: questions as they are asked, the names of who serves, and the door to the packet programs. Output:
-//! decisions in words, and captured packets.
+//! decisions in words, captured packets, and events.
 
 mod capture;
+mod events;
 mod frame;
+mod interfaces;
 mod trace;
 mod words;
 
@@ -12,7 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use capture::{CaptureSummary, CapturedPacket, Captures, RawCapture};
+pub use events::{CarriedTold, DropTold, EventRow, Events, EventsSummary, FlowTold, RawEvents};
 pub use trace::{RawTrace, Step, TraceReport};
+
+use serde::Serialize;
 
 use crate::datapath::observe::{Observe, ObserveError};
 
@@ -21,6 +26,26 @@ use crate::datapath::observe::{Observe, ObserveError};
 pub struct Observer {
     door: Arc<dyn Observe>,
     stopped: Arc<AtomicBool>,
+}
+
+/// What comes one after the other, until somebody has enough of it.
+pub trait Stream {
+    /// One of them.
+    type Item: Serialize;
+    /// What is to be said at the end.
+    type Summary: Serialize;
+
+    /// The next ones, none if there were none for a while; `None` at the end.
+    ///
+    /// # Errors
+    /// When the datapath can't tell.
+    fn more(&mut self) -> Result<Option<Vec<Self::Item>>, ObservePackets>;
+
+    /// What is to be said at the end.
+    ///
+    /// # Errors
+    /// When the datapath can't tell.
+    fn summary(&self) -> Result<Self::Summary, ObservePackets>;
 }
 
 /// Why there is no answer.
@@ -49,7 +74,7 @@ impl Observer {
         Self { door, stopped: Arc::new(AtomicBool::new(false)) }
     }
 
-    /// Ends captures: the agent stops.
+    /// Ends captures and listening: the agent stops.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }

@@ -148,3 +148,72 @@ fn captures_of_nobody_and_of_two_families_are_refused() {
     };
     assert!(refused(mixed).starts_with("client: "));
 }
+
+#[test]
+fn events_are_told_with_names_and_filtered() {
+    use crate::datapath::flows::model::Flow;
+    use crate::datapath::observe::event::{Carried, Event, Happening};
+
+    let flow = |client: &str, vip: &str| {
+        Flow::sample(client.parse().unwrap(), vip.parse().unwrap(), "192.0.2.11:8080".parse().unwrap())
+    };
+    let (own, other) = (flow("192.0.2.50:40000", "192.0.2.200:80"), flow("192.0.2.51:1", "192.0.2.201:80"));
+    let carried = Carried {
+        duration: Duration::from_millis(1500),
+        forward_packets: 3,
+        forward_bytes: 300,
+        reply_packets: 2,
+        reply_bytes: 200,
+    };
+    let dropped = Happening::Dropped {
+        reason: Some(Reason::SourceDenied),
+        interface: 1,
+        side: Side::Xdp,
+        frame: packet_to_the_vip(),
+    };
+    let happenings = [
+        Happening::Opened(own),
+        Happening::Opened(other),
+        Happening::Closed { flow: own, carried: Some(carried) },
+        dropped,
+    ];
+    let events = happenings.map(|happening| Event { time: Duration::from_secs(7), happening }).to_vec();
+    let asked = |question: &RawEvents| {
+        let observer = observer(MemoryPackets { events: events.clone(), ..MemoryPackets::default() });
+        let mut events = observer.events(question, &report().backends).unwrap();
+        let rows = events.more().unwrap().unwrap();
+        assert_eq!(events.summary().unwrap().events, rows.len() as u64);
+        rows
+    };
+    let kinds = |question: &RawEvents| asked(question).into_iter().map(|row| row.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&RawEvents::default()), ["opened", "opened", "closed", "dropped"]);
+    let of_lb = RawEvents { lb: Some("shop/front".into()), ..RawEvents::default() };
+    assert_eq!(kinds(&of_lb), ["opened", "closed", "dropped"]);
+    let of_client = RawEvents { client: "192.0.2.51".parse().ok(), ..RawEvents::default() };
+    assert_eq!(kinds(&of_client), ["opened"]);
+    let counted = RawEvents { count: Some(2), ..RawEvents::default() };
+    assert_eq!(kinds(&counted), ["opened", "opened"]);
+    let rows = asked(&RawEvents { kind: Some("Closed".into()), ..RawEvents::default() });
+    let flow = rows[0].flow.as_ref().unwrap();
+    assert_eq!((flow.vm.as_str(), flow.load_balancer.as_str()), ("web-1", "shop/front"));
+    let told = rows[0].carried.unwrap();
+    assert_eq!((told.forward_bytes, told.reply_packets), (300, 2));
+    assert!((told.duration_seconds - 1.5).abs() < 1e-9, "{told:?}");
+    let rows = asked(&RawEvents { kind: Some("dropped".into()), ..RawEvents::default() });
+    let drop = rows[0].drop.as_ref().unwrap();
+    assert_eq!(
+        (drop.reason.as_str(), drop.interface.as_str(), drop.hook.as_str()),
+        ("source_denied", "lo", "xdp")
+    );
+    assert!(drop.packet.starts_with("TCP 192.0.2.50:40000 → 192.0.2.200:80"), "{}", drop.packet);
+    let wrong = observer(MemoryPackets::default())
+        .events(&RawEvents { kind: Some("lost".into()), ..RawEvents::default() }, &report().backends);
+    assert!(matches!(wrong, Err(ObservePackets::Wrong { field: "kind", .. })));
+}
+
+fn packet_to_the_vip() -> Frame {
+    let (client, vip) = ("192.0.2.50:40000".parse().unwrap(), "192.0.2.200:80".parse().unwrap());
+    let flags = frame::Flags::parse("syn").unwrap();
+    let bytes = frame::build(lb_common::net::Protocol::Tcp, client, vip, flags, 0).unwrap();
+    Frame { length: 54, bytes }
+}

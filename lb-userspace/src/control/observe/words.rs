@@ -117,6 +117,7 @@ const fn entered(outcome: u32) -> &'static str {
         0 => "a new flow is entered",
         1 => "not entered: the tuple of its answers is another flow's",
         2 => "not entered: no source port is free",
+        4 => "another processor entered one",
         _ => "not entered: there is no room",
     }
 }

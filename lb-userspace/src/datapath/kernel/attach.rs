@@ -47,6 +47,8 @@ impl TcKind {
 #[derive(Debug)]
 pub(super) struct Attachments {
     tc: TcKind,
+    /// Is what each flow carries to be counted?
+    accounted: bool,
     pinned: BTreeSet<LinkName>,
     served: BTreeMap<u32, (Port, AttachedPort)>,
 }
@@ -60,14 +62,19 @@ pub(super) struct Doors<'a> {
 
 impl Attachments {
     /// Lets what an earlier agent attached run the loaded programs.
-    pub(super) fn adopt(ebpf: &mut Ebpf, pins: &Pins, tc: TcKind) -> Result<Self, KernelError> {
+    pub(super) fn adopt(
+        ebpf: &mut Ebpf,
+        pins: &Pins,
+        tc: TcKind,
+        accounted: bool,
+    ) -> Result<Self, KernelError> {
         let mut pinned = BTreeSet::new();
         for name in pins.link_names()?.iter().filter_map(|name| name.parse().ok()) {
             if links::take_over(ebpf, pins, name)? {
                 pinned.insert(name);
             }
         }
-        Ok(Self { tc, pinned, served: BTreeMap::new() })
+        Ok(Self { tc, accounted, pinned, served: BTreeMap::new() })
     }
 
     /// Serves these interfaces and no others.
@@ -111,7 +118,7 @@ impl Attachments {
             && (before.role, before.hook, &before.name) == (port.role, port.hook, &port.name)
         {
             let attached = attached.clone();
-            put_port(doors.ports, port, attached.hook)?;
+            self.put_port(doors.ports, port, attached.hook)?;
             return Ok(attached);
         }
         let (hook, reason) = self.ingress(doors, port)?;
@@ -184,7 +191,7 @@ impl Attachments {
                 self.remove(doors.pins, LinkName { ifindex: port.ifindex, place: other })?;
             }
         }
-        put_port(doors.ports, port, hook)?;
+        self.put_port(doors.ports, port, hook)?;
         self.ensure(doors, port, place)?;
         Ok((hook, if hook == Hook::Tc { format!("{reason}; by {}", self.tc.name()) } else { reason }))
     }
@@ -227,13 +234,18 @@ impl Attachments {
         }
         Ok(())
     }
-}
 
-fn put_port(ports: &mut Array<MapData, PortValue>, port: &Port, hook: Hook) -> Result<(), KernelError> {
-    let value = wire::port_value(port, hook);
-    let before = ports.get(&port.ifindex, 0).map_err(failed("read", map::PORTS))?;
-    if before == value {
-        return Ok(());
+    fn put_port(
+        &self,
+        ports: &mut Array<MapData, PortValue>,
+        port: &Port,
+        hook: Hook,
+    ) -> Result<(), KernelError> {
+        let value = wire::port_value(port, hook, self.accounted);
+        let before = ports.get(&port.ifindex, 0).map_err(failed("read", map::PORTS))?;
+        if before == value {
+            return Ok(());
+        }
+        ports.set(port.ifindex, value, 0).map_err(failed("write", map::PORTS))
     }
-    ports.set(port.ifindex, value, 0).map_err(failed("write", map::PORTS))
 }

@@ -115,8 +115,8 @@ impl Kernel {
         let mut maps = Maps::take(&mut ebpf, &pins, shapes)?;
         configure(&mut maps, settings)?;
         programs::load(&mut ebpf, &pins)?;
-        let flows = Arc::new(Flows::open(&pins)?);
-        let attachments = Attachments::adopt(&mut ebpf, &pins, tc)?;
+        let flows = Arc::new(Flows::open(&pins, settings.flow_accounting)?);
+        let attachments = Attachments::adopt(&mut ebpf, &pins, tc, settings.flow_accounting)?;
         observe::sweep(&pins)?;
         Ok(Self { pins, ebpf, maps, flows, attachments })
     }
@@ -140,7 +140,7 @@ impl Kernel {
 
     /// The door to packets, for traces and captures.
     pub fn observation(&self) -> Arc<dyn Observe> {
-        Arc::new(observe::Observation::new(&self.pins))
+        Arc::new(observe::Observation::new(&self.pins, self.flows.ends()))
     }
 
     /// The seed of the Maglev tables: kept as long as the pinned maps are.
@@ -283,6 +283,8 @@ fn configure(maps: &mut Maps, settings: &config::Datapath) -> Result<(), KernelE
     }
     config = wire::with_timeouts(config, &settings.timeouts);
     config.new_flows = Rate::new(settings.new_flows_per_second);
+    // Whoever listened, listened to an earlier agent.
+    config.flags = 0;
     if config == before {
         return Ok(());
     }

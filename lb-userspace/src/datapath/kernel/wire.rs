@@ -10,7 +10,7 @@ use lb_common::listener::{self, LEAST_CONNECTIONS, ListenerValue, MAGLEV, RANDOM
 use lb_common::maglev::SlotPair;
 use lb_common::net::Be16;
 use lb_common::policy::{ALLOWED, DENIED, LimitsValue, Rate};
-use lb_common::port::{ATTACHED, GENERIC, PARTIAL_CHECKSUMS, PortValue, UPLINK};
+use lb_common::port::{ACCOUNTED, ATTACHED, GENERIC, PARTIAL_CHECKSUMS, PortValue, UPLINK};
 use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, DROP_UNSERVED, VipValue};
 
 use crate::config::Timeouts;
@@ -186,13 +186,14 @@ pub(super) fn table(pairs: &[SlotPair]) -> Vec<BackendId> {
     table
 }
 
-pub(super) fn port_value(port: &Port, hook: Hook) -> PortValue {
+pub(super) fn port_value(port: &Port, hook: Hook, accounted: bool) -> PortValue {
     let faces_network = matches!(port.role, Role::Uplink | Role::Routed);
     PortValue {
         flags: ATTACHED
             | flag(faces_network, UPLINK)
             | flag(port.partial_checksums, PARTIAL_CHECKSUMS)
-            | flag(hook == Hook::XdpGeneric, GENERIC),
+            | flag(hook == Hook::XdpGeneric, GENERIC)
+            | flag(accounted, ACCOUNTED),
         bridge: port.bridge,
         mac: port.mac,
         mtu: port.mtu,

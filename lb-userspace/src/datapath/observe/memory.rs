@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::event::{Event, Listening, LostEvents};
 use super::{Capture, Filter, Observe, ObserveError, Packet, Question, Traced};
 
 /// A door behind which nothing is loaded.
@@ -11,6 +12,8 @@ pub struct MemoryPackets {
     pub traced: Option<Traced>,
     /// What every capture gives.
     pub packets: Vec<Packet>,
+    /// What whoever listens is told.
+    pub events: Vec<Event>,
 }
 
 impl Observe for MemoryPackets {
@@ -20,6 +23,10 @@ impl Observe for MemoryPackets {
 
     fn capture(&self, _filter: &Filter) -> Result<Box<dyn Capture>, ObserveError> {
         Ok(Box::new(MemoryCapture { packets: self.packets.clone() }))
+    }
+
+    fn listen(&self) -> Result<Box<dyn Listening>, ObserveError> {
+        Ok(Box::new(MemoryListener { events: self.events.clone() }))
     }
 }
 
@@ -34,5 +41,19 @@ impl Capture for MemoryCapture {
 
     fn lost(&self) -> Result<u64, ObserveError> {
         Ok(0)
+    }
+}
+
+struct MemoryListener {
+    events: Vec<Event>,
+}
+
+impl Listening for MemoryListener {
+    fn events(&mut self, _patience: Duration) -> Result<Vec<Event>, ObserveError> {
+        Ok(std::mem::take(&mut self.events))
+    }
+
+    fn lost(&self) -> Result<LostEvents, ObserveError> {
+        Ok(LostEvents::default())
     }
 }

@@ -1,8 +1,9 @@
-//! Looking at packets: a test packet's decisions, and copies of real packets.
+//! Looking at packets: a test packet's decisions, copies of real packets, and what happens to flows.
 //!
-//! Input: questions and filters. Output: what the packet programs themselves tell. Nothing of it is in the
-//! programs that balance normally: a second instance of them is loaded for it.
+//! Input: questions and filters. Output: what the packet programs themselves tell. Nothing of traces
+//! and captures is in the programs that balance normally: a second instance of them is loaded for it.
 
+pub mod event;
 pub mod memory;
 
 use std::collections::BTreeMap;
@@ -117,6 +118,9 @@ pub enum ObserveError {
     /// A capture is under way.
     #[error("another capture runs; only one can at a time")]
     Busy,
+    /// Somebody listens to events.
+    #[error("somebody else listens to events; only one can at a time")]
+    Listened,
     /// The kernel refuses.
     #[error("{0}")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -135,6 +139,12 @@ pub trait Observe: Send + Sync {
     /// # Errors
     /// When another capture runs, or the kernel refuses.
     fn capture(&self, filter: &Filter) -> Result<Box<dyn Capture>, ObserveError>;
+
+    /// Starts to listen to events; ends when what is returned is dropped.
+    ///
+    /// # Errors
+    /// When somebody else listens, or the kernel refuses.
+    fn listen(&self) -> Result<Box<dyn event::Listening>, ObserveError>;
 }
 
 /// A capture that is under way.

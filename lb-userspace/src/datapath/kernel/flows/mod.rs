@@ -7,15 +7,22 @@
 
 mod loads;
 pub(super) mod mapping;
+mod over;
 mod place;
 mod table;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use aya::Pod;
 use aya::maps::{Array, MapData};
 use lb_common::config::{ConfigValue, TICK_SHIFT};
-use lb_common::flow::FlowEntry;
+use lb_common::event::FlowStats;
+use lb_common::flow::{FlowEntry, OverflowKey};
+use lb_common::head::State;
 use lb_common::map;
 use lb_common::net::{Address, Ipv4, Ipv6};
 use nix::time::{ClockId, clock_gettime};
@@ -27,6 +34,8 @@ use super::pins::Pins;
 use crate::datapath::flows::model::{Flow, FlowCounts, Survey};
 use crate::datapath::flows::{FlowTable, ReadFlows};
 use loads::Loads;
+use over::{Accounted, Accounts};
+pub(super) use over::{Ends, carried};
 use table::{Clock, Half, Names, Table, Walk};
 
 const V4: Names = Names { flows: map::FLOWS_V4, overflow: map::OVERFLOW_V4 };
@@ -38,15 +47,32 @@ pub(super) struct Flows {
     v4: Table<Ipv4>,
     v6: Table<Ipv6>,
     loads: Loads,
+    accounts: (Accounts<OverflowKey<Ipv4>>, Accounts<OverflowKey<Ipv6>>),
+    /// Is there anything in the accounts?
+    accounted: bool,
+    ends: Arc<Ends>,
+    /// Walks that emptied.
+    walks: AtomicU32,
 }
 
 impl Flows {
-    /// Maps what is pinned.
-    pub(super) fn open(pins: &Pins) -> Result<Self, KernelError> {
+    /// Maps what is pinned. Accounts that are not wanted any more are emptied.
+    pub(super) fn open(pins: &Pins, accounted: bool) -> Result<Self, KernelError> {
         let config = MapData::from_pin(pins.map(map::CONFIG)).map_err(failed("open", map::CONFIG))?;
         let config = Array::try_from(aya::maps::Map::Array(config)).map_err(failed("open", map::CONFIG))?;
         let (v4, v6) = (Table::open(pins, V4)?, Table::open(pins, V6)?);
-        Ok(Self { config, v4, v6, loads: Loads::open(pins)? })
+        let accounts = (Accounts::of(pins)?, Accounts::of(pins)?);
+        if !accounted {
+            accounts.0.close()?;
+            accounts.1.close()?;
+        }
+        let (loads, ends, walks) = (Loads::open(pins)?, Arc::default(), AtomicU32::new(0));
+        Ok(Self { config, v4, v6, loads, accounts, accounted, ends, walks })
+    }
+
+    /// Where flows that are over by their age are told.
+    pub(super) fn ends(&self) -> Arc<Ends> {
+        Arc::clone(&self.ends)
     }
 
     fn clock(&self) -> Result<Clock, KernelError> {
@@ -67,17 +93,74 @@ impl Flows {
             tally.survey.capacity += capacity;
             tally.survey.overflow_capacity += overflow_capacity;
         }
-        tally.survey.emptied += self.v4.walk(&clock, walk, |half| tally.add(&half))?;
-        tally.survey.emptied += self.v6.walk(&clock, walk, |half| tally.add(&half))?;
+        let mut outcome = Ok(());
+        let (v4, v6) = &self.accounts;
+        tally.survey.emptied +=
+            self.v4.walk(&clock, walk, |half| tally.add(&half), |entry| self.end(entry, v4, &mut outcome))?;
+        tally.survey.emptied +=
+            self.v6.walk(&clock, walk, |half| tally.add(&half), |entry| self.end(entry, v6, &mut outcome))?;
+        outcome?;
+        if self.accounted
+            && walk == Walk::Emptying
+            && self.walks.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1
+        {
+            sweep(&self.v4, v4, &clock)?;
+            sweep(&self.v6, v6, &clock)?;
+        }
         Ok(tally.into_survey())
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(&Flow)) -> Result<(), KernelError> {
         let clock = self.clock()?;
-        self.v4.walk(&clock, Walk::Looking, |half| show(&half, clock.now, visitor))?;
-        self.v6.walk(&clock, Walk::Looking, |half| show(&half, clock.now, visitor))?;
+        self.v4.walk(&clock, Walk::Looking, |half| show(&half, clock.now, visitor), |_| ())?;
+        self.v6.walk(&clock, Walk::Looking, |half| show(&half, clock.now, visitor), |_| ())?;
         Ok(())
     }
+
+    /// A half is over by its age; one that was closing has been told of by the packet that closed it.
+    fn end<A: Accounted + MapAddress>(
+        &self,
+        entry: &FlowEntry<A>,
+        accounts: &Accounts<OverflowKey<A>>,
+        outcome: &mut Result<(), KernelError>,
+    ) where
+        OverflowKey<A>: Pod,
+    {
+        if entry.head.is_reply() || matches!(entry.head.state(), State::Empty | State::Busy | State::Closing)
+        {
+            return;
+        }
+        let mut stats = FlowStats::default();
+        if self.accounted {
+            match accounts.end(&entry.key().into()) {
+                Ok(carried) => stats = carried,
+                Err(error) => *outcome = Err(error),
+            }
+        }
+        if self.ends.are_wanted() {
+            self.ends.tell(nanoseconds_now(), told(entry), &stats);
+        }
+    }
+}
+
+/// Walks, one a second, from one look for accounts of flows that ended unseen to the next.
+const SWEEP: u32 = 64;
+
+/// Closes accounts of flows whose place another one took.
+fn sweep<A: Accounted>(
+    table: &Table<A>,
+    accounts: &Accounts<OverflowKey<A>>,
+    clock: &Clock,
+) -> Result<(), KernelError>
+where
+    OverflowKey<A>: Pod + Ord,
+    FlowEntry<A>: Pod,
+{
+    let mut keys = BTreeSet::new();
+    accounts.for_each(|key| {
+        keys.insert(*key);
+    })?;
+    table.without_entry(keys, clock)?.iter().try_for_each(|key| accounts.end(key).map(drop))
 }
 
 /// Shows the forward half of a flow that lives.
@@ -155,10 +238,16 @@ impl Tally {
 }
 
 fn flow<A: MapAddress>(half: &Half<'_, A>, now: u16) -> Flow {
-    let FlowEntry { head, source, destination, backend, last_seen, .. } = *half.entry;
+    let idle_ticks = u64::from(now.wrapping_sub(half.entry.last_seen));
+    let idle = Duration::from_nanos(idle_ticks << TICK_SHIFT);
+    Flow { idle, overflowed: half.overflowed, ..told(half.entry) }
+}
+
+/// The flow of a forward half, whenever it was seen last.
+pub(super) fn told<A: MapAddress>(entry: &FlowEntry<A>) -> Flow {
+    let FlowEntry { head, source, destination, backend, .. } = *entry;
     let (source_port, destination_port) = head.ports();
-    let rewritten = half.entry.rewritten();
-    let idle_ticks = u64::from(now.wrapping_sub(last_seen));
+    let rewritten = entry.rewritten();
     Flow {
         protocol: head.protocol(),
         client: SocketAddr::new(source.ip(), source_port.get()),
@@ -167,8 +256,8 @@ fn flow<A: MapAddress>(half: &Half<'_, A>, now: u16) -> Flow {
         source: SocketAddr::new(rewritten.source.ip(), rewritten.source_port.get()),
         backend,
         state: head.state(),
-        idle: Duration::from_nanos(idle_ticks << TICK_SHIFT),
-        overflowed: half.overflowed,
+        idle: Duration::ZERO,
+        overflowed: false,
     }
 }
 
@@ -178,4 +267,9 @@ pub(super) fn ticks_now() -> std::io::Result<u16> {
     let nanoseconds = now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned();
     // An entry keeps the low 16 bits.
     Ok(u16::try_from(nanoseconds >> TICK_SHIFT & 0xffff).unwrap_or_default())
+}
+
+/// The clock that events are timed by.
+fn nanoseconds_now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }

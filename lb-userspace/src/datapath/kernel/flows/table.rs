@@ -83,12 +83,13 @@ where
         Ok((u32::try_from(entries).unwrap_or(u32::MAX), info.max_entries()))
     }
 
-    /// Visits each half that is somebody's. Gives the number of entries that were emptied.
+    /// Visits each half that is somebody's; `over`, those that were emptied. Gives their number.
     pub(super) fn walk(
         &self,
         clock: &Clock,
         walk: Walk,
         mut visitor: impl FnMut(Half<'_, A>),
+        mut over: impl FnMut(&FlowEntry<A>),
     ) -> Result<u32, KernelError> {
         let mut emptied = 0;
         // A bucket's mark is read before the overflow map: see `clear_marks`.
@@ -102,32 +103,34 @@ where
                 let Some(entry) = place.read::<A>() else { continue };
                 let is_out = clock.is_out(&entry);
                 visitor(Half { entry: &entry, is_out, overflowed: false });
-                if is_out && walk == Walk::Emptying {
-                    emptied += u32::from(place.empty(entry.head));
+                if is_out && walk == Walk::Emptying && place.empty(entry.head) {
+                    emptied += 1;
+                    over(&entry);
                 }
             }
         }
-        let spilled = self.walk_overflow(clock, walk, &mut emptied, visitor)?;
+        let (spilled, out) = self.walk_overflow(clock, walk, visitor)?;
+        emptied += u32::try_from(out.len()).unwrap_or(u32::MAX);
+        out.iter().for_each(over);
         if walk == Walk::Emptying {
             self.clear_marks(&marked, &spilled);
         }
         Ok(emptied)
     }
 
-    /// Visits the overflow map; gives the buckets whose flows live there.
+    /// Visits the overflow map; gives the buckets whose flows live there, and the entries that were emptied.
     fn walk_overflow(
         &self,
         clock: &Clock,
         walk: Walk,
-        emptied: &mut u32,
         mut visitor: impl FnMut(Half<'_, A>),
-    ) -> Result<BTreeSet<usize>, KernelError> {
+    ) -> Result<(BTreeSet<usize>, Vec<FlowEntry<A>>), KernelError> {
         let mut buckets = BTreeSet::new();
         let mut out = Vec::new();
         let read = raw::visit_hash(&self.overflow, |key: &OverflowKey<A>, entry: &FlowEntry<A>| {
             match entry.head.state() {
                 // A packet ended it where it stands.
-                State::Empty => out.push(*key),
+                State::Empty => out.push((*key, *entry)),
                 State::Busy => {
                     buckets.insert(bucket_of(key, &clock.config));
                 }
@@ -135,7 +138,7 @@ where
                     let is_out = clock.is_out(entry);
                     visitor(Half { entry, is_out, overflowed: true });
                     if is_out {
-                        out.push(*key);
+                        out.push((*key, *entry));
                     } else {
                         buckets.insert(bucket_of(key, &clock.config));
                     }
@@ -143,13 +146,38 @@ where
             }
         });
         read.map_err(batch_failed("read", self.names.overflow))?;
-        if walk == Walk::Emptying {
-            for key in &out {
-                raw::remove(&self.overflow, key).map_err(batch_failed("remove from", self.names.overflow))?;
-                *emptied += 1;
-            }
+        if walk == Walk::Looking {
+            out.clear();
         }
-        Ok(buckets)
+        for (key, _) in &out {
+            raw::remove(&self.overflow, key).map_err(batch_failed("remove from", self.names.overflow))?;
+        }
+        Ok((buckets, out.into_iter().map(|(_, entry)| entry).collect()))
+    }
+
+    /// Of these tuples, those that no entry has.
+    pub(super) fn without_entry(
+        &self,
+        mut keys: BTreeSet<OverflowKey<A>>,
+        clock: &Clock,
+    ) -> Result<BTreeSet<OverflowKey<A>>, KernelError>
+    where
+        OverflowKey<A>: Ord,
+    {
+        keys.retain(|key| {
+            let bucket = self.buckets().nth(bucket_of(key, &clock.config));
+            let mut entries = bucket.into_iter().flat_map(|bucket| bucket.chunks_exact(words::<A>()));
+            !entries.any(|words| match Place::new(words).read::<A>() {
+                Some(entry) => OverflowKey::from(entry.key()) == *key,
+                // Perhaps it is this one that changes just now.
+                None => Place::new(words).head().state() == State::Busy,
+            })
+        });
+        raw::visit_hash(&self.overflow, |key: &OverflowKey<A>, _: &FlowEntry<A>| {
+            keys.remove(key);
+        })
+        .map_err(batch_failed("read", self.names.overflow))?;
+        Ok(keys)
     }
 
     /// Takes the mark from buckets without flows in the overflow map. Whoever puts a flow there enters it first

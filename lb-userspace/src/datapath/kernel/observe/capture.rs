@@ -32,7 +32,7 @@ const RING: u32 = 4 << 20;
 /// Packets that one call gives.
 const BATCH: usize = 512;
 
-/// The turn to capture; given back on drop.
+/// The turn to capture or to listen; given back on drop.
 pub(super) struct Turn(Arc<AtomicBool>);
 
 impl Turn {
@@ -185,7 +185,7 @@ impl Capture for Running {
 }
 
 /// Waits until there is something to read.
-fn wait(fd: i32, patience: Duration) -> std::io::Result<()> {
+pub(super) fn wait(fd: i32, patience: Duration) -> std::io::Result<()> {
     let mut watched = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let milliseconds = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: one element, which outlives the call.
@@ -206,16 +206,20 @@ fn packet(bytes: &[u8]) -> Option<Packet> {
     Some(Packet {
         time: Duration::from_nanos(captured.time),
         interface: captured.interface,
-        side: match captured.hook {
-            TC_INGRESS => Side::Ingress,
-            TC_EGRESS => Side::Egress,
-            _ => Side::Xdp,
-        },
+        side: side(captured.hook),
         code: captured.code,
         reason,
         before: frame(captured.before_length, &captured.before),
         after: frame(captured.after_length, &captured.after),
     })
+}
+
+pub(super) const fn side(hook: u32) -> Side {
+    match hook {
+        TC_INGRESS => Side::Ingress,
+        TC_EGRESS => Side::Egress,
+        _ => Side::Xdp,
+    }
 }
 
 fn frame(length: u32, bytes: &[u8; SNAP]) -> Frame {

@@ -5,6 +5,7 @@
 
 mod capture;
 mod instance;
+mod listen;
 mod trace;
 
 use std::path::PathBuf;
@@ -12,20 +13,24 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::error::KernelError;
+use super::flows::Ends;
 use super::pins::Pins;
+use crate::datapath::observe::event::Listening;
 use crate::datapath::observe::{Capture, Filter, Observe, ObserveError, Question, Traced};
 pub(super) use capture::sweep;
 
 /// The door to packets of the programs that are pinned below a directory.
-#[derive(Debug)]
 pub(super) struct Observation {
     pins: Pins,
-    busy: Arc<AtomicBool>,
+    capturing: Arc<AtomicBool>,
+    listened: Arc<AtomicBool>,
+    ends: Arc<Ends>,
 }
 
 impl Observation {
-    pub(super) fn new(pins: &Pins) -> Self {
-        Self { pins: pins.clone(), busy: Arc::new(AtomicBool::new(false)) }
+    /// `ends` tells of flows that are over by their age.
+    pub(super) fn new(pins: &Pins, ends: Arc<Ends>) -> Self {
+        Self { pins: pins.clone(), capturing: Arc::default(), listened: Arc::default(), ends }
     }
 }
 
@@ -35,8 +40,14 @@ impl Observe for Observation {
     }
 
     fn capture(&self, filter: &Filter) -> Result<Box<dyn Capture>, ObserveError> {
-        let turn = capture::Turn::take(&self.busy).ok_or(ObserveError::Busy)?;
+        let turn = capture::Turn::take(&self.capturing).ok_or(ObserveError::Busy)?;
         Ok(Box::new(capture::Running::start(&self.pins, filter, turn).map_err(refused)?))
+    }
+
+    fn listen(&self) -> Result<Box<dyn Listening>, ObserveError> {
+        let turn = capture::Turn::take(&self.listened).ok_or(ObserveError::Listened)?;
+        let ends = Arc::clone(&self.ends);
+        Ok(Box::new(listen::Listener::start(&self.pins, ends, turn).map_err(refused)?))
     }
 }
 

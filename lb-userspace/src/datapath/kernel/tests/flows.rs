@@ -19,16 +19,16 @@ use crate::datapath::flows::model::Flow;
 use crate::datapath::model::{BackendState, Protocol};
 
 /// The pinned table, to be written to as the packet programs would.
-struct Rig {
-    kernel: Kernel,
-    config: ConfigValue,
+pub(super) struct Rig {
+    pub(super) kernel: Kernel,
+    pub(super) config: ConfigValue,
     mapping: Mapping,
     overflow: HashMap<MapData, OverflowKey<Ipv4>, FlowEntry<Ipv4>>,
-    now: u16,
+    pub(super) now: u16,
 }
 
 impl Rig {
-    fn new(directory: &Directory, settings: &config::Datapath) -> Self {
+    pub(super) fn new(directory: &Directory, settings: &config::Datapath) -> Self {
         let kernel = Kernel::open(&directory.0, settings).unwrap();
         let pin = |name| MapData::from_pin(kernel.pins.map(name)).unwrap();
         let overflow = aya::maps::Map::LruHashMap(pin(map::OVERFLOW_V4)).try_into().unwrap();
@@ -44,7 +44,7 @@ impl Rig {
     }
 
     /// Enters half a flow, as if nobody else were there. False: its bucket is full.
-    fn put(&self, flow: &flow::Flow<Ipv4>) -> bool {
+    pub(super) fn put(&self, flow: &flow::Flow<Ipv4>) -> bool {
         let entry = FlowEntry::new(flow, Head::default());
         // SAFETY: 32 bytes without padding, of which any pattern is four words.
         let words = unsafe { std::mem::transmute::<FlowEntry<Ipv4>, [u64; 4]>(entry) };
@@ -73,7 +73,7 @@ impl Rig {
     }
 }
 
-fn flow(client: u32, state: State, last_seen: u16) -> flow::Flow<Ipv4> {
+pub(super) fn flow(client: u32, state: State, last_seen: u16) -> flow::Flow<Ipv4> {
     flow::Flow {
         key: FlowKey {
             source: Ipv4((0xc612_0000 + client).to_be_bytes()),

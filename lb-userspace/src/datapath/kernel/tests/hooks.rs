@@ -66,7 +66,7 @@ fn hooks_are_chosen_and_outlive_the_agent() {
         assert_eq!(served.refused, []);
         assert_eq!([served.attached[&uplink].hook, served.attached[&vm].hook], [Hook::Xdp, Hook::Tc]);
         let value = kernel.maps.ports.get(&uplink, 0).unwrap();
-        assert_eq!(value, wire::port_value(&wanted[&uplink], Hook::Xdp));
+        assert_eq!(value, wire::port_value(&wanted[&uplink], Hook::Xdp, false));
         let links = kernel.pins.link_names().unwrap().into_iter().collect::<std::collections::BTreeSet<_>>();
         let names = [
             format!("{uplink}-xdp"),

@@ -1,5 +1,6 @@
 //! Against this machine's kernel, in network namespaces and pin directories of their own.
 
+mod events;
 mod flows;
 mod foreign;
 mod hooks;
@@ -24,6 +25,7 @@ const SETTINGS: config::Datapath = config::Datapath {
     max_listeners: 64,
     max_backends: 256,
     new_flows_per_second: 0,
+    flow_accounting: false,
     timeouts: Timeouts {
         tcp_opening: std::time::Duration::from_mins(1),
         tcp_established: std::time::Duration::from_hours(2),
