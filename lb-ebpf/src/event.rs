@@ -115,16 +115,32 @@ pub fn ended<A: Events>() {
 /// A packet is about to be dropped.
 #[inline(always)]
 pub fn drops(reason: Reason) {
+    lb_drops(reason as u32);
+}
+
+/// [`drops`] as a global function, for the sake of the stack. Gives 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_drops(reason: u32) -> u32 {
     if let Some(event) = event() {
         event.kind = DROPPED;
-        event.reason = reason as u32;
+        event.reason = reason;
     }
+    0
 }
 
 /// A packet ends its journey with a return value: if it is dropped, this is a sample.
 #[inline(always)]
 pub fn concluded<P: Packet>(packet: &P, code: i32) {
-    if code != packet.verdict(Action::Drop) || !takes(DROPPED) || !is_wanted() {
+    if code == packet.verdict(Action::Drop) {
+        sample(packet);
+    }
+}
+
+/// A function of its own, for the sake of the stack.
+#[inline(never)]
+fn sample<P: Packet>(packet: &P) {
+    if !takes(DROPPED) || !is_wanted() {
         return;
     }
     let Some(event) = event() else { return };
