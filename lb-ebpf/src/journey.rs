@@ -201,7 +201,7 @@ pub fn open<P: Packet, F: Family, C: Copy>(packet: &P, context: C, opening: Open
     if next(code) != Some(F::OPEN as u32) {
         return code;
     }
-    for attempt in 0..open::ATTEMPTS {
+    for attempt in 0..open::DRAWS {
         let code = (opening.dial)(context, attempt);
         if next(code) != Some(F::OPEN as u32) {
             return code;

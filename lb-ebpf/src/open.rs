@@ -25,9 +25,12 @@ use crate::rewrite::sum;
 use crate::select::affinity::Affine;
 use crate::{backend, forward, listener, parse, policy, port, select, stage, stats};
 
-/// Backends that are tried before a flow is given up, and source ports that are tried for one of them where
-/// the port may change: another CPU may be quicker to take what was free.
-pub const ATTEMPTS: u32 = 3;
+/// Draws of a backend before a flow is given up: of two backends, both are among them 127 of 128 times.
+pub const DRAWS: u32 = 8;
+
+/// Source ports that are tried for one backend where the port may change: another CPU may be quicker to take
+/// what was free.
+const SOURCE_PORTS: u32 = 3;
 
 /// Finds a backend for it, the `attempt`-th that its hash leads to, and drafts the flow; or refuses it. The
 /// packet was found to be a whole segment to a VIP; it is read anew, as keeping it at hand would take more of
@@ -154,7 +157,7 @@ impl Opened {
 #[inline(always)]
 pub fn place<A: Flows + Affine>(interface: u32) -> Opened {
     let (Some(draft), Some(clock)) = (flow::draft::<A>(), Clock::read()) else { return Opened::Full };
-    for _ in 0..ATTEMPTS {
+    for _ in 0..SOURCE_PORTS {
         let masqueraded = draft.head().is_masqueraded();
         if masqueraded {
             let Some(source_port) = flow::source_port::free::<A>() else { return Opened::NoPort };
