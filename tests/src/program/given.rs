@@ -25,6 +25,7 @@ pub struct Given {
     pub(super) listeners_v6: Vec<Listener<Ipv6>>,
     pub(super) backends: BTreeMap<u32, Backend>,
     pub(super) sources: Vec<SourceRange>,
+    pub(super) sources_v6: Vec<SourceRange<Ipv6>>,
     pub(super) limits: Vec<(u32, LimitsValue)>,
     sizes: Sizes,
 }
@@ -53,6 +54,7 @@ pub fn given() -> Given {
         listeners_v6: Vec::new(),
         backends: BTreeMap::new(),
         sources: Vec::new(),
+        sources_v6: Vec::new(),
         limits: Vec::new(),
         sizes,
     }

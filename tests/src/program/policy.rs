@@ -5,16 +5,16 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use lb_common::backend;
 use lb_common::listener::{self, ListenerRangeKey, ListenerValue};
 use lb_common::map;
-use lb_common::net::Ipv4;
+use lb_common::net::{Ipv4, Ipv6};
 use lb_common::policy::{LimitsValue, Rate, SourceKey};
 
 use super::{Backend, Given, Listener, Rig};
 
-/// An entry of SOURCES_V4.
+/// An entry of SOURCES_V4 or SOURCES_V6.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SourceRange {
+pub(super) struct SourceRange<A = Ipv4> {
     balancer: u32,
-    network: Ipv4,
+    network: A,
     prefix: u32,
     value: u32,
 }
@@ -33,6 +33,13 @@ impl Given {
     #[must_use]
     pub fn source(mut self, balancer: u32, (network, prefix): (Ipv4, u32), value: u32) -> Self {
         self.sources.push(SourceRange { balancer, network, prefix, value });
+        self
+    }
+
+    /// As [`Given::source`], of IPv6.
+    #[must_use]
+    pub fn source_v6(mut self, balancer: u32, (network, prefix): (Ipv6, u32), value: u32) -> Self {
+        self.sources_v6.push(SourceRange { balancer, network, prefix, value });
         self
     }
 
@@ -57,14 +64,22 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses.
     pub fn enter_policies(&mut self, given: &Given) {
-        for range in &given.sources {
-            let bits = SourceKey::<Ipv4>::BALANCER_BITS + range.prefix;
-            let key = Key::new(bits, SourceKey::new(range.balancer, range.network));
-            let mut sources = self.trie::<SourceKey<Ipv4>, u32>(map::SOURCES_V4);
-            sources.insert(&key, range.value, 0).expect("write SOURCES_V4");
-        }
+        self.enter_sources(map::SOURCES_V4, &given.sources);
+        self.enter_sources(map::SOURCES_V6, &given.sources_v6);
         for &(balancer, limits) in &given.limits {
             self.array::<LimitsValue>(map::LIMITS).set(balancer, limits, 0).expect("write LIMITS");
+        }
+    }
+
+    fn enter_sources<A: Copy + 'static>(&mut self, map: &str, ranges: &[SourceRange<A>])
+    where
+        SourceKey<A>: aya::Pod,
+    {
+        for range in ranges {
+            let bits = SourceKey::<A>::BALANCER_BITS + range.prefix;
+            let key = Key::new(bits, SourceKey::new(range.balancer, range.network));
+            let mut sources = self.trie::<SourceKey<A>, u32>(map);
+            sources.insert(&key, range.value, 0).unwrap_or_else(|error| panic!("write {map}: {error}"));
         }
     }
 
@@ -83,7 +98,7 @@ impl Rig {
     }
 }
 
-impl Listener {
+impl<A> Listener<A> {
     /// It has the ports that share so many bits with its own, instead of that one.
     #[must_use]
     pub fn ports(mut self, prefix: u32) -> Self {

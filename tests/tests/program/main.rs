@@ -16,6 +16,7 @@ mod icmp_errors;
 mod life;
 mod masquerade;
 mod policy;
+mod policy_v6;
 mod properties;
 mod refused;
 mod reuse;
