@@ -7,7 +7,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::interfaces::Interfaces;
-use super::{ObservePackets, Observer, Stream, frame, wrong};
+use super::{ObservePackets, Observer, Stream, ends_after, frame, wrong};
 use crate::control::report::BackendsReport;
 use crate::datapath::observe::{Capture, Filter, Frame, Packet};
 
@@ -105,7 +105,7 @@ impl Observer {
             observer: self.clone(),
             capture,
             left: asked.count.unwrap_or(u64::MAX),
-            until: asked.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+            until: asked.seconds.and_then(ends_after),
             seen: 0,
             interfaces: Interfaces::default(),
             offset: since_1970_at_boot(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::capture::{PATIENCE, since_1970_at_boot, vip_of};
 use super::frame;
 use super::interfaces::Interfaces;
-use super::{ObservePackets, Observer, Stream, wrong};
+use super::{ObservePackets, Observer, Stream, ends_after, wrong};
 use crate::control::flows::Names;
 use crate::control::report::BackendsReport;
 use crate::datapath::flows::model::Flow;
@@ -154,7 +154,7 @@ impl Observer {
             names: Names::new(report),
             interfaces: Interfaces::default(),
             left: asked.count.unwrap_or(u64::MAX),
-            until: asked.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+            until: asked.seconds.and_then(ends_after),
             told: 0,
             offset: since_1970_at_boot(),
         })

@@ -12,6 +12,7 @@ mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 pub use capture::{CaptureSummary, CapturedPacket, Captures, RawCapture};
 pub use events::{CarriedTold, DropTold, EventRow, Events, EventsSummary, FlowTold, RawEvents};
@@ -62,6 +63,11 @@ pub enum ObservePackets {
     /// The datapath can't tell.
     #[error(transparent)]
     Datapath(#[from] ObserveError),
+}
+
+/// When so many seconds are over; `None` if that is beyond what clocks tell.
+fn ends_after(seconds: u64) -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_secs(seconds))
 }
 
 fn wrong(field: &'static str, message: impl Into<String>) -> ObservePackets {

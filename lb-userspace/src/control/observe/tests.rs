@@ -132,6 +132,16 @@ fn a_capture_ends_when_the_agent_stops_and_when_its_time_is_over() {
     assert_eq!(captures.more().unwrap(), None);
 }
 
+/// Such a time is beyond what clocks tell, which was a panic.
+#[test]
+fn a_time_without_end_has_none() {
+    let observer = observer(MemoryPackets::default());
+    let asked = RawCapture { seconds: Some(u64::MAX), ..RawCapture::default() };
+    assert_eq!(observer.capture(&asked, &report().backends).unwrap().more().unwrap(), Some(Vec::new()));
+    let asked = RawEvents { seconds: Some(u64::MAX), ..RawEvents::default() };
+    assert_eq!(observer.events(&asked, &report().backends).unwrap().more().unwrap(), Some(Vec::new()));
+}
+
 #[test]
 fn captures_of_nobody_and_of_two_families_are_refused() {
     let refused = |asked: RawCapture| {
