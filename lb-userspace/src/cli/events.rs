@@ -38,12 +38,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<()> {
-    let mut summary = EventsSummary::default();
+    let mut summary = None;
     let visit = |line: Value| -> anyhow::Result<()> {
         if line.get("started").is_some() {
             eprintln!("listening; end it with Ctrl-C");
         } else if let Some(last) = line.get("summary") {
-            summary = serde_json::from_value(last.clone()).context("cannot read the answer")?;
+            summary = Some(serde_json::from_value(last.clone()).context("cannot read the answer")?);
         } else if format == Format::Table {
             let event: EventRow = serde_json::from_value(line).context("cannot read the answer")?;
             super::print(&describe(&event))?;
@@ -53,7 +53,7 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
         Ok(())
     };
     client.lines(&path(arguments), visit).await?;
-    let EventsSummary { events, lost_flows, lost_drops } = summary;
+    let EventsSummary { events, lost_flows, lost_drops } = summary.context(super::capture::CUT_SHORT)?;
     eprintln!("{events} events; not told: {lost_flows} of flows, {lost_drops} drops");
     Ok(())
 }

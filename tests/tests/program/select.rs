@@ -1,7 +1,8 @@
 //! The choice of a backend.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use lb_common::listener::{LEAST_CONNECTIONS, MAGLEV, RANDOM};
 use lb_common::net::{Ipv4, Mac, Protocol};
@@ -103,12 +104,13 @@ fn a_client_with_affinity_keeps_its_backend() {
     two_servers(affine).at_ingress(|rig| {
         let mut first = BTreeMap::new();
         for (number, (_, port)) in (0..200_u16).zip(ports(200)) {
-            let client = Ipv4([198, 51, 100, 1 + (number % 10) as u8]);
+            let client = Ipv4([198, 51, 100, 1 + (number % 40) as u8]);
             let backend = served(rig, (client, port));
             assert_eq!(*first.entry(client.0).or_insert(backend), backend);
         }
-        // Ten clients on one of two servers each: one chance in 512 that all are on the same.
-        assert!(first.len() == 10);
+        // Forty clients on one of two servers each: one chance in 2^39 that all are on the same.
+        let servers: BTreeSet<[u8; 6]> = first.values().map(|mac| mac.0).collect();
+        assert_eq!((first.len(), servers.len()), (40, 2));
     });
 }
 
@@ -142,25 +144,28 @@ fn new_flows_always_find_a_whole_table_while_tables_are_swapped() {
     const SWAPS: u32 = 50;
     let given = two_servers(web(&[WEB_BACKEND, OTHER_BACKEND]));
     given.at(Hook::TcIngress, |rig| {
-        let swapped = AtomicU32::new(0);
-        let done = AtomicBool::new(false);
+        let dials = AtomicU32::new(0);
         let mut writer = rig.tables();
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let writing = scope.spawn(|| {
                 for swap in 0..SWAPS {
+                    let before = dials.load(Ordering::Relaxed);
                     // By turns both and one: half a table would send somebody to nobody.
                     let both = [WEB_BACKEND, OTHER_BACKEND];
                     writer.put(&web(if swap % 2 == 0 { &both[1..] } else { &both }));
-                    swapped.fetch_add(1, Ordering::Relaxed);
+                    let deadline = Instant::now() + Duration::from_secs(30);
+                    while dials.load(Ordering::Relaxed) == before {
+                        assert!(Instant::now() < deadline, "nobody dials");
+                        std::thread::yield_now();
+                    }
                 }
-                done.store(true, Ordering::Relaxed);
             });
-            let mut port = 0_u16;
-            while !done.load(Ordering::Relaxed) {
-                port = port.wrapping_add(1).max(1);
-                served(rig, (Ipv4([198, 51, 100, 77]), port));
+            while !writing.is_finished() {
+                let [_, a, b, c] = dials.load(Ordering::Relaxed).to_be_bytes();
+                served(rig, (Ipv4([198, 18 | a & 1, b, c]), 1000));
+                dials.fetch_add(1, Ordering::Relaxed);
             }
         });
-        assert_eq!(swapped.load(Ordering::Relaxed), SWAPS);
+        assert!(dials.load(Ordering::Relaxed) >= SWAPS);
     });
 }

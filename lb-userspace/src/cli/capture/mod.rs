@@ -50,21 +50,25 @@ pub(super) struct Arguments {
     write: Option<PathBuf>,
 }
 
+/// A stream without a last line.
+pub(super) const CUT_SHORT: &str = "the agent ended before all was told; see its log";
+
 pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<()> {
     let mut sink = Sink::new(arguments.write.as_deref(), format)?;
-    let mut summary = CaptureSummary::default();
+    let mut summary = None;
     let visit = |line: Value| -> anyhow::Result<()> {
         if line.get("started").is_some() {
             eprintln!("capturing; end it with Ctrl-C");
         } else if let Some(last) = line.get("summary") {
-            summary = serde_json::from_value(last.clone()).context("cannot read the answer")?;
+            summary = Some(serde_json::from_value(last.clone()).context("cannot read the answer")?);
         } else {
             sink.take(line)?;
         }
         Ok(())
     };
     client.lines(&path(arguments), visit).await?;
-    eprintln!("{} packets captured, {} lost", summary.packets, summary.lost);
+    let CaptureSummary { packets, lost } = summary.context(CUT_SHORT)?;
+    eprintln!("{packets} packets captured, {lost} lost");
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::TcpHeader;
-use etherparse::{NetHeaders, PacketBuilder, PacketBuilderStep, PacketHeaders, TransportHeader};
+use etherparse::{LaxPacketHeaders, NetHeaders, PacketBuilder, PacketBuilderStep, TransportHeader};
 use lb_common::net::Protocol;
 
 /// A client behind nobody's interface: a locally administered address.
@@ -75,9 +75,9 @@ pub(super) fn build(
     Some(frame)
 }
 
-/// A frame in one line: addresses, ports, protocol.
+/// The beginning of a frame, or all of it, in one line: addresses, ports, protocol.
 pub(super) fn words(bytes: &[u8]) -> String {
-    let Ok(packet) = PacketHeaders::from_ethernet_slice(bytes) else {
+    let Ok(packet) = LaxPacketHeaders::from_ethernet(bytes) else {
         return format!("{} bytes that are no IP packet", bytes.len());
     };
     let (source, destination, hops, number) = match &packet.net {
@@ -88,7 +88,7 @@ pub(super) fn words(bytes: &[u8]) -> String {
             (IpAddr::from(ip.source), IpAddr::from(ip.destination), ip.hop_limit, ip.next_header)
         }
         Some(NetHeaders::Arp(_)) => return "ARP".to_owned(),
-        None => return "no IP packet".to_owned(),
+        None => return format!("{} bytes that are no IP packet", bytes.len()),
     };
     let mut text = String::new();
     // Writing to a string can't fail.
@@ -113,9 +113,9 @@ pub(super) fn words(bytes: &[u8]) -> String {
     text
 }
 
-/// The addresses from and to which a frame goes; `None` where it is no IP packet.
+/// The addresses from and to which a frame with this beginning goes; `None` where it is no IP packet.
 pub(super) fn ends(bytes: &[u8]) -> Option<(IpAddr, IpAddr)> {
-    match PacketHeaders::from_ethernet_slice(bytes).ok()?.net? {
+    match LaxPacketHeaders::from_ethernet(bytes).ok()?.net? {
         NetHeaders::Ipv4(ip, _) => Some((ip.source.into(), ip.destination.into())),
         NetHeaders::Ipv6(ip, _) => Some((ip.source.into(), ip.destination.into())),
         NetHeaders::Arp(_) => None,
@@ -153,6 +153,14 @@ mod tests {
             );
             let frame = build(Protocol::Udp, from, to, syn, 0).unwrap();
             assert!(words(&frame).starts_with(&format!("UDP {source} → {destination}, TTL 64")));
+            // Of long frames the beginning is kept.
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let whole = build(protocol, from, to, syn, 1400).unwrap();
+                for kept in [128, 256] {
+                    assert_eq!(words(&whole[..kept]), words(&whole));
+                    assert_eq!(ends(&whole[..kept]), Some((from.ip(), to.ip())));
+                }
+            }
         }
         let mixed = ["192.0.2.50:1".parse().unwrap(), "[2001:db8::1]:1".parse().unwrap()];
         assert_eq!(build(Protocol::Udp, mixed[0], mixed[1], Flags::default(), 0), None);

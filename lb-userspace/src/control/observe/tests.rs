@@ -17,13 +17,27 @@ use crate::datapath::observe::{Frame, Packet, Side, Traced};
 fn report() -> Report {
     let backend =
         BackendReport { vm: "web-1".into(), address: "192.0.2.11:8080".into(), ..Default::default() };
-    let listener =
-        ListenerReport { name: "web".into(), port: 80, backends: vec![backend], ..ListenerReport::default() };
+    let web = ListenerReport {
+        name: "web".into(),
+        port: 80,
+        protocol: "TCP".into(),
+        backends: vec![backend],
+        ..ListenerReport::default()
+    };
+    let other = |name: &str, protocol: &str, port, end_port| ListenerReport {
+        name: name.into(),
+        port,
+        end_port,
+        protocol: protocol.into(),
+        ..ListenerReport::default()
+    };
+    // Neither of these is what takes TCP to port 80.
+    let (quic, all) = (other("quic", "UDP", 80, None), other("all", "TCP", 1, Some(65_535)));
     let balancer = LoadBalancerReport {
         namespace: "shop".into(),
         name: "front".into(),
         address: "192.0.2.200".into(),
-        listeners: vec![listener],
+        listeners: vec![quic, all, web],
     };
     // The one interface that every network namespace has.
     let interface = InterfaceReport {

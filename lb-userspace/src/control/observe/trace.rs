@@ -87,7 +87,13 @@ impl Observer {
         let frame = build(asked, source, destination)?;
         let question = Question { side, interface: index, frame };
         let traced = self.door.trace(&question)?;
-        let names = Names { side, report: &report.backends, backends: &traced.backends, destination };
+        let names = Names {
+            side,
+            report: &report.backends,
+            backends: &traced.backends,
+            protocol: &asked.protocol,
+            destination,
+        };
         let arrival = format!("{} ({}), {}", interface.name, interface.role, side.name());
         let mut steps = vec![Step::new("interface", arrival)];
         if side != Side::Egress {

@@ -9,7 +9,7 @@ use lb_common::reason::Reason;
 use lb_common::stage::Stage;
 
 use super::trace::Step;
-use crate::control::report::BackendsReport;
+use crate::control::report::{BackendsReport, ListenerReport};
 use crate::datapath::model::BackendEntry;
 use crate::datapath::observe::Side;
 
@@ -18,6 +18,8 @@ pub(super) struct Names<'a> {
     pub(super) side: Side,
     pub(super) report: &'a BackendsReport,
     pub(super) backends: &'a BTreeMap<u32, BackendEntry>,
+    /// `TCP` or `UDP`, whatever the case of its letters.
+    pub(super) protocol: &'a str,
     pub(super) destination: SocketAddr,
 }
 
@@ -60,8 +62,14 @@ impl Names<'_> {
     fn listener(&self, slots: u32) -> String {
         let (vip, port) = (self.destination.ip().to_string(), self.destination.port());
         let balancers = self.report.load_balancers.iter().filter(|balancer| balancer.address == vip);
-        let mut listeners = balancers.flat_map(|balancer| balancer.listeners.iter());
-        let name = listeners.find(|listener| listener.port == port).map_or("", |listener| &listener.name);
+        let listeners = balancers.flat_map(|balancer| balancer.listeners.iter());
+        let takes = |listener: &&ListenerReport| {
+            listener.protocol.eq_ignore_ascii_case(self.protocol)
+                && (listener.port..=listener.end_port.unwrap_or(listener.port)).contains(&port)
+        };
+        // One for the port alone goes before a range.
+        let listener = listeners.filter(takes).min_by_key(|listener| listener.end_port);
+        let name = listener.map_or("", |listener| &listener.name);
         match slots {
             0 => format!("{name} at port {port}, without a ready backend"),
             slots => format!("{name} at port {port}, a table of {slots} slots"),

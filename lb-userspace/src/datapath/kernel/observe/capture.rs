@@ -87,15 +87,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let names = self.links().unwrap_or_default();
-        for name in names {
-            if let Err(error) = hand_back(&self.pins, name) {
-                tracing::warn!("end of capture: {error}; it ends when the agent is started anew");
-                return;
-            }
-        }
-        if let Err(error) = sweep(&self.pins) {
-            tracing::warn!("end of capture: {error}");
+        // One that can't be, as its interface has just gone, keeps no other from it. What it runs needs its stages.
+        let handed_back = self.links().and_then(|names| {
+            let failures = names.into_iter().filter_map(|name| hand_back(&self.pins, name).err());
+            // All are tried before the first failure is told.
+            failures.collect::<Vec<_>>().into_iter().next().map_or(Ok(()), Err)
+        });
+        if let Err(error) = handed_back.and_then(|()| sweep(&self.pins)) {
+            tracing::warn!("end of capture: {error}; it ends when the agent is started anew");
         }
     }
 }
