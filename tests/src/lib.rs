@@ -1,5 +1,6 @@
 //! The test kit.
 
+pub mod bench;
 pub mod counters;
 pub mod lab;
 pub mod machine;

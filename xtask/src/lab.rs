@@ -15,13 +15,25 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
+impl Options {
+    /// What was given, as it was.
+    pub(crate) fn arguments(&self) -> &[String] {
+        &self.arguments
+    }
+
+    /// Is nothing to be done but to explain it?
+    pub(crate) fn asks_for_help(&self) -> bool {
+        self.arguments.iter().any(|argument| argument == "--help" || argument == "-h")
+    }
+}
+
 /// Runs `lab VERB …`; returns only if that can't be started.
 ///
 /// # Errors
 /// When something can't be prepared or started.
 pub(crate) fn run(verb: &str, options: &Options) -> Result<()> {
     let starts_one = verb == "demo" || options.arguments.first().is_some_and(|first| first == "up");
-    if starts_one && !options.arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+    if starts_one && !options.asks_for_help() {
         process::require_root("labs are made of network namespaces")?;
         setup::everything()?;
         build::run(build::Options { release: false })?;

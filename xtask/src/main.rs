@@ -1,6 +1,7 @@
 //! What developers and CI run: `cargo xtask VERB`. One file per verb.
 
 mod arch;
+mod bench;
 mod build;
 mod lab;
 mod load;
@@ -35,6 +36,9 @@ enum Verb {
     /// A lab with a script: shows balancing, a failing server and a killed agent, and removes itself
     #[command(disable_help_flag = true)]
     Demo(lab::Options),
+    /// Measure what packets and changes cost, beside what others take for it
+    #[command(disable_help_flag = true)]
+    Bench(lab::Options),
     /// Check the house rules: who may import what, names and lengths of files
     Arch,
     /// Lint and test everything; rings 2 and 3 need root
@@ -58,6 +62,7 @@ fn run(verb: &Verb) -> Result<()> {
         Verb::Load(options) => load::run(options),
         Verb::Lab(options) => lab::run("lab", options),
         Verb::Demo(options) => lab::run("demo", options),
+        Verb::Bench(options) => bench::run(options),
         Verb::Arch => arch::run(),
         Verb::Test(options) => test::run(options),
     }

@@ -1,0 +1,55 @@
+//! The benchmarks. `cargo xtask bench` runs this.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Parser;
+use lb_tests::bench::report::{Report, Rig};
+
+/// What a packet and a change cost, beside what others take for it
+#[derive(Parser)]
+#[command(name = "bench", bin_name = "cargo xtask bench", version)]
+struct Cli {
+    /// Only this rig; may be given several times [default: all]
+    #[arg(long, value_enum)]
+    rig: Vec<Rig>,
+    /// Fewer rounds and smaller tables: minutes instead of tens of them, and no verdict on times
+    #[arg(long)]
+    quick: bool,
+    /// Write what was measured to a file, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    ensure!(nix::unistd::geteuid().is_root(), "benchmarks load packet programs, which needs root");
+    let report = Report::new();
+    let all = [Rig::A, Rig::B, Rig::C, Rig::Control];
+    for rig in all.into_iter().filter(|rig| cli.rig.is_empty() || cli.rig.contains(rig)) {
+        eprintln!("rig {rig}");
+        match rig {
+            Rig::A | Rig::B | Rig::C | Rig::Control => {}
+        }
+    }
+    print!("{}", report.tables());
+    if let Some(path) = &cli.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))?;
+    }
+    match report.missed().count() {
+        0 => Ok(()),
+        missed => bail!("{missed} rows of the budget are missed"),
+    }
+}

@@ -1,0 +1,27 @@
+//! `bench`: prepares what benchmarks need, and hands over to the program that runs them.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::lab::Options;
+use crate::{build, process, setup, workspace};
+
+/// Runs the benchmarks; returns only if they can't be started.
+///
+/// # Errors
+/// When something can't be prepared or started.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if !options.asks_for_help() {
+        process::require_root("benchmarks load packet programs")?;
+        setup::everything()?;
+        setup::kernels()?;
+        build::run(build::Options { release: true })?;
+    }
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(workspace::root())
+        .args(["run", "--quiet", "--release", "--package", "lb-tests", "--bin", "bench", "--"])
+        .args(options.arguments());
+    process::replace(&mut command)
+}
