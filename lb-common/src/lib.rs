@@ -10,6 +10,7 @@
 
 pub mod affinity;
 pub mod backend;
+pub mod bench;
 pub mod config;
 pub mod csum;
 pub mod event;

@@ -3,6 +3,7 @@
 //! Figures of one run can be compared with each other, those of two runs can't: subjects take turns, and what is
 //! judged is ratios, or what lies above a floor that was measured in between.
 
+pub mod alone;
 pub mod report;
 
 /// How much is measured.

@@ -152,6 +152,14 @@ impl Given {
         self
     }
 
+    /// Programs of its own over these maps, for packets that meet `hook`.
+    ///
+    /// # Errors
+    /// Says why there can't be BPF here.
+    pub fn loaded(&self, hook: Hook) -> Result<Rig, String> {
+        Ok(Rig::new(self, Programs::load(self.sizes)?, hook))
+    }
+
     /// Runs the test with packets that meet `hook`, by programs over these maps alone. Where programs can't be
     /// loaded at all, the test is skipped.
     pub fn at(&self, hook: Hook, test: impl FnOnce(&mut Rig)) {

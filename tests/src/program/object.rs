@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, MapError, ProgramArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
@@ -212,9 +212,24 @@ fn loader() -> EbpfLoader<'static> {
 }
 
 fn bytes() -> Vec<u8> {
-    let path = env::var_os(OBJECT).map_or_else(
+    read(&path())
+}
+
+/// The object with the benchmarks' programs, which is built beside that of the packet programs.
+///
+/// # Panics
+/// When it can't be read.
+pub fn bench_object() -> Vec<u8> {
+    read(&path().with_file_name("bench"))
+}
+
+fn path() -> PathBuf {
+    env::var_os(OBJECT).map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/bpfel-unknown-none/release/lb"),
         PathBuf::from,
-    );
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask build`", path.display()))
+    )
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask build`", path.display()))
 }

@@ -1,7 +1,7 @@
 //! Packets in, verdicts and packets out.
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, MapData};
-use aya::programs::{TestRun as _, TestRunOptions};
+use aya::programs::{ProgramFd, TestRun as _, TestRunOptions};
 use lb_common::backend::BackendValue;
 use lb_common::config::ConfigValue;
 use lb_common::listener::{ListenerKey, ListenerValue};
@@ -82,6 +82,15 @@ impl Rig {
                 .expect("write LISTENERS_V6");
         }
         rig
+    }
+
+    /// The program of a hook with all its stages, to be run by others.
+    ///
+    /// # Panics
+    /// When the verifier refuses it.
+    pub fn handed_out(&mut self, hook: Hook) -> ProgramFd {
+        let program = self.programs.program(hook);
+        program.fd().expect("a loaded program").try_clone().expect("another descriptor")
     }
 
     /// The hook that packets meet.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use lb_tests::bench::report::{Report, Rig};
+use lb_tests::bench::{Effort, alone};
 
 /// What a packet and a change cost, beside what others take for it
 #[derive(Parser)]
@@ -35,12 +36,14 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "benchmarks load packet programs, which needs root");
-    let report = Report::new();
+    let mut report = Report::new();
+    let effort = if cli.quick { Effort::Quick } else { Effort::Full };
     let all = [Rig::A, Rig::B, Rig::C, Rig::Control];
     for rig in all.into_iter().filter(|rig| cli.rig.is_empty() || cli.rig.contains(rig)) {
         eprintln!("rig {rig}");
         match rig {
-            Rig::A | Rig::B | Rig::C | Rig::Control => {}
+            Rig::A => alone::run(&mut report, effort)?,
+            Rig::B | Rig::C | Rig::Control => {}
         }
     }
     print!("{}", report.tables());

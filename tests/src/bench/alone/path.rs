@@ -1,0 +1,111 @@
+//! The paths that are measured.
+
+use super::scene::{Kind, Shot};
+use crate::bench::Effort;
+use crate::program::Hook;
+
+/// What happens to many packets alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Path {
+    /// In words.
+    pub name: &'static str,
+    /// Where the packets come in.
+    pub hook: Hook,
+    /// How many flows have their turn: a power of two.
+    pub flows: u32,
+    /// Buckets of the flow table.
+    pub buckets: u32,
+    kind: Kind,
+    payload: usize,
+    /// What each flow has to do with.
+    before: &'static [Kind],
+    /// Nanoseconds that it may cost above the floor.
+    pub budget: Option<f64>,
+}
+
+/// So long that a frame has all headers of the generator.
+const SHORT: usize = 38;
+/// So long that a segment fills an Ethernet frame.
+const LONG: usize = 1460;
+
+const HANDSHAKE: &[Kind] = &[Kind::Syn, Kind::SynAck, Kind::Data];
+const DIALOGUE: &[Kind] = &[Kind::Query, Kind::Response, Kind::Query];
+
+/// An eighth of the entries is a flow's: both halves of it are a quarter of the table at the recommended load.
+const RECOMMENDED: u32 = 2;
+/// The table that the agent makes unless told otherwise.
+const DEFAULT: u32 = 65_536;
+
+impl Path {
+    const fn new(name: &'static str, kind: Kind, flows: u32) -> Self {
+        let recommended = flows * RECOMMENDED;
+        let buckets = if recommended > DEFAULT { recommended } else { DEFAULT };
+        let before = match kind {
+            Kind::Data | Kind::Answer => HANDSHAKE,
+            Kind::Query | Kind::Response => DIALOGUE,
+            _ => &[],
+        };
+        Self { name, hook: Hook::Xdp, flows, buckets, kind, payload: SHORT, before, budget: None }
+    }
+
+    const fn budget(self, nanoseconds: f64) -> Self {
+        Self { budget: Some(nanoseconds), ..self }
+    }
+
+    const fn long(self) -> Self {
+        Self { payload: LONG, ..self }
+    }
+
+    /// Every packet is the first of its flow, as far as any table can remember.
+    const fn ever_new(self) -> Self {
+        Self { before: &[], buckets: DEFAULT, ..self }
+    }
+
+    /// Is it part of the quick run?
+    pub(super) fn is_quick(&self) -> bool {
+        self.flows <= 1024 && self.payload == SHORT || self.flows > 1 << 20
+    }
+
+    /// How many packets a round has.
+    pub(super) fn packets(&self, effort: Effort) -> u32 {
+        match effort {
+            Effort::Quick => 20_000,
+            Effort::Full => (self.flows * 2).clamp(400_000, 2_000_000),
+        }
+    }
+
+    /// What is measured.
+    pub(super) fn measured(&self) -> Shot {
+        Shot { kind: self.kind, flows: self.flows, payload: self.payload }
+    }
+
+    /// What each flow has to do with before; a subject that knows one way only gets no answers.
+    pub(super) fn before(&self, is_two_way: bool) -> impl Iterator<Item = Shot> {
+        let (flows, payload) = (self.flows, SHORT);
+        let shots = self.before.iter().map(move |&kind| Shot { kind, flows, payload });
+        shots.filter(move |shot| is_two_way || !shot.is_answer())
+    }
+}
+
+/// All.
+pub const PATHS: &[Path] = &[
+    Path::new("TCP established, 1 flow", Kind::Data, 1),
+    Path::new("TCP established, 1k flows", Kind::Data, 1 << 10).budget(50.0),
+    Path::new("TCP established, 16k flows", Kind::Data, 1 << 14),
+    Path::new("TCP established, 128k flows", Kind::Data, 1 << 17).budget(180.0),
+    Path::new("TCP established, 1M flows", Kind::Data, 1 << 20).budget(260.0),
+    Path::new("TCP established, 1k flows, 1514 B", Kind::Data, 1 << 10).long(),
+    Path::new("TCP answers, 1 flow", Kind::Answer, 1),
+    Path::new("TCP answers, 1k flows", Kind::Answer, 1 << 10).budget(50.0),
+    Path::new("TCP answers, 128k flows", Kind::Answer, 1 << 17).budget(180.0),
+    Path::new("UDP established, 1k flows", Kind::Query, 1 << 10).budget(50.0),
+    Path::new("UDP established, 128k flows", Kind::Query, 1 << 17).budget(180.0),
+    Path::new("UDP established, 1k flows, 1514 B", Kind::Query, 1 << 10).long(),
+    Path::new("UDP answers, 1k flows", Kind::Response, 1 << 10).budget(50.0),
+    Path::new("SYN, every packet a new flow", Kind::Syn, 1 << 24).ever_new().budget(500.0),
+    Path::new("UDP, every packet a new flow", Kind::Query, 1 << 24).ever_new().budget(500.0),
+    Path::new("TCP to no VIP", Kind::Elsewhere, 1 << 10).budget(20.0),
+    Path::new("TCP SYN to no VIP", Kind::DialElsewhere, 1 << 10),
+    Path::new("ARP for no VIP", Kind::Arp, 1).budget(3.0),
+    Path::new("neither IP nor ARP", Kind::Lldp, 1).budget(3.0),
+];

@@ -1,0 +1,179 @@
+//! Who is who in these measurements, and what they send.
+
+use lb_common::bench;
+use lb_common::net::{Ipv4, Mac, Protocol};
+
+use crate::packet::{Endpoint, Frame as _, Packet, arp_request, flags, packet};
+use crate::program::{Given, Verdict, backend, given, listener, uplink};
+
+const CLIENT_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x10]);
+const NODE_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const SERVER_MAC: Mac = Mac([2, 0, 0, 0, 1, 11]);
+
+pub(super) const VIP: Ipv4 = Ipv4([203, 0, 113, 80]);
+pub(super) const WEB: Endpoint = (VIP, 80);
+pub(super) const DNS: Endpoint = (VIP, 53);
+pub(super) const SERVER: Endpoint = (Ipv4([192, 0, 2, 11]), 8080);
+pub(super) const RESOLVER: Endpoint = (Ipv4([192, 0, 2, 11]), 5353);
+/// Nobody's VIP, and none of its ports is served.
+const STRANGER: Endpoint = (Ipv4([203, 0, 113, 99]), 80);
+
+/// Clients' addresses without the two bytes that vary.
+const CLIENTS: [u8; 2] = [198, 18];
+
+/// The interface behind which the servers are.
+const INNER: u32 = 5;
+const INNER_MAC: Mac = Mac([2, 0, 0, 0, 0, 5]);
+
+/// A router with two listeners. All frames come in at the same interface, whichever they came in at for real: test
+/// runs know no other.
+pub(super) fn given_listeners(buckets: u32) -> Given {
+    given()
+        .buckets(buckets)
+        .overflow(16_384)
+        .port(uplink(NODE_MAC))
+        .other_port(INNER, uplink(INNER_MAC))
+        .vip(VIP)
+        .listener(listener(WEB, Protocol::Tcp).index(0).served_by(&[1]))
+        .listener(listener(DNS, Protocol::Udp).index(1).served_by(&[2]))
+        .backend(1, backend(SERVER, SERVER_MAC).of_listener(0).on(INNER).routed())
+        .backend(2, backend(RESOLVER, SERVER_MAC).of_listener(1).on(INNER).routed())
+        .new_flows(10_000_000)
+}
+
+/// What is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// A client dials.
+    Syn,
+    /// The server takes it.
+    SynAck,
+    /// A client sends something over its connection.
+    Data,
+    /// The server does.
+    Answer,
+    /// A client sends a datagram.
+    Query,
+    /// The server answers it.
+    Response,
+    /// To an address that is no VIP, without SYN.
+    Elsewhere,
+    /// The same, with SYN.
+    DialElsewhere,
+    /// Who has an address that is no VIP?
+    Arp,
+    /// A frame that is not IP: LLDP.
+    Lldp,
+}
+
+/// Packets of a kind and length, of many flows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shot {
+    pub(super) kind: Kind,
+    /// A power of two.
+    pub(super) flows: u32,
+    /// Bytes of data.
+    pub(super) payload: usize,
+}
+
+impl Shot {
+    pub(super) fn mask(&self) -> u32 {
+        self.flows - 1
+    }
+
+    /// As [`bench::Turn`] has them.
+    pub(super) fn flags(&self) -> u32 {
+        match self.kind {
+            Kind::Arp | Kind::Lldp => bench::FIXED,
+            Kind::Syn | Kind::Data | Kind::Elsewhere | Kind::DialElsewhere => 0,
+            Kind::SynAck | Kind::Answer => bench::ANSWERS,
+            Kind::Query => bench::UDP,
+            Kind::Response => bench::UDP | bench::ANSWERS,
+        }
+    }
+
+    /// The frame of the client whose varying bytes are zero.
+    pub(super) fn blank(&self) -> Vec<u8> {
+        self.of((Ipv4([CLIENTS[0], CLIENTS[1], 0, 0]), 0))
+    }
+
+    fn of(&self, client: Endpoint) -> Vec<u8> {
+        match self.kind {
+            Kind::Arp => {
+                let mut frame = arp_request((CLIENT_MAC, client.0), STRANGER.0).bytes();
+                frame.resize(bench::HEADER, 0);
+                frame
+            }
+            Kind::Lldp => {
+                let mut frame = vec![0; bench::HEADER];
+                frame[..14].copy_from_slice(&[1, 0x80, 0xc2, 0, 0, 0x0e, 2, 0, 0, 0, 0, 0x10, 0x88, 0xcc]);
+                frame
+            }
+            _ => self.packet(client).bytes(),
+        }
+    }
+
+    fn packet(&self, client: Endpoint) -> Packet {
+        let from_client = packet().ethernet(CLIENT_MAC, NODE_MAC).from(client);
+        let from_server = packet().ethernet(SERVER_MAC, NODE_MAC).to(client);
+        let packet = match self.kind {
+            Kind::Syn => from_client.to(WEB).tcp(flags::SYN),
+            Kind::Data => from_client.to(WEB).tcp(flags::ACK),
+            Kind::Elsewhere => from_client.to(STRANGER).tcp(flags::ACK),
+            Kind::DialElsewhere => from_client.to(STRANGER).tcp(flags::SYN),
+            Kind::Query => from_client.to(DNS).udp(),
+            Kind::SynAck => from_server.from(SERVER).tcp(flags::SYN | flags::ACK),
+            Kind::Answer => from_server.from(SERVER).tcp(flags::ACK),
+            Kind::Response => from_server.from(RESOLVER).udp(),
+            Kind::Arp | Kind::Lldp => unreachable!("no IP packet"),
+        };
+        packet.payload(&vec![0x5a; self.payload])
+    }
+
+    /// What a balancer makes of a flow's packet.
+    pub(super) fn balanced(&self, number: u32) -> (Verdict, Vec<u8>) {
+        let packet = || self.packet(client(number)).routed();
+        let inwards = || packet().ethernet(INNER_MAC, SERVER_MAC);
+        let outwards = || packet().ethernet(NODE_MAC, CLIENT_MAC);
+        match self.kind {
+            Kind::Syn | Kind::Data => (Verdict::Redirect, inwards().to(SERVER).bytes()),
+            Kind::Query => (Verdict::Redirect, inwards().to(RESOLVER).bytes()),
+            Kind::SynAck | Kind::Answer => (Verdict::Back, outwards().from(WEB).bytes()),
+            Kind::Response => (Verdict::Back, outwards().from(DNS).bytes()),
+            Kind::Elsewhere | Kind::DialElsewhere | Kind::Arp | Kind::Lldp => {
+                (Verdict::Pass, self.of(client(number)))
+            }
+        }
+    }
+
+    /// What the yardstick makes of it.
+    pub(super) fn sent_back(&self, number: u32) -> (Verdict, Vec<u8>) {
+        let packet = || self.packet(client(number)).ethernet(NODE_MAC, SERVER_MAC);
+        match self.kind {
+            Kind::Syn | Kind::Data => (Verdict::Back, packet().to(SERVER).bytes()),
+            Kind::Query => (Verdict::Back, packet().to(RESOLVER).bytes()),
+            _ => (Verdict::Pass, self.of(client(number))),
+        }
+    }
+
+    /// Is it UDP?
+    pub(super) fn is_datagram(&self) -> bool {
+        matches!(self.kind, Kind::Query | Kind::Response)
+    }
+
+    /// Does the server send it?
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self.kind, Kind::SynAck | Kind::Answer | Kind::Response)
+    }
+}
+
+fn client(number: u32) -> Endpoint {
+    let (address, port) = bench::flow(number);
+    let [high, low] = address.to_be_bytes();
+    (Ipv4([CLIENTS[0], CLIENTS[1], high, low]), port)
+}
+
+/// Where the yardstick sends packets.
+pub(super) fn peer_backend(server: Endpoint) -> bench::PeerBackend {
+    bench::PeerBackend { address: u32::from_ne_bytes(server.0.0), port: server.1.to_be(), mac: SERVER_MAC.0 }
+}

@@ -1,0 +1,77 @@
+//! Who is measured.
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::maps::{Array, HashMap, MapData};
+use aya::programs::ProgramFd;
+use lb_common::bench::{PEER_BACKENDS, PEER_LISTENERS, PeerBackend, PeerListener};
+use lb_common::net::Protocol;
+
+use super::generator::Generator;
+use super::path::Path;
+use super::scene::{self, Shot};
+use crate::packet::Endpoint;
+use crate::program::Hook;
+
+/// The programs of this project.
+pub(super) const LB: &str = "lb";
+/// The least that a balancer can do.
+const YARDSTICK: &str = "one-way DNAT, LRU hash";
+
+/// A program with all that it needs.
+pub(super) struct Subject {
+    pub(super) name: &'static str,
+    pub(super) program: ProgramFd,
+    pub(super) is_two_way: bool,
+    hook: Hook,
+    /// Its maps live as long as it does.
+    _rig: Option<crate::program::Rig>,
+}
+
+impl Subject {
+    /// What becomes of the packet of a flow: return value and frame.
+    pub(super) fn expected(&self, shot: &Shot, number: u32) -> (i32, Vec<u8>) {
+        let (verdict, frame) = if self.is_two_way { shot.balanced(number) } else { shot.sent_back(number) };
+        (self.hook.code(verdict), frame)
+    }
+}
+
+/// What the generator alone costs.
+pub(super) fn floor(generator: &mut Generator, hook: Hook) -> Result<Subject> {
+    let name = if hook == Hook::Xdp { "bench_floor" } else { "bench_floor_tc" };
+    let program = generator.load_program(name)?;
+    Ok(Subject { name: "floor", program, is_two_way: true, hook, _rig: None })
+}
+
+/// All that know what to do on this path.
+pub(super) fn all(path: &Path, generator: &mut Generator) -> Result<Vec<Subject>> {
+    let mut subjects = vec![balancer(path)?];
+    if path.hook == Hook::Xdp && !path.measured().is_answer() {
+        subjects.push(yardstick(path, generator)?);
+    }
+    Ok(subjects)
+}
+
+fn balancer(path: &Path) -> Result<Subject> {
+    let loaded = scene::given_listeners(path.buckets).loaded(path.hook);
+    let mut rig = loaded.map_err(|reason| anyhow!(reason))?;
+    let program = rig.handed_out(path.hook);
+    Ok(Subject { name: LB, program, is_two_way: true, hook: path.hook, _rig: Some(rig) })
+}
+
+fn yardstick(path: &Path, generator: &mut Generator) -> Result<Subject> {
+    let program = generator.load_program("bench_peer")?;
+    let map = generator.ebpf.map_mut(PEER_LISTENERS).context("no map PEER_LISTENERS")?;
+    let mut listeners = HashMap::<&mut MapData, PeerListener, u32>::try_from(map)?;
+    let listener = |(address, port): Endpoint, protocol: Protocol| PeerListener {
+        address: u32::from_ne_bytes(address.0),
+        port: port.to_be(),
+        protocol: u16::from(protocol.number()),
+    };
+    listeners.insert(listener(scene::WEB, Protocol::Tcp), 1, 0).context("write PEER_LISTENERS")?;
+    listeners.insert(listener(scene::DNS, Protocol::Udp), 1, 0).context("write PEER_LISTENERS")?;
+    let map = generator.ebpf.map_mut(PEER_BACKENDS).context("no map PEER_BACKENDS")?;
+    let mut backends = Array::<&mut MapData, PeerBackend>::try_from(map)?;
+    let server = if path.measured().is_datagram() { scene::RESOLVER } else { scene::SERVER };
+    backends.set(0, scene::peer_backend(server), 0).context("write PEER_BACKENDS")?;
+    Ok(Subject { name: YARDSTICK, program, is_two_way: false, hook: Hook::Xdp, _rig: None })
+}
