@@ -66,6 +66,36 @@ impl Image {
         Ok(self)
     }
 
+    /// Adds the modules that other balancers take, to be loaded after the others.
+    ///
+    /// # Errors
+    /// When one can't be read.
+    pub fn with_peers(mut self, kernel: &Kernel) -> Result<Self> {
+        for module in kernel.peers()? {
+            let name = module.file_name().unwrap_or_default().to_string_lossy();
+            self.copy(&module, &Path::new(MODULES).join(format!("peer-{name}")))?;
+        }
+        Ok(self)
+    }
+
+    /// Adds a program that is not part of this one.
+    ///
+    /// # Errors
+    /// When there is none, or when it or a library can't be read.
+    pub fn with_tool(mut self, name: &str) -> Result<Self> {
+        self.program(&find(name)?)?;
+        Ok(self)
+    }
+
+    /// Adds a file.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn with_file(mut self, from: &Path, to: &str) -> Result<Self> {
+        self.copy(from, Path::new(to))?;
+        Ok(self)
+    }
+
     /// The archive that the kernel unpacks.
     pub(super) fn finish(self) -> Vec<u8> {
         self.archive.finish()

@@ -37,6 +37,14 @@ impl Kernel {
         self.directory.join("vmlinuz")
     }
 
+    /// The modules that other balancers take besides, in the order in which they are loaded.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    pub fn peers(&self) -> Result<Vec<PathBuf>> {
+        files(&self.directory.join("peers"))
+    }
+
     /// The modules, in the order in which they are loaded.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod cpio;
 pub mod image;
 pub mod kernel;
+pub mod story;
 pub mod transcript;
 
 use std::env;
@@ -20,6 +21,7 @@ use anyhow::{Context as _, Result};
 use crate::lab::process::Process;
 use image::Image;
 use kernel::Kernel;
+use story::Story;
 use transcript::Transcript;
 
 /// The emulator.
@@ -34,11 +36,11 @@ pub const LONG: &str = "LB_LONG";
 /// The image, unpacked and packed, and what the story takes.
 const MEMORY: &str = "1024M";
 
-/// Boots the kernel with the image and waits until the machine is off. Its files are in `directory`.
+/// Boots the kernel with the image, has the story told, and waits until the machine is off. Its files are in `directory`.
 ///
 /// # Errors
 /// When the machine can't be started or stays on; the text has what it printed.
-pub fn boot(kernel: &Kernel, image: Image, directory: &Path) -> Result<Transcript> {
+pub fn boot(kernel: &Kernel, image: Image, story: Story, directory: &Path) -> Result<Transcript> {
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
     let (archive, log) = (directory.join("image.cpio"), directory.join("console.log"));
     fs::write(&archive, image.finish()).with_context(|| format!("write {}", archive.display()))?;
@@ -46,12 +48,12 @@ pub fn boot(kernel: &Kernel, image: Image, directory: &Path) -> Result<Transcrip
     fs::write(&log, "").with_context(|| format!("empty {}", log.display()))?;
     let mut command = Command::new(QEMU);
     command
-        .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY])
-        .args(["-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel"])
+        .args(story.processor())
+        .args(["-m", MEMORY, "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel"])
         .arg(kernel.image())
         .arg("-initrd")
         .arg(&archive)
-        .args(["-append", &parameters()]);
+        .args(["-append", &parameters(story)]);
     let mut machine = Process::start(&mut command, log)?;
     let ended = machine.ended(LIMIT);
     fs::remove_file(&archive).with_context(|| format!("remove {}", archive.display()))?;
@@ -62,7 +64,11 @@ pub fn boot(kernel: &Kernel, image: Image, directory: &Path) -> Result<Transcrip
 }
 
 /// The kernel's parameters: it is quiet, gives its variables to the first process, and a panic ends the machine.
-fn parameters() -> String {
+fn parameters(story: Story) -> String {
     let long = if env::var_os(LONG).is_some() { format!(" {LONG}=1") } else { String::new() };
-    format!("console=ttyS0 quiet panic=-1 mitigations=off rdinit={} PATH=/bin{long}", image::STORY)
+    format!(
+        "console=ttyS0 quiet panic=-1 mitigations=off rdinit={} PATH=/bin {}{long}",
+        image::STORY,
+        story.parameter()
+    )
 }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use lb_tests::lab::agent;
 use lb_tests::machine::image::Image;
 use lb_tests::machine::kernel::Kernel;
+use lb_tests::machine::story::Story;
 use lb_tests::machine::{self, QEMU};
 use lb_tests::skip::skip;
 
@@ -35,7 +36,7 @@ fn story_on(series: &str, tc: &str) {
         Err(reason) => return skip(&reason),
     };
     let image = image().with_modules(&kernel).unwrap();
-    let transcript = machine::boot(&kernel, image, &directory(series)).unwrap();
+    let transcript = machine::boot(&kernel, image, Story::Balance, &directory(series)).unwrap();
     transcript.passed();
     let release = transcript.value("kernel").unwrap();
     assert!(release.starts_with(&format!("{series}.")), "this is {release}");

@@ -1,4 +1,4 @@
-//! Other kernels for ring 4: Debian's for clouds, which are small. They are unpacked into the cache, not installed,
+//! Other kernels for ring 4 and for counting instructions: Debian's for clouds, which are small. They are unpacked into the cache, not installed,
 //! and kept; remove one from there to have it fetched anew.
 
 use std::fs;
@@ -16,6 +16,29 @@ const SERIES: [&str; 2] = ["6.1", "6.12"];
 
 /// What the labs' networks take, in the order in which they are loaded.
 const MODULES: [&str; 6] = ["llc", "stp", "bridge", "veth", "sch_ingress", "cls_bpf"];
+
+/// What other balancers take beside that: nftables and IPVS.
+const PEERS: [&str; 16] = [
+    "nfnetlink",
+    "libcrc32c",
+    "nf_tables",
+    "nf_defrag_ipv6",
+    "nf_defrag_ipv4",
+    "nf_conntrack",
+    "nft_ct",
+    "nf_nat",
+    "nft_chain_nat",
+    "nft_nat",
+    "nft_masq",
+    "nf_flow_table",
+    "nft_flow_offload",
+    "nf_flow_table_inet",
+    "ip_vs",
+    "ip_vs_rr",
+];
+
+/// The directories of modules, and what is in them.
+const DIRECTORIES: [(&str, &[&str]); 2] = [("modules", &MODULES), ("peers", &PEERS)];
 
 const PACKAGES: [Package; 3] = [
     Package::program("qemu-system-x86_64", "qemu-system-x86"),
@@ -37,7 +60,7 @@ pub(super) fn fetch() -> Result<()> {
         let reason = cache.join(format!("{series}.missing"));
         let fetched = match &installed {
             Err(error) => Err(format!("{error:#}")),
-            Ok(()) if directory.is_dir() => Ok(()),
+            Ok(()) if is_complete(&directory) => Ok(()),
             Ok(()) => fetch_one(series, &directory).map_err(|error| format!("{error:#}")),
         };
         if let Err(error) = fetched {
@@ -54,7 +77,7 @@ fn fetch_one(series: &str, directory: &Path) -> Result<()> {
     // Complete, or not there at all.
     let fresh = directory.with_file_name(format!("{series}.new"));
     remove(fs::remove_dir_all(&fresh), &fresh)?;
-    fs::create_dir_all(fresh.join("modules")).with_context(|| format!("create {}", fresh.display()))?;
+    fs::create_dir_all(&fresh).with_context(|| format!("create {}", fresh.display()))?;
     let package = match download(series, &fresh) {
         Ok(package) => package,
         Err(_outdated) => {
@@ -67,15 +90,32 @@ fn fetch_one(series: &str, directory: &Path) -> Result<()> {
     process::run(unpack.arg("--extract").arg(&package).arg(&unpacked))?;
     let files = walk(&unpacked)?;
     take(&files, |name| name.starts_with("vmlinuz-"), &fresh.join("vmlinuz"))?;
-    for (number, module) in MODULES.into_iter().enumerate() {
-        let (plain, compressed) = (format!("{module}.ko"), format!("{module}.ko.xz"));
-        let extension = if has(&files, &plain) { "ko" } else { "ko.xz" };
-        let target = fresh.join("modules").join(format!("{number}-{module}.{extension}"));
-        take(&files, |name| name == plain || name == compressed, &target)?;
+    for (name, modules) in DIRECTORIES {
+        take_modules(&files, modules, &fresh.join(name))?;
     }
     fs::remove_dir_all(&unpacked).with_context(|| format!("remove {}", unpacked.display()))?;
     fs::remove_file(&package).with_context(|| format!("remove {}", package.display()))?;
+    remove(fs::remove_dir_all(directory), directory)?;
     fs::rename(&fresh, directory).with_context(|| format!("create {}", directory.display()))
+}
+
+/// Has it all that is taken today?
+fn is_complete(directory: &Path) -> bool {
+    DIRECTORIES.into_iter().all(|(name, modules)| {
+        fs::read_dir(directory.join(name)).is_ok_and(|entries| entries.count() == modules.len())
+    })
+}
+
+/// Copies modules under names that sort as the modules are listed.
+fn take_modules(files: &[PathBuf], modules: &[&str], directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    for (number, module) in modules.iter().enumerate() {
+        let (plain, compressed) = (format!("{module}.ko"), format!("{module}.ko.xz"));
+        let extension = if has(files, &plain) { "ko" } else { "ko.xz" };
+        let target = directory.join(format!("{number:02}-{module}.{extension}"));
+        take(files, |name| name == plain || name == compressed, &target)?;
+    }
+    Ok(())
 }
 
 /// Downloads the newest kernel of a series that the package lists know.

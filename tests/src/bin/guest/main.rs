@@ -1,6 +1,6 @@
-//! The first process of a machine of ring 4: makes it usable, tells its story, and switches it off.
+//! The first process of an emulated machine: makes it usable, tells its story, and switches it off.
 
-mod story;
+mod balance;
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -11,8 +11,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
+use lb_tests::bench::emulated::inside;
 use lb_tests::machine::image::MODULES;
 use lb_tests::machine::kernel::files;
+use lb_tests::machine::story::Story;
 use lb_tests::machine::transcript::{conclude, say};
 use nix::mount::{MsFlags, mount};
 
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
         eprintln!("this is the first process of a machine that `cargo test --test kernels` boots");
         return ExitCode::FAILURE;
     }
-    let told = panic::catch_unwind(|| furnish().and_then(|()| story::tell()));
+    let told = panic::catch_unwind(|| furnish().and_then(|()| tell()));
     conclude(match told {
         Ok(told) => told.map_err(|error| format!("{error:#}")),
         Err(_) => Err("it panicked".to_owned()),
@@ -39,6 +41,13 @@ fn main() -> ExitCode {
     // SAFETY: a system call without pointers; nothing on this machine is to be kept.
     unsafe { libc::reboot(libc::RB_POWER_OFF) };
     ExitCode::FAILURE
+}
+
+fn tell() -> Result<()> {
+    match Story::asked_for()? {
+        Story::Balance => balance::tell(),
+        Story::Count => inside::tell(),
+    }
 }
 
 /// Mounts what a system has, and loads the modules.
