@@ -40,10 +40,12 @@ const PEERS: [&str; 16] = [
 /// The directories of modules, and what is in them.
 const DIRECTORIES: [(&str, &[&str]); 2] = [("modules", &MODULES), ("peers", &PEERS)];
 
-const PACKAGES: [Package; 3] = [
+const PACKAGES: [Package; 4] = [
     Package::program("qemu-system-x86_64", "qemu-system-x86"),
     Package::program("dpkg-deb", "dpkg"),
     Package::program("strip", "binutils"),
+    // In the image, for the kernel of which the host knows nothing.
+    Package::program("ipvsadm", "ipvsadm"),
 ];
 
 /// Fetches the kernels that are missing. What can't be had is told, and left where the tests, which skip
