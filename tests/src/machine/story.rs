@@ -41,7 +41,7 @@ impl Story {
         match self {
             Self::Balance => format!("{VARIABLE}={}", self.name()),
             // What the kernel places at random would take other branches every time.
-            Self::Count => format!("{VARIABLE}={} nokaslr norandmaps", self.name()),
+            Self::Count => format!("{VARIABLE}={} LB_EBPF_OBJECT=/programs/lb nokaslr norandmaps", self.name()),
         }
     }
 
