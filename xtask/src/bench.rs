@@ -17,6 +17,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         setup::everything()?;
         setup::kernels()?;
         build::run(build::Options { release: true })?;
+        // Machines that are emulated have a program of their own.
+        let mut guest = Command::new("cargo");
+        guest.current_dir(workspace::root()).args(["build", "--quiet", "--release", "--package", "lb-tests"]);
+        process::run(guest.arg("--bins"))?;
     }
     let mut command = Command::new("cargo");
     command

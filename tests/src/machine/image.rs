@@ -15,6 +15,8 @@ use crate::lab::namespace::output;
 pub const STORY: &str = "/bin/guest";
 /// Where the modules are.
 pub const MODULES: &str = "/modules";
+/// Where the packet programs are.
+pub const PROGRAMS: &str = "/programs";
 
 /// Programs that the lab runs.
 const TOOLS: [&str; 3] = ["ip", "nsenter", "sh"];

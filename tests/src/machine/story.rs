@@ -4,6 +4,9 @@ use std::env;
 
 use anyhow::{Context as _, Result};
 
+use super::image::PROGRAMS;
+use crate::program::OBJECT;
+
 /// The kernel parameter that names the story; the kernel makes it a variable of the first process.
 const VARIABLE: &str = "LB_STORY";
 
@@ -41,7 +44,7 @@ impl Story {
         match self {
             Self::Balance => format!("{VARIABLE}={}", self.name()),
             // What the kernel places at random would take other branches every time.
-            Self::Count => format!("{VARIABLE}={} LB_EBPF_OBJECT=/programs/lb nokaslr norandmaps", self.name()),
+            Self::Count => format!("{VARIABLE}={} {OBJECT}={PROGRAMS}/lb nokaslr norandmaps", self.name()),
         }
     }
 

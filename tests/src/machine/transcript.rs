@@ -28,11 +28,27 @@ impl Transcript {
         Self(console)
     }
 
-    /// The value of a key, if the story said one.
+    /// The first value of a key, if the story said one.
     pub fn value(&self, key: &str) -> Option<&str> {
+        self.values(key).next()
+    }
+
+    /// All values of a key, in their order.
+    pub fn values(&self, key: &str) -> impl Iterator<Item = &str> {
         // The firmware leaves its own words at the beginning of the first line.
-        let mut told = self.0.lines().filter_map(|line| line.split_once(PREFIX)?.1.split_once(": "));
-        told.find(|(word, _)| *word == key).map(|(_, value)| value.trim_end())
+        let told = self.0.lines().filter_map(|line| line.split_once(PREFIX)?.1.split_once(": "));
+        told.filter(move |(word, _)| *word == key).map(|(_, value)| value.trim_end())
+    }
+
+    /// Has the story ended well?
+    ///
+    /// # Errors
+    /// All that the machine said, if it has not.
+    pub fn outcome(&self) -> Result<(), String> {
+        if self.value(OUTCOME) == Some(PASSED) {
+            return Ok(());
+        }
+        Err(format!("the machine said:\n{}", self.0))
     }
 
     /// The story has to have ended well.
@@ -41,7 +57,9 @@ impl Transcript {
     /// When it has not.
     #[track_caller]
     pub fn passed(&self) {
-        assert_eq!(self.value(OUTCOME), Some(PASSED), "the machine said:\n{}", self.0);
+        if let Err(said) = self.outcome() {
+            panic!("{said}");
+        }
     }
 }
 

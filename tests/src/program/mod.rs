@@ -19,7 +19,7 @@ mod values;
 pub use events::told_flow;
 pub use given::{Given, given};
 pub use hook::{Hook, Verdict};
-pub use object::{Programs, Sizes, bench_object};
+pub use object::{OBJECT, Programs, Sizes, bench_object, object_files};
 pub use policy::UNLIMITED;
 pub use rig::{Outcome, Rig};
 pub use shape::{HASH_OVERHEAD, MapShape, ProgramShape};

@@ -14,7 +14,7 @@ use lb_common::stage::Stage;
 use super::Hook;
 
 /// The variable that names another object file.
-const OBJECT: &str = "LB_EBPF_OBJECT";
+pub const OBJECT: &str = "LB_EBPF_OBJECT";
 
 /// Sizes of the maps that tests make small, to be quick and to see them full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -220,7 +220,16 @@ fn bytes() -> Vec<u8> {
 /// # Panics
 /// When it can't be read.
 pub fn bench_object() -> Vec<u8> {
-    read(&path().with_file_name("bench"))
+    read(&beside())
+}
+
+/// The files of both objects.
+pub fn object_files() -> [PathBuf; 2] {
+    [path(), beside()]
+}
+
+fn beside() -> PathBuf {
+    path().with_file_name("bench")
 }
 
 fn path() -> PathBuf {

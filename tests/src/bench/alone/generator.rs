@@ -80,6 +80,19 @@ impl Generator {
         Ok(cost as f64 / f64::from(packets))
     }
 
+    /// Sends packets of all flows in turn, each by a run of its own, and gives what each costs.
+    pub(super) fn singles(&mut self, shot: &Shot, clock: Clock, packets: u32) -> Result<Vec<u64>> {
+        let frame = self.ready(shot, 0)?;
+        let mut costs = Vec::with_capacity(packets as usize);
+        for _ in 0..packets {
+            let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+            let before = clock.now()?;
+            self.test_run(options)?;
+            costs.push(clock.now()? - before);
+        }
+        Ok(costs)
+    }
+
     /// Sends the packet of one flow, which has to become what is expected.
     pub(super) fn compare(
         &mut self,

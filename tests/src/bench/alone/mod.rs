@@ -8,16 +8,17 @@ mod clock;
 mod generator;
 mod path;
 mod scene;
+mod stand;
 mod subject;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::Effort;
 use super::report::{Bound, Report, Rig, Unit, quantile};
 pub use clock::Clock;
-use generator::Generator;
 pub use path::{PATHS, Path};
-use subject::Subject;
+pub use stand::{Stand, Target};
+pub use subject::LB;
 
 /// Measures all paths.
 ///
@@ -47,41 +48,20 @@ pub fn measure(
     rounds: usize,
     packets: u32,
 ) -> Result<Vec<(&'static str, Vec<f64>)>> {
-    let generator = &mut Generator::load(path.hook)?;
-    let mut subjects = subject::all(path, generator)?;
-    let floor = subject::floor(generator, path.hook)?;
-    for subject in &mut subjects {
-        prepare(path, subject, generator).with_context(|| format!("{}: {}", path.name, subject.name))?;
-    }
-    let mut samples: Vec<(&'static str, Vec<f64>)> =
-        subjects.iter().map(|subject| (subject.name, Vec::new())).collect();
+    let mut stand = Stand::load(path)?;
+    stand.prepare(path)?;
+    let subjects = stand.subjects(path);
+    let mut samples: Vec<_> = subjects.iter().map(|&(_, name)| (name, Vec::new())).collect();
     for _ in 0..rounds {
-        generator.aim(&floor.program)?;
-        let below = generator.batch(&path.measured(), clock, packets)?;
-        for (subject, (_, samples)) in subjects.iter().zip(&mut samples) {
-            generator.aim(&subject.program)?;
+        let below = stand.batch(Target::Floor, path, clock, packets)?;
+        for (&(target, _), (_, samples)) in subjects.iter().zip(&mut samples) {
             // What the others did to the caches is not this one's.
-            generator.batch(&path.measured(), clock, packets / 4)?;
-            samples.push(generator.batch(&path.measured(), clock, packets)? - below);
+            stand.batch(target, path, clock, packets / 4)?;
+            samples.push(stand.batch(target, path, clock, packets)? - below);
         }
     }
     Ok(samples)
 }
-
-/// Begins the flows, and looks at what becomes of some packets.
-fn prepare(path: &Path, subject: &mut Subject, generator: &mut Generator) -> Result<()> {
-    generator.aim(&subject.program)?;
-    for shot in path.before(subject.is_two_way) {
-        generator.batch(&shot, Clock::Processor, path.flows.min(MOST_BEGUN))?;
-    }
-    for number in [0, path.flows / 2, path.flows - 1] {
-        generator.compare(&path.measured(), number, |shot| subject.expected(shot, number))?;
-    }
-    Ok(())
-}
-
-/// Paths on which every packet begins a flow have millions, which are not begun before.
-const MOST_BEGUN: u32 = 1 << 20;
 
 /// The budget: net nanoseconds.
 fn judge(report: &mut Report) {

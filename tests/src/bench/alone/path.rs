@@ -61,9 +61,23 @@ impl Path {
         Self { before: &[], buckets: DEFAULT, ..self }
     }
 
+    /// Instructions that it may take above the floor.
+    pub fn instructions(&self) -> Option<f64> {
+        match self.kind {
+            Kind::Data | Kind::Answer | Kind::Query | Kind::Response if !self.is_ever_new() => Some(450.0),
+            Kind::Elsewhere => Some(150.0),
+            _ => None,
+        }
+    }
+
+    /// Is every packet the first of its flow?
+    pub fn is_ever_new(&self) -> bool {
+        self.flows > MOST_REMEMBERED
+    }
+
     /// Is it part of the quick run?
     pub(super) fn is_quick(&self) -> bool {
-        self.flows <= 1024 && self.payload == SHORT || self.flows > 1 << 20
+        self.flows <= 1024 && self.payload == SHORT || self.is_ever_new()
     }
 
     /// How many packets a round has.
@@ -86,6 +100,9 @@ impl Path {
         shots.filter(move |shot| is_two_way || !shot.is_answer())
     }
 }
+
+/// Any table has forgotten a flow when it comes again after more than these.
+const MOST_REMEMBERED: u32 = 1 << 20;
 
 /// All.
 pub const PATHS: &[Path] = &[

@@ -13,7 +13,7 @@ use crate::packet::Endpoint;
 use crate::program::Hook;
 
 /// The programs of this project.
-pub(super) const LB: &str = "lb";
+pub const LB: &str = "lb";
 /// The least that a balancer can do.
 const YARDSTICK: &str = "one-way DNAT, LRU hash";
 
@@ -45,8 +45,8 @@ pub(super) fn floor(generator: &mut Generator, hook: Hook) -> Result<Subject> {
 /// All that know what to do on this path.
 pub(super) fn all(path: &Path, generator: &mut Generator) -> Result<Vec<Subject>> {
     let mut subjects = vec![balancer(path)?];
-    if path.hook == Hook::Xdp && !path.measured().is_answer() {
-        subjects.push(yardstick(path, generator)?);
+    if path.hook == Hook::Xdp {
+        subjects.push(yardstick(generator)?);
     }
     Ok(subjects)
 }
@@ -58,7 +58,7 @@ fn balancer(path: &Path) -> Result<Subject> {
     Ok(Subject { name: LB, program, is_two_way: true, hook: path.hook, _rig: Some(rig) })
 }
 
-fn yardstick(path: &Path, generator: &mut Generator) -> Result<Subject> {
+fn yardstick(generator: &mut Generator) -> Result<Subject> {
     let program = generator.load_program("bench_peer")?;
     let map = generator.ebpf.map_mut(PEER_LISTENERS).context("no map PEER_LISTENERS")?;
     let mut listeners = HashMap::<&mut MapData, PeerListener, u32>::try_from(map)?;
@@ -69,9 +69,13 @@ fn yardstick(path: &Path, generator: &mut Generator) -> Result<Subject> {
     };
     listeners.insert(listener(scene::WEB, Protocol::Tcp), 1, 0).context("write PEER_LISTENERS")?;
     listeners.insert(listener(scene::DNS, Protocol::Udp), 1, 0).context("write PEER_LISTENERS")?;
+    Ok(Subject { name: YARDSTICK, program, is_two_way: false, hook: Hook::Xdp, _rig: None })
+}
+
+/// Points the yardstick to the server of a path.
+pub(super) fn serve(generator: &mut Generator, path: &Path) -> Result<()> {
     let map = generator.ebpf.map_mut(PEER_BACKENDS).context("no map PEER_BACKENDS")?;
     let mut backends = Array::<&mut MapData, PeerBackend>::try_from(map)?;
     let server = if path.measured().is_datagram() { scene::RESOLVER } else { scene::SERVER };
-    backends.set(0, scene::peer_backend(server), 0).context("write PEER_BACKENDS")?;
-    Ok(Subject { name: YARDSTICK, program, is_two_way: false, hook: Hook::Xdp, _rig: None })
+    backends.set(0, scene::peer_backend(server), 0).context("write PEER_BACKENDS")
 }

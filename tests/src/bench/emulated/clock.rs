@@ -1,41 +1,41 @@
-//! A clock that goes on with each instruction: the time stamp counter of a machine that tells [`Story::Count`].
+//! A proof that the clock goes on with each instruction, as it does on a machine that tells [`Story::Count`].
 //!
 //! [`Story::Count`]: crate::machine::story::Story::Count
 
 use std::arch::asm;
-use std::arch::x86_64::_rdtsc;
 
 use anyhow::{Result, ensure};
 
-/// Instructions executed since the machine was switched on, by all of it.
-pub fn now() -> u64 {
-    // SAFETY: every processor of this architecture has the counter, and the kernel lets processes read it.
-    unsafe { _rdtsc() }
-}
+use crate::bench::alone::Clock;
 
 /// Turns of the known loop: fewer instructions than there are between two ticks of the kernel's timer.
 const TURNS: u64 = 100_000;
 
-/// Turns twice through a loop of two instructions, a different number of times, and returns what a thousand turns took by the clock.
+/// Enough for one of them to see no tick.
+const ATTEMPTS: usize = 5;
+
+/// Turns in a loop of two instructions, and gives what the clock counts beside them.
 ///
 /// # Errors
-/// When the clock does not count instructions.
+/// When it does not count instructions.
 pub fn prove() -> Result<u64> {
-    let took = |turns: u64| {
-        let attempts = (0..5).map(|_| {
-            let before = now();
-            spin(turns);
-            now() - before
-        });
-        attempts.min().unwrap_or(u64::MAX)
-    };
-    let (short, long) = (took(TURNS), took(2 * TURNS));
+    let (short, long) = (least(TURNS)?, least(2 * TURNS)?);
     ensure!(
         long - short == 2 * TURNS,
         "{TURNS} turns more of a loop of two instructions took {} by the clock",
         long - short
     );
     Ok(short - 2 * TURNS)
+}
+
+fn least(turns: u64) -> Result<u64> {
+    let mut least = u64::MAX;
+    for _ in 0..ATTEMPTS {
+        let before = Clock::Stamp.now()?;
+        spin(turns);
+        least = least.min(Clock::Stamp.now()? - before);
+    }
+    Ok(least)
 }
 
 #[inline(never)]

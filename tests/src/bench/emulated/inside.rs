@@ -3,48 +3,33 @@
 use anyhow::{Context as _, Result};
 
 use super::clock;
-
-use crate::bench::alone::{Clock, PATHS, Path, Stand};
+use super::count::Count;
+use crate::bench::alone::{Clock, PATHS, Path, Stand, Target};
 use crate::machine::transcript::say;
-use crate::program::Hook;
 
-/// What a [`Count`] is said under.
-pub(super) const COUNT: &str = "count";
-
-/// Packets of a batch: each of [`FLOWS`] once, so that a batch is as long as any other. All of it takes less than there is
-/// between two ticks of the kernel's timer.
+/// Packets of a path. Each is a run of its own, since at the begin and end of longer ones the kernel waits for the
+/// next ticks of its timer.
 const PACKETS: u32 = 1024;
 
-/// The paths with as many flows are counted.
-const FLOWS: u32 = 1024;
-
-/// Enough of them see no tick.
-const BATCHES: usize = 4;
-
-/// Counts.
+/// Counts what a packet takes on each path.
 ///
 /// # Errors
-/// When something can't be counted.
+/// When something can't be counted, or a program does with a packet what it must not.
 pub fn tell() -> Result<()> {
-    say("clock", &clock::prove()?.to_string());
-    let paths = || PATHS.iter().filter(|path| path.flows <= FLOWS);
+    say("clock", &format!("counts instructions, and {} of its own", clock::prove()?));
     let mut stand = Stand::load(paths().next().context("a path")?)?;
     for path in paths() {
         stand.prepare(path)?;
-        let mut c = stand.singles(None, path, Clock::Stamp, PACKETS)?;
-        say("raw", &hist(&mut c, path.name, "floor"));
-        for (number, name) in stand.subjects(path).collect::<Vec<_>>() {
-            let mut c = stand.singles(Some(number), path, Clock::Stamp, PACKETS)?;
-            say("raw", &hist(&mut c, path.name, name));
+        let floor = stand.singles(Target::Floor, path, Clock::Stamp, PACKETS)?;
+        for (target, name) in stand.subjects(path) {
+            let gross = stand.singles(target, path, Clock::Stamp, PACKETS)?;
+            Count::above(path.name, name, &floor, &gross).say()?;
         }
     }
     Ok(())
 }
 
-fn hist(c: &mut Vec<u64>, path: &str, name: &str) -> String {
-    let mean = c.iter().sum::<u64>() as f64 / c.len() as f64;
-    let first = c[..6].to_vec();
-    c.sort();
-    let q: Vec<u64> = [0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0].iter().map(|f| c[((c.len() - 1) as f64 * f) as usize]).collect();
-    format!("{path} {name} {mean} {first:?} {q:?}")
+/// Those that are small, or have no flows begun before. Numbers of instructions know no caches.
+fn paths() -> impl Iterator<Item = &'static Path> {
+    PATHS.iter().filter(|path| path.flows <= PACKETS || path.is_ever_new())
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use lb_tests::bench::report::{Report, Rig};
-use lb_tests::bench::{Effort, alone};
+use lb_tests::bench::{Effort, alone, emulated};
 
 /// What a packet and a change cost, beside what others take for it
 #[derive(Parser)]
@@ -43,7 +43,8 @@ fn run(cli: &Cli) -> Result<()> {
         eprintln!("rig {rig}");
         match rig {
             Rig::A => alone::run(&mut report, effort)?,
-            Rig::B | Rig::C | Rig::Control => {}
+            Rig::C => emulated::run(&mut report, effort)?,
+            Rig::B | Rig::Control => {}
         }
     }
     print!("{}", report.tables());
