@@ -20,12 +20,13 @@ pub use path::{PATHS, Path};
 pub use stand::{Stand, Target};
 pub use subject::LB;
 
-/// Measures all paths.
+/// Measures all paths whose names contain `name`.
 ///
 /// # Errors
 /// When a program does with a packet what it must not, or the kernel refuses.
-pub fn run(report: &mut Report, effort: Effort) -> Result<()> {
-    for path in PATHS.iter().filter(|path| effort == Effort::Full || path.is_quick()) {
+pub fn run(report: &mut Report, effort: Effort, name: &str) -> Result<()> {
+    let wanted = |path: &&Path| path.name.contains(name) && (effort == Effort::Full || path.is_quick());
+    for path in PATHS.iter().filter(wanted) {
         eprintln!("  {}", path.name);
         let rounds = if effort == Effort::Full { 9 } else { 1 };
         for (subject, samples) in measure(path, Clock::Processor, rounds, path.packets(effort))? {
@@ -33,7 +34,7 @@ pub fn run(report: &mut Report, effort: Effort) -> Result<()> {
         }
     }
     if effort == Effort::Full {
-        judge(report);
+        judge(report, name);
     }
     Ok(())
 }
@@ -64,8 +65,8 @@ pub fn measure(
 }
 
 /// The budget: net nanoseconds.
-fn judge(report: &mut Report) {
-    for path in PATHS {
+fn judge(report: &mut Report, name: &str) {
+    for path in PATHS.iter().filter(|path| path.name.contains(name)) {
         let Some(budget) = path.budget else { continue };
         let median =
             report.figure(Rig::A, path.name, subject::LB).map(|figure| quantile(&figure.samples, 0.5));

@@ -16,6 +16,9 @@ struct Cli {
     /// Only this rig; may be given several times [default: all]
     #[arg(long, value_enum)]
     rig: Vec<Rig>,
+    /// Only paths of rig A whose names contain this
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    path: String,
     /// Fewer rounds and smaller tables: minutes instead of tens of them, and no verdict on times
     #[arg(long)]
     quick: bool,
@@ -42,7 +45,7 @@ fn run(cli: &Cli) -> Result<()> {
     for rig in all.into_iter().filter(|rig| cli.rig.is_empty() || cli.rig.contains(rig)) {
         eprintln!("rig {rig}");
         match rig {
-            Rig::A => alone::run(&mut report, effort)?,
+            Rig::A => alone::run(&mut report, effort, &cli.path)?,
             Rig::C => emulated::run(&mut report, effort)?,
             Rig::B | Rig::Control => {}
         }
