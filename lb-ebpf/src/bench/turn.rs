@@ -53,35 +53,46 @@ fn hand_over<C: EbpfContext>(context: &C, subject: &ProgramArray<1>) {
     unsafe { subject.tail_call(context, 0) };
 }
 
-/// Where the fields are that vary, from the start of the frame.
-struct Places {
-    address: usize,
-    port: usize,
+/// The headers in words of eight bytes, each of which begins at one of [`STARTS`]. No field that a program reads
+/// lies in two of them: it would have to wait until both have left the processor's store buffer.
+type Words = [u64; STARTS.len()];
+
+const STARTS: [usize; 11] = [0, 6, 14, 22, 30, 38, 46, 54, 62, 70, 72];
+
+/// A field of two bytes: in which word, and where in it.
+type Field = (usize, u32);
+
+/// Where the fields are that vary.
+struct Fields {
+    address: Field,
+    port: Field,
     /// Of TCP or UDP.
-    check: usize,
+    check: Field,
+    /// Of IPv4.
+    header_check: Option<Field>,
 }
 
-impl Places {
+impl Fields {
     #[inline(always)]
     const fn of(flags: u32) -> Self {
-        let is_v6 = flags & bench::V6 != 0;
-        let answers = flags & bench::ANSWERS != 0;
-        let transport = if is_v6 { 54 } else { 34 };
-        Self {
-            address: match (is_v6, answers) {
-                (false, false) => 28,
-                (false, true) => 32,
-                (true, false) => 36,
-                (true, true) => 52,
-            },
-            port: transport + if answers { 2 } else { 0 },
-            check: transport + if flags & bench::UDP != 0 { 6 } else { 16 },
+        let (answers, udp) = (flags & bench::ANSWERS != 0, flags & bench::UDP != 0);
+        if flags & bench::V6 == 0 {
+            Self {
+                address: if answers { (4, 16) } else { (3, 48) },
+                port: (4, if answers { 48 } else { 32 }),
+                check: if udp { (5, 16) } else { (6, 32) },
+                header_check: Some((3, 16)),
+            }
+        } else {
+            Self {
+                address: (if answers { 6 } else { 4 }, 48),
+                port: (7, if answers { 16 } else { 0 }),
+                check: if udp { (7, 48) } else { (9, 0) },
+                header_check: None,
+            }
         }
     }
 }
-
-/// Where the checksum of an IPv4 header is.
-const HEADER_CHECK: usize = 24;
 
 /// False: there is no room for the headers.
 #[inline(always)]
@@ -94,48 +105,57 @@ fn next(data: usize, end: usize) -> bool {
     let count = unsafe { made.read_volatile() };
     // SAFETY: as above.
     unsafe { made.write_volatile(count + 1) };
-    let (address, port) = bench::flow((count as u32).wrapping_mul(turn.step) & turn.mask);
-    let (address, port) = (address.to_be(), port.to_be());
-    for word in 0..HEADER / 8 {
-        // SAFETY: inside the header, which is a multiple of eight bytes long and begins the value of a map.
-        let value = unsafe { core::ptr::from_ref(turn).cast::<u64>().add(word).read_volatile() };
-        // SAFETY: inside the frame, as was checked.
-        unsafe { ((data + word * 8) as *mut u64).write_unaligned(value) };
-    }
-    if turn.flags & bench::FIXED != 0 {
-        return true;
-    }
-    match turn.flags & 7 {
-        0 => vary(data, &Places::of(0), true, address, port),
-        1 => vary(data, &Places::of(1), true, address, port),
-        2 => vary(data, &Places::of(2), false, address, port),
-        3 => vary(data, &Places::of(3), false, address, port),
-        4 => vary(data, &Places::of(4), true, address, port),
-        5 => vary(data, &Places::of(5), true, address, port),
-        6 => vary(data, &Places::of(6), false, address, port),
-        _ => vary(data, &Places::of(7), false, address, port),
+    let flow = bench::flow((count as u32).wrapping_mul(turn.step) & turn.mask);
+    match turn.flags & 15 {
+        0 => write::<0>(data, turn, flow),
+        1 => write::<1>(data, turn, flow),
+        2 => write::<2>(data, turn, flow),
+        3 => write::<3>(data, turn, flow),
+        4 => write::<4>(data, turn, flow),
+        5 => write::<5>(data, turn, flow),
+        6 => write::<6>(data, turn, flow),
+        7 => write::<7>(data, turn, flow),
+        _ => write::<{ bench::FIXED }>(data, turn, flow),
     }
     true
 }
 
-/// Enters address and port where there are zeros, and puts the sums right.
+/// Writes the headers with the address and the port of a flow where there are zeros, and with right sums.
 #[inline(always)]
-fn vary(data: usize, places: &Places, is_v4: bool, address: u16, port: u16) {
-    store(data + places.address, address);
-    store(data + places.port, port);
-    let sum = |place: usize, more: u64| {
-        // SAFETY: inside the frame: its caller has checked that all headers are.
-        let old = unsafe { ((data + place) as *const u16).read_unaligned() };
-        store(data + place, !fold(u64::from(!old) + more));
-    };
-    if is_v4 {
-        sum(HEADER_CHECK, u64::from(address));
+fn write<const FLAGS: u32>(data: usize, turn: &bench::Turn, (address, port): (u16, u16)) {
+    let mut words: Words = STARTS.map(|start| {
+        // SAFETY: inside the header, which begins the value of a map.
+        unsafe { core::ptr::from_ref(turn).byte_add(start).cast::<u64>().read_unaligned() }
+    });
+    if FLAGS != bench::FIXED {
+        let fields = const { Fields::of(FLAGS) };
+        let (address, port) = (address.to_be(), port.to_be());
+        enter(&mut words, fields.address, address);
+        enter(&mut words, fields.port, port);
+        sum(&mut words, fields.check, u64::from(address) + u64::from(port));
+        if let Some(check) = fields.header_check {
+            sum(&mut words, check, u64::from(address));
+        }
     }
-    sum(places.check, u64::from(address) + u64::from(port));
+    for (word, start) in words.into_iter().zip(STARTS) {
+        // SAFETY: inside the frame, as the caller has checked.
+        unsafe { ((data + start) as *mut u64).write_unaligned(word) };
+    }
 }
 
+/// Writes a field that is zero.
 #[inline(always)]
-fn store(place: usize, value: u16) {
-    // SAFETY: inside the frame, as in `vary`.
-    unsafe { (place as *mut u16).write_unaligned(value) };
+fn enter(words: &mut Words, (word, shift): Field, value: u16) {
+    if let Some(word) = words.get_mut(word) {
+        *word |= u64::from(value) << shift;
+    }
+}
+
+/// Adds to a checksum.
+#[inline(always)]
+fn sum(words: &mut Words, (word, shift): Field, more: u64) {
+    if let Some(word) = words.get_mut(word) {
+        let old = (*word >> shift) as u16;
+        *word = *word & !(0xffff << shift) | u64::from(!fold(u64::from(!old) + more)) << shift;
+    }
 }

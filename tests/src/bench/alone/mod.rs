@@ -24,11 +24,11 @@ pub use subject::LB;
 ///
 /// # Errors
 /// When a program does with a packet what it must not, or the kernel refuses.
-pub fn run(report: &mut Report, effort: Effort, name: &str) -> Result<()> {
+pub fn run(report: &mut Report, effort: Effort, name: &str, rounds: usize) -> Result<()> {
     let wanted = |path: &&Path| path.name.contains(name) && (effort == Effort::Full || path.is_quick());
     for path in PATHS.iter().filter(wanted) {
         eprintln!("  {}", path.name);
-        let rounds = if effort == Effort::Full { 9 } else { 1 };
+        let rounds = if effort == Effort::Full { rounds } else { 1 };
         for (subject, samples) in measure(path, Clock::Processor, rounds, path.packets(effort))? {
             report.add(Rig::A, path.name, subject, Unit::Nanoseconds, samples);
         }

@@ -19,6 +19,9 @@ struct Cli {
     /// Only paths of rig A whose names contain this
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     path: String,
+    /// Rounds of rig A
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
     /// Fewer rounds and smaller tables: minutes instead of tens of them, and no verdict on times
     #[arg(long)]
     quick: bool,
@@ -45,7 +48,7 @@ fn run(cli: &Cli) -> Result<()> {
     for rig in all.into_iter().filter(|rig| cli.rig.is_empty() || cli.rig.contains(rig)) {
         eprintln!("rig {rig}");
         match rig {
-            Rig::A => alone::run(&mut report, effort, &cli.path)?,
+            Rig::A => alone::run(&mut report, effort, &cli.path, cli.rounds)?,
             Rig::C => emulated::run(&mut report, effort)?,
             Rig::B | Rig::Control => {}
         }
