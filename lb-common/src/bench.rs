@@ -96,7 +96,27 @@ pub struct PeerBackend {
     pub mac: [u8; 6],
 }
 
+/// Per-CPU array: the datagrams that have arrived at the sink.
+pub const SUNK: &str = "SUNK";
+/// The sink's port. It takes datagrams of IPv4 to it, from whomever to whatever address.
+pub const SINK_PORT: u16 = 5353;
+/// Hash: where a packet has come in → [`Crossing`].
+pub const CROSSINGS: &str = "CROSSINGS";
+
+/// Where a packet that crosses the node unbalanced goes on.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Crossing {
+    /// The index of the interface.
+    pub interface: u32,
+    /// Of the host behind it.
+    pub destination: [u8; 6],
+    /// Of the interface itself.
+    pub source: [u8; 6],
+}
+
 abi!(Turn, 96);
 abi!(PeerFlow, 16);
 abi!(PeerListener, 8);
 abi!(PeerBackend, 12);
+abi!(Crossing, 16);

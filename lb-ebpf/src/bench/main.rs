@@ -15,7 +15,13 @@ fn main() {
 }
 
 #[cfg(target_arch = "bpf")]
+mod cross;
+#[cfg(target_arch = "bpf")]
+mod frame;
+#[cfg(target_arch = "bpf")]
 mod peer;
+#[cfg(target_arch = "bpf")]
+mod sink;
 #[cfg(target_arch = "bpf")]
 mod turn;
 
@@ -26,7 +32,7 @@ mod programs {
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
 
-    use crate::{peer, turn};
+    use crate::{cross, peer, sink, turn};
 
     /// Makes the next packet, and hands it to the subject.
     #[xdp(frags)]
@@ -56,6 +62,18 @@ mod programs {
     #[xdp(frags)]
     fn bench_peer(context: XdpContext) -> u32 {
         peer::balance(&context).unwrap_or(xdp_action::XDP_PASS)
+    }
+
+    /// Carries packets across the node without balancing them.
+    #[xdp(frags)]
+    fn bench_cross(context: XdpContext) -> u32 {
+        cross::over(&context).unwrap_or(xdp_action::XDP_PASS)
+    }
+
+    /// Takes what arrives, and counts it.
+    #[xdp(frags)]
+    fn bench_sink(context: XdpContext) -> u32 {
+        sink::take(&context)
     }
 
     #[panic_handler]

@@ -12,6 +12,8 @@ use network_types::ip::Ipv4Hdr;
 use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
 
+use crate::frame::{ETHERNET, IPV4, UDP, at};
+
 #[btf_map]
 static PEER_LISTENERS: HashMap<PeerListener, u32, 16> = HashMap::new();
 
@@ -22,10 +24,7 @@ static PEER_FLOWS: LruHashMap<PeerFlow, PeerBackend, 262_144> = LruHashMap::new(
 #[btf_map]
 static PEER_BACKENDS: Array<PeerBackend, 1> = Array::new();
 
-const ETHERNET: usize = 14;
-const IPV4: [u8; 2] = [0x08, 0x00];
 const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// `None`: not for us.
 #[inline(always)]
@@ -90,10 +89,4 @@ pub(crate) fn balance(context: &XdpContext) -> Option<u32> {
         ethernet.cast::<[u8; 6]>().add(1).write(own);
     }
     Some(xdp_action::XDP_TX)
-}
-
-#[inline(always)]
-fn at<T>(context: &XdpContext, offset: usize) -> Option<*mut T> {
-    let place = context.data() + offset;
-    (place + size_of::<T>() <= context.data_end()).then_some(place as *mut T)
 }

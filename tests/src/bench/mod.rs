@@ -6,6 +6,7 @@
 pub mod alone;
 pub mod emulated;
 pub mod report;
+pub mod traffic;
 
 /// How much is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,4 +15,14 @@ pub enum Effort {
     Quick,
     /// All of it.
     Full,
+}
+
+impl Effort {
+    /// One of the two.
+    pub fn of<T>(self, full: T, quick: T) -> T {
+        match self {
+            Self::Full => full,
+            Self::Quick => quick,
+        }
+    }
 }

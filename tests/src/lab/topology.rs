@@ -210,7 +210,7 @@ fn bridge(namespace: &Namespace) -> Result<()> {
 
 /// A veth pair, up at both ends. Native XDP on one end wants as many receive queues there as the other end
 /// transmits through.
-pub(super) fn cable(one: End<'_>, other: End<'_>) -> Result<()> {
+pub(crate) fn cable(one: End<'_>, other: End<'_>) -> Result<()> {
     let queues = ["numtxqueues", "2", "numrxqueues", "2"];
     let near = ["link", "add", one.1];
     let far = ["type", "veth", "peer", "name", other.1, "netns", other.0.name()];

@@ -17,7 +17,7 @@ use linker::Linker;
 use packages::Package;
 
 /// The servers and clients of the tests, the lab and the demo.
-const LAB: [Package; 9] = [
+const LAB: [Package; 11] = [
     Package::program("ip", "iproute2"),
     Package::program("nginx", "nginx-light"),
     Package::program("iperf3", "iperf3"),
@@ -27,6 +27,8 @@ const LAB: [Package; 9] = [
     Package::program("ethtool", "ethtool"),
     Package::program("curl", "curl"),
     Package::program("tshark", "tshark"),
+    Package::program("wrk", "wrk"),
+    Package::program("haproxy", "haproxy"),
 ];
 
 /// What compiles the packet programs.

@@ -103,8 +103,12 @@ fn is_debian() -> bool {
 /// The tests run their own servers; the packages' services must not start, now or at the next boot.
 struct Services {
     policy: Option<&'static Path>,
-    nginx: bool,
+    /// What starts at boot by itself.
+    fresh: Vec<&'static str>,
 }
+
+/// A service and the package that brings it.
+const SERVICES: [(&str, &str); 2] = [("nginx", "nginx-light"), ("haproxy", "haproxy")];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const DENY: &str =
@@ -120,18 +124,22 @@ impl Services {
             fs::set_permissions(policy, fs::Permissions::from_mode(0o755))
                 .with_context(|| format!("make {POLICY} executable"))?;
         }
-        Ok(Self { policy: ours.then_some(policy), nginx: missing.contains(&"nginx-light") })
+        let fresh = SERVICES.iter().filter(|(_, package)| missing.contains(package));
+        let fresh = fresh.map(|(service, _)| *service).collect();
+        Ok(Self { policy: ours.then_some(policy), fresh })
     }
 
     fn release(self) -> Result<()> {
         if let Some(policy) = self.policy {
             fs::remove_file(policy).with_context(|| format!("remove {POLICY}"))?;
         }
-        if self.nginx && Path::new("/etc/init.d/nginx").exists() {
-            process::run_quietly(
-                "keeping nginx from starting at boot",
-                Command::new("update-rc.d").args(["nginx", "disable"]),
-            )?;
+        for service in self.fresh {
+            if Path::new("/etc/init.d").join(service).exists() {
+                process::run_quietly(
+                    &format!("keeping {service} from starting at boot"),
+                    Command::new("update-rc.d").args([service, "disable"]),
+                )?;
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use lb_tests::bench::report::{Report, Rig};
-use lb_tests::bench::{Effort, alone, emulated};
+use lb_tests::bench::{Effort, alone, emulated, traffic};
 
 /// What a packet and a change cost, beside what others take for it
 #[derive(Parser)]
@@ -49,8 +49,9 @@ fn run(cli: &Cli) -> Result<()> {
         eprintln!("rig {rig}");
         match rig {
             Rig::A => alone::run(&mut report, effort, &cli.path, cli.rounds)?,
+            Rig::B => traffic::run(&mut report, effort, &cli.path)?,
             Rig::C => emulated::run(&mut report, effort)?,
-            Rig::B | Rig::Control => {}
+            Rig::Control => {}
         }
     }
     print!("{}", report.tables());

@@ -26,10 +26,22 @@ impl Http {
     /// # Errors
     /// When it does not come up.
     pub fn start(vm: &Namespace, name: &str, directory: &Path, files: &Path) -> Result<Self> {
+        Self::launch(vm, name, directory, files, true)
+    }
+
+    /// As [`Http::start`], without a log of who has asked: it answers millions.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_without_log(vm: &Namespace, name: &str, directory: &Path) -> Result<Self> {
+        Self::launch(vm, name, directory, directory, false)
+    }
+
+    fn launch(vm: &Namespace, name: &str, directory: &Path, files: &Path, logs: bool) -> Result<Self> {
         let own = directory.join(format!("nginx-{name}"));
         fs::create_dir_all(&own).with_context(|| format!("create {}", own.display()))?;
         let path = own.join("nginx.conf");
-        fs::write(&path, configuration(name, &own, files))
+        fs::write(&path, configuration(name, &own, files, logs))
             .with_context(|| format!("write {}", path.display()))?;
         let mut command = vm.command("nginx");
         command.arg("-p").arg(&own).arg("-c").arg(&path).args(["-e", "error.log"]);
@@ -40,6 +52,11 @@ impl Http {
         running.with_context(|| process.log())?;
         anyhow::ensure!(process.is_running(), "nginx of {name} has ended: {}", process.log());
         Ok(Self { process, access: own.join("access.log") })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The addresses from which it was asked, one for each request.
@@ -75,7 +92,8 @@ pub fn is_listening(namespace: &Namespace, port: u16) -> bool {
     })
 }
 
-fn configuration(name: &str, own: &Path, files: &Path) -> String {
+fn configuration(name: &str, own: &Path, files: &Path, logs: bool) -> String {
+    let log = if logs { format!("{}/access.log", own.display()) } else { "off".to_owned() };
     let (own, files) = (own.display(), files.display());
     format!(
         "daemon off;
@@ -83,7 +101,7 @@ master_process off;
 pid {own}/nginx.pid;
 events {{ worker_connections 4096; }}
 http {{
-    access_log {own}/access.log;
+    access_log {log};
     client_body_temp_path {own};
     proxy_temp_path {own};
     fastcgi_temp_path {own};

@@ -1,0 +1,133 @@
+//! Datagrams of many flows: what one costs the whole machine, and whether it arrives.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use lb_common::bench::SINK_PORT;
+
+use super::live::{Run, Traffic};
+use super::road::{CLIENT, SERVERS};
+use super::subject::{Lane, Service, Subject};
+use crate::bench::Effort;
+use crate::bench::report::{Bound, Report, Rig, Unit, paired, quantile};
+use crate::lab::client::connection::pattern;
+use crate::lab::wait;
+
+const SUBJECTS: [Subject; 5] =
+    [Subject::Redirect, Subject::Routing, Subject::Dnat, Subject::Masquerade, Subject::LbXdp];
+
+/// How many flows take turns.
+struct Path {
+    name: &'static str,
+    flows: u32,
+    /// How many times as much nftables has to cost, with masquerading.
+    budget: f64,
+}
+
+const PATHS: [Path; 3] = [
+    Path { name: "UDP, 1k flows", flows: 1 << 10, budget: 5.0 },
+    Path { name: "UDP, 128k flows", flows: 1 << 17, budget: 4.5 },
+    Path { name: "UDP, every packet a new flow", flows: 1 << 22, budget: 70.0 },
+];
+
+/// Measures all paths.
+pub(super) fn run(report: &mut Report, effort: Effort) -> Result<()> {
+    let lanes: Vec<Lane> = SUBJECTS.into_iter().map(Lane::open).collect::<Result<_>>()?;
+    for lane in &lanes {
+        converse(lane).with_context(|| lane.subject.to_string())?;
+    }
+    let mut traffic = Traffic::over(&lanes)?;
+    for path in &PATHS {
+        eprintln!("  {}", path.name);
+        let runs = measure(&mut traffic, &lanes, path, effort)?;
+        note(report, path, &lanes, &runs);
+        if effort == Effort::Full {
+            judge(report, path);
+        }
+    }
+    Ok(())
+}
+
+/// The runs of each lane.
+fn measure(traffic: &mut Traffic, lanes: &[Lane], path: &Path, effort: Effort) -> Result<Vec<Vec<Run>>> {
+    for lane in lanes {
+        // What is measured is neither the first packets of flows that go on, nor tables that fill.
+        traffic.send(lane, path.flows, effort.of(path.flows.min(MOST_BEGUN), 1 << 12))?;
+    }
+    let mut runs = vec![Vec::new(); lanes.len()];
+    for _ in 0..effort.of(5, 1) {
+        for (lane, runs) in lanes.iter().zip(&mut runs) {
+            let is_slow = lane.subject == Subject::Masquerade && path.flows > MOST_BEGUN;
+            let packets = effort.of(if is_slow { 1 << 16 } else { 1 << 19 }, 1 << 14);
+            runs.push(traffic.send(lane, path.flows, packets)?);
+        }
+    }
+    Ok(runs)
+}
+
+/// More than there are ports to masquerade behind.
+const MOST_BEGUN: u32 = 1 << 19;
+
+fn note(report: &mut Report, path: &Path, lanes: &[Lane], runs: &[Vec<Run>]) {
+    for (lane, runs) in lanes.iter().zip(runs) {
+        let name = lane.subject.to_string();
+        let mut add = |unit, sample: fn(&Run) -> f64| {
+            report.add(Rig::B, path.name, &name, unit, runs.iter().map(sample).collect());
+        };
+        add(Unit::Nanoseconds, |run| run.spent.as_nanos() as f64 / run.sent as f64);
+        add(Unit::MillionPackets, |run| run.arrived as f64 / run.took.as_secs_f64() / 1e6);
+        add(Unit::Percent, |run| 100.0 * (1.0 - run.arrived as f64 / run.sent as f64));
+    }
+}
+
+fn judge(report: &mut Report, path: &Path) {
+    let samples = |subject: Subject, unit| {
+        let figure = report.figures.iter().find(|figure| {
+            figure.path == path.name && figure.subject == subject.to_string() && figure.unit == unit
+        });
+        figure.map_or(&[][..], |figure| &figure.samples)
+    };
+    let cost = |subject| samples(subject, Unit::Nanoseconds);
+    let ratio = paired(cost(Subject::Masquerade), cost(Subject::LbXdp));
+    let loss = quantile(samples(Subject::LbXdp, Unit::Percent), 1.0);
+    let claim = format!("{}: nft DNAT+masquerade costs more", path.name);
+    report.check(Rig::B, &claim, (ratio, Unit::Ratio), Bound::AtLeast(path.budget));
+    report.check(Rig::B, &format!("{}: loss", path.name), (loss, Unit::Percent), Bound::AtMost(0.0));
+}
+
+/// Real sockets exchange a datagram before anything is measured: it is right in both directions.
+fn converse(lane: &Lane) -> Result<()> {
+    let (road, target) = (&lane.road, lane.target(Service::Datagrams));
+    let open = |address: SocketAddr| {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        std::io::Result::Ok(socket)
+    };
+    let servers: Vec<UdpSocket> = road
+        .servers
+        .enter(|| SERVERS.iter().map(|server| open((*server, SINK_PORT).into())).collect::<Result<_, _>>())?
+        .context("bind the servers")?;
+    let client = road.client.enter(|| open((CLIENT, 0).into()))?.context("bind the client")?;
+    let (payload, mut buffer) = (pattern(1000), [0; 2000]);
+    let (mut seen, mut answered) = (None, None);
+    wait::until("a datagram is answered", Duration::from_secs(30), || {
+        // Until neighbours are resolved there may be loss.
+        drop(client.send_to(&payload, target));
+        for server in &servers {
+            if let Ok((length, from)) = server.recv_from(&mut buffer) {
+                seen = Some((buffer[..length].to_vec(), from));
+                drop(server.send_to(&buffer[..length], from));
+            }
+        }
+        if let Ok((length, from)) = client.recv_from(&mut buffer) {
+            answered = Some((buffer[..length].to_vec(), from));
+        }
+        answered.is_some()
+    })?;
+    let ((sent, from), (back, by)) = seen.zip(answered).context("a datagram that was answered")?;
+    ensure!(sent == payload && back == payload, "a datagram has changed on its way");
+    ensure!(by == target.into(), "{target} was asked, {by} has answered");
+    ensure!(!lane.preserves() || from.ip() == CLIENT, "the server was asked by {from}, not by {CLIENT}");
+    Ok(())
+}

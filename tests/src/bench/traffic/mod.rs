@@ -1,0 +1,26 @@
+//! Rig B: packets and connections from a client over a node to servers, each in a network namespace of its own.
+//!
+//! Datagrams are made by the kernel, as frames that a network card has received, and counted and dropped where they arrive.
+//! What the machine spends on one is compared with that of other ways over the node, in turns.
+
+mod datagrams;
+mod live;
+mod road;
+mod spent;
+mod streams;
+mod subject;
+mod tools;
+
+use anyhow::Result;
+
+use super::Effort;
+use super::report::Report;
+
+/// Measures everything.
+///
+/// # Errors
+/// When somebody carries packets wrongly, or something can't be set up.
+pub fn run(report: &mut Report, effort: Effort) -> Result<()> {
+    datagrams::run(report, effort)?;
+    streams::run(report, effort)
+}

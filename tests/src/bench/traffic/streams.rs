@@ -1,0 +1,141 @@
+//! Connections of real clients to real servers: how many, how quick, how much they carry.
+
+use anyhow::{Context as _, Result};
+
+use super::subject::{Lane, Service, Subject};
+use super::{spent, tools};
+use crate::bench::Effort;
+use crate::bench::report::{Bound, Report, Rig, Unit, paired};
+use crate::lab::process::Process;
+use crate::lab::server::http::Http;
+use crate::lab::server::iperf;
+
+const SUBJECTS: [Subject; 7] = [
+    Subject::Redirect,
+    Subject::Routing,
+    Subject::Dnat,
+    Subject::Masquerade,
+    Subject::HaProxy,
+    Subject::LbXdp,
+    Subject::LbTc,
+];
+
+const CONNECTIONS: &str = "TCP: connect, ask, close";
+const QUESTIONS: &str = "TCP: questions and answers";
+const BULK_WHOLE: &str = "TCP bulk, no offloads";
+const BULK: &str = "TCP bulk, offloads";
+
+/// A lane and the servers at its end, which go first.
+struct Course {
+    http: Http,
+    bulk: Process,
+    lane: Lane,
+}
+
+impl Course {
+    fn open(subject: Subject) -> Result<Self> {
+        let lane = Lane::open(subject)?;
+        let (servers, directory) = (&lane.road.servers, lane.road.id.directory());
+        let http = Http::start_without_log(servers, "servers", &directory)?;
+        let bulk = iperf::start(servers, "servers", &directory)?;
+        Ok(Self { http, bulk, lane })
+    }
+
+    /// The processes that work for clients.
+    fn processes(&self) -> Vec<u32> {
+        [self.http.id(), self.bulk.id()].into_iter().chain(self.lane.process()).collect()
+    }
+}
+
+/// Measures all subjects.
+pub(super) fn run(report: &mut Report, effort: Effort) -> Result<()> {
+    let courses: Vec<Course> = SUBJECTS.into_iter().map(Course::open).collect::<Result<_>>()?;
+    ask(report, effort, &courses, CONNECTIONS)?;
+    if effort == Effort::Full {
+        ask(report, effort, &courses, QUESTIONS)?;
+        stream(report, effort, &courses, BULK_WHOLE)?;
+    }
+    for course in &courses {
+        course.lane.road.set_offloads(true)?;
+    }
+    // Redirected unseen, packets whose checksums are left to a card arrive without them.
+    let seen: Vec<&Course> =
+        courses.iter().filter(|course| course.lane.subject != Subject::Redirect).collect();
+    stream(report, effort, seen, BULK)?;
+    if effort == Effort::Full {
+        judge(report);
+    }
+    Ok(())
+}
+
+/// Questions over connections of their own, or over a few that go on.
+fn ask(report: &mut Report, effort: Effort, courses: &[Course], path: &'static str) -> Result<()> {
+    eprintln!("  {path}");
+    let anew = path == CONNECTIONS;
+    let load = (if anew { 32 } else { 8 }, effort.of(2, 1));
+    let mut samples = vec![Vec::new(); courses.len()];
+    for _ in 0..effort.of(5, 1) {
+        for (course, samples) in courses.iter().zip(&mut samples) {
+            let lane = &course.lane;
+            let processes = course.processes();
+            let before = spent::by_processes(&processes)?;
+            let answers = tools::ask(&lane.road.client, lane.target(Service::Web), load, anew)
+                .with_context(|| format!("{path}: {}", lane.subject))?;
+            let spent = spent::by_processes(&processes)?.saturating_sub(before);
+            let each = spent.as_secs_f64() * 1e6 / answers.count;
+            samples.push([answers.rate, each, answers.p50, answers.p99]);
+        }
+    }
+    for (course, samples) in courses.iter().zip(&samples) {
+        let name = course.lane.subject.to_string();
+        let column = |index: usize| samples.iter().filter_map(|sample| sample.get(index)).copied().collect();
+        report.add(Rig::B, path, &name, Unit::PerSecond, column(0));
+        report.add(Rig::B, &format!("{path}: CPU each"), &name, Unit::Microseconds, column(1));
+        report.add(Rig::B, &format!("{path}: p50"), &name, Unit::Microseconds, column(2));
+        report.add(Rig::B, &format!("{path}: p99"), &name, Unit::Microseconds, column(3));
+    }
+    Ok(())
+}
+
+/// One connection that carries as much as goes.
+fn stream<'a>(
+    report: &mut Report,
+    effort: Effort,
+    courses: impl IntoIterator<Item = &'a Course>,
+    path: &'static str,
+) -> Result<()> {
+    eprintln!("  {path}");
+    let courses: Vec<&Course> = courses.into_iter().collect();
+    let mut samples = vec![Vec::new(); courses.len()];
+    for _ in 0..effort.of(5, 1) {
+        for (course, samples) in courses.iter().zip(&mut samples) {
+            let lane = &course.lane;
+            let rate = tools::stream(&lane.road.client, lane.target(Service::Bulk), effort.of(2, 1));
+            samples.push(rate.with_context(|| format!("{path}: {}", lane.subject))?);
+        }
+    }
+    for (course, samples) in courses.iter().zip(samples) {
+        report.add(Rig::B, path, &course.lane.subject.to_string(), Unit::Gigabits, samples);
+    }
+    Ok(())
+}
+
+fn judge(report: &mut Report) {
+    let ratio = |report: &Report, path: &str, above: Subject, below: Subject| {
+        let samples = |subject: Subject| {
+            report.figure(Rig::B, path, &subject.to_string()).map_or(&[][..], |figure| &figure.samples)
+        };
+        (paired(samples(above), samples(below)), Unit::Ratio)
+    };
+    let p99 = format!("{QUESTIONS}: p99");
+    for (path, above, below, bound) in [
+        (CONNECTIONS, Subject::LbXdp, Subject::Masquerade, Bound::AtLeast(1.25)),
+        (CONNECTIONS, Subject::LbXdp, Subject::Redirect, Bound::AtLeast(0.95)),
+        (BULK, Subject::LbTc, Subject::Dnat, Bound::AtLeast(1.0)),
+        (BULK, Subject::LbTc, Subject::Masquerade, Bound::AtLeast(1.0)),
+        (&p99, Subject::LbXdp, Subject::Redirect, Bound::AtMost(1.1)),
+    ] {
+        let value = ratio(report, path, above, below);
+        report.check(Rig::B, &format!("{path}: {above} over {below}"), value, bound);
+    }
+}

@@ -1,0 +1,210 @@
+//! Who carries packets from the client to the servers.
+
+use std::fmt;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::Ebpf;
+use lb_common::bench::SINK_PORT;
+
+use super::live;
+use super::road::{Road, SERVER_MAC, SERVERS, VIP, written};
+use crate::lab::SHOP;
+use crate::lab::agent::{Agent, Installation};
+use crate::lab::facts::{self, Fact};
+use crate::lab::process::Process;
+use crate::lab::server::{http, iperf};
+use crate::lab::topology::Hook;
+use crate::lab::wait;
+
+/// One way over the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Subject {
+    /// Not balanced: redirected by XDP, which is the ceiling.
+    Redirect,
+    /// Not balanced: routed by the kernel.
+    Routing,
+    /// By rules of nftables that replace the destination.
+    Dnat,
+    /// By such that replace the source as well.
+    Masquerade,
+    /// By a proxy.
+    HaProxy,
+    /// By `lb`, natively in XDP.
+    LbXdp,
+    /// By `lb`, in tc.
+    LbTc,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Redirect => "XDP redirect",
+            Self::Routing => "routing",
+            Self::Dnat => "nft DNAT",
+            Self::Masquerade => "nft DNAT+masq",
+            Self::HaProxy => "HAProxy",
+            Self::LbXdp => "lb (XDP)",
+            Self::LbTc => "lb (tc)",
+        })
+    }
+}
+
+impl Subject {
+    fn balances(self) -> bool {
+        !matches!(self, Self::Redirect | Self::Routing)
+    }
+}
+
+/// What clients may want.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Service {
+    /// Datagrams, which the sink takes.
+    Datagrams,
+    /// Small answers.
+    Web,
+    /// Streams.
+    Bulk,
+}
+
+impl Service {
+    const ALL: [Self; 3] = [Self::Datagrams, Self::Web, Self::Bulk];
+
+    /// The VIP's port, the servers' port, and the protocol.
+    fn ports(self) -> (u16, u16, &'static str) {
+        match self {
+            Self::Datagrams => (53, SINK_PORT, "udp"),
+            Self::Web => (80, http::PORT, "tcp"),
+            Self::Bulk => (iperf::PORT, iperf::PORT, "tcp"),
+        }
+    }
+}
+
+/// A road and who carries packets over it. Fields are dropped in order: processes before the namespaces.
+pub(super) struct Lane {
+    pub(super) subject: Subject,
+    _agent: Option<(Agent, Installation)>,
+    proxy: Option<Process>,
+    _crossing: Option<Ebpf>,
+    pub(super) road: Road,
+}
+
+impl Lane {
+    pub(super) fn open(subject: Subject) -> Result<Self> {
+        let road = Road::build()?;
+        let (mut agent, mut proxy, mut crossing) = (None, None, None);
+        match subject {
+            Subject::Redirect => crossing = Some(live::cross(&road)?),
+            Subject::Routing => {}
+            Subject::Dnat => rules(&road, false)?,
+            Subject::Masquerade => rules(&road, true)?,
+            Subject::HaProxy => proxy = Some(start_proxy(&road)?),
+            Subject::LbXdp => agent = Some(start_agent(&road, Hook::Xdp)?),
+            Subject::LbTc => agent = Some(start_agent(&road, Hook::Tc)?),
+        }
+        Ok(Self { subject, _agent: agent, proxy, _crossing: crossing, road })
+    }
+
+    /// What clients dial.
+    pub(super) fn target(&self, service: Service) -> SocketAddrV4 {
+        let (port, server_port, _) = service.ports();
+        if self.subject.balances() {
+            SocketAddrV4::new(VIP, port)
+        } else {
+            SocketAddrV4::new(SERVERS[0], server_port)
+        }
+    }
+
+    /// What carries packets, where that is a process.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.proxy.as_ref().map(Process::id)
+    }
+
+    /// Whether servers see the clients' own addresses.
+    pub(super) fn preserves(&self) -> bool {
+        !matches!(self.subject, Subject::Masquerade | Subject::HaProxy)
+    }
+}
+
+/// Rules as an operator would write them: a server by chance, kept by conntrack.
+fn rules(road: &Road, masquerades: bool) -> Result<()> {
+    let servers: Vec<String> =
+        SERVERS.iter().enumerate().map(|(number, server)| format!("{number} : {server}")).collect();
+    let servers = format!("numgen random mod {} map {{ {} }}", SERVERS.len(), servers.join(", "));
+    let dnat: String = Service::ALL
+        .map(Service::ports)
+        .iter()
+        .map(|(port, to, protocol)| {
+            format!("ip daddr {VIP} {protocol} dport {port} dnat to {servers}:{to}\n")
+        })
+        .collect();
+    let masquerade = if masquerades { "oifname \"in0\" masquerade\n" } else { "" };
+    let text = format!(
+        "table ip bench {{
+            chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; {dnat} }}
+            chain postrouting {{ type nat hook postrouting priority srcnat; policy accept; {masquerade} }}
+        }}\n"
+    );
+    let mut command = road.node.command("nft");
+    let mut child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().context("start nft")?;
+    let mut input = child.stdin.take().context("nft's input")?;
+    std::io::Write::write_all(&mut input, text.as_bytes()).context("write rules")?;
+    drop(input);
+    ensure!(child.wait().context("wait for nft")?.success(), "nft refuses {text}");
+    Ok(())
+}
+
+fn start_proxy(road: &Road) -> Result<Process> {
+    road.node.ip(&["address", "add", &format!("{VIP}/32"), "dev", "lo"])?;
+    let mut text = "global\n maxconn 4000\n nbthread 2\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n \
+                    timeout server 60s\n balance roundrobin\n"
+        .to_owned();
+    for (port, to, protocol) in Service::ALL.map(Service::ports) {
+        if protocol == "tcp" {
+            text += &format!("listen at{port}\n bind {VIP}:{port}\n");
+            for (number, server) in SERVERS.iter().enumerate() {
+                text += &format!(" server vm{number} {server}:{to}\n");
+            }
+        }
+    }
+    let path = road.id.directory().join("haproxy.cfg");
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    let mut command = road.node.command("haproxy");
+    let mut process =
+        Process::start(command.args(["-db", "-f"]).arg(&path), road.id.directory().join("haproxy.log"))?;
+    let listens = || road.node.enter(|| std::net::TcpStream::connect((VIP, 80)).is_ok()).unwrap_or(false);
+    wait::until("HAProxy listens", Duration::from_secs(20), || listens() || !process.is_running())
+        .with_context(|| process.log())?;
+    ensure!(process.is_running(), "HAProxy has ended: {}", process.log());
+    Ok(process)
+}
+
+fn start_agent(road: &Road, hook: Hook) -> Result<(Agent, Installation)> {
+    let installation = road.install(hook)?;
+    let facts: Vec<Fact> = (1_u8..).zip(SERVERS).map(|(number, address)| fact(number, address)).collect();
+    facts::write(&installation.facts(), &facts)?;
+    let agent = installation.start()?;
+    installation.lb(&["pool", "create", "bench", "--global", "--range", &format!("{VIP}/32")])?;
+    let mut create: Vec<String> =
+        ["create", "bench", "--namespace", SHOP, "--selector", "app=web", "--wait"].map(str::to_owned).into();
+    for (port, to, protocol) in Service::ALL.map(Service::ports) {
+        create.extend(["--listener".to_owned(), format!("at{port}:{port}:{to}/{protocol}")]);
+    }
+    installation.lb(&create.iter().map(String::as_str).collect::<Vec<_>>())?;
+    Ok((agent, installation))
+}
+
+fn fact(number: u8, address: Ipv4Addr) -> Fact {
+    Fact {
+        namespace: SHOP.to_owned(),
+        name: format!("vm{number}"),
+        labels: [("app".to_owned(), "web".to_owned())].into(),
+        running: true,
+        mac: written(SERVER_MAC),
+        address,
+        address_v6: std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(number)),
+    }
+}
