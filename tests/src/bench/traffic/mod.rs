@@ -16,11 +16,11 @@ use anyhow::Result;
 use super::Effort;
 use super::report::Report;
 
-/// Measures everything.
+/// Measures the paths whose names contain this.
 ///
 /// # Errors
 /// When somebody carries packets wrongly, or something can't be set up.
-pub fn run(report: &mut Report, effort: Effort) -> Result<()> {
-    datagrams::run(report, effort)?;
-    streams::run(report, effort)
+pub fn run(report: &mut Report, effort: Effort, name: &str) -> Result<()> {
+    datagrams::run(report, effort, name)?;
+    streams::run(report, effort, name)
 }

@@ -98,11 +98,13 @@ impl Road {
         Ok(())
     }
 
-    /// The agent's files, for programs at this hook.
-    pub(super) fn install(&self, hook: Hook) -> Result<Installation> {
+    /// The agent's files, for programs at this hook and a flow table of this size. The guard against floods of new
+    /// flows works, and lets all of them pass.
+    pub(super) fn install(&self, hook: Hook, entries: u32) -> Result<Installation> {
         let installation = Installation::create(&self.id, &self.node, Topology::Router, hook)?;
         let usual = installation.configuration(Topology::Router, hook);
-        installation.configure(&format!("{usual}{DATAPATH}"))?;
+        let datapath = format!("datapath:\n  flowEntries: {entries}\n  newFlowsPerSecond: 10000000\n");
+        installation.configure(&(usual + &datapath))?;
         Ok(installation)
     }
 
@@ -111,9 +113,6 @@ impl Road {
         self.node.enter(|| nix::net::if_::if_nametoindex(name))?.with_context(|| format!("look up {name}"))
     }
 }
-
-/// A table for 128k flows at a quarter of its size, and a guard that works and lets all of them pass.
-const DATAPATH: &str = "datapath:\n  flowEntries: 1048576\n  newFlowsPerSecond: 10000000\n";
 
 impl Drop for Road {
     fn drop(&mut self) {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::subject::{Lane, Service, Subject};
+use super::subject::{DEFAULT_ENTRIES, Lane, Service, Subject};
 use super::{spent, tools};
 use crate::bench::Effort;
 use crate::bench::report::{Bound, Report, Rig, Unit, paired};
@@ -34,7 +34,7 @@ struct Course {
 
 impl Course {
     fn open(subject: Subject) -> Result<Self> {
-        let lane = Lane::open(subject)?;
+        let lane = Lane::open(subject, DEFAULT_ENTRIES)?;
         let (servers, directory) = (&lane.road.servers, lane.road.id.directory());
         let http = Http::start_without_log(servers, "servers", &directory)?;
         let bulk = iperf::start(servers, "servers", &directory)?;
@@ -47,21 +47,23 @@ impl Course {
     }
 }
 
-/// Measures all subjects.
-pub(super) fn run(report: &mut Report, effort: Effort) -> Result<()> {
+/// Measures the paths whose names contain this.
+pub(super) fn run(report: &mut Report, effort: Effort, name: &str) -> Result<()> {
+    let quick = [CONNECTIONS, BULK];
+    let all = [CONNECTIONS, QUESTIONS, BULK_WHOLE, BULK];
+    let is_wanted = |path: &&str| path.contains(name) && (effort == Effort::Full || quick.contains(path));
+    let paths: Vec<&'static str> = all.into_iter().filter(|path| is_wanted(path)).collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
     let courses: Vec<Course> = SUBJECTS.into_iter().map(Course::open).collect::<Result<_>>()?;
-    ask(report, effort, &courses, CONNECTIONS)?;
-    if effort == Effort::Full {
-        ask(report, effort, &courses, QUESTIONS)?;
-        stream(report, effort, &courses, BULK_WHOLE)?;
+    for path in paths {
+        eprintln!("  {path}");
+        match path {
+            BULK | BULK_WHOLE => stream(report, effort, &courses, path)?,
+            _ => ask(report, effort, &courses, path)?,
+        }
     }
-    for course in &courses {
-        course.lane.road.set_offloads(true)?;
-    }
-    // Redirected unseen, packets whose checksums are left to a card arrive without them.
-    let seen: Vec<&Course> =
-        courses.iter().filter(|course| course.lane.subject != Subject::Redirect).collect();
-    stream(report, effort, seen, BULK)?;
     if effort == Effort::Full {
         judge(report);
     }
@@ -70,7 +72,6 @@ pub(super) fn run(report: &mut Report, effort: Effort) -> Result<()> {
 
 /// Questions over connections of their own, or over a few that go on.
 fn ask(report: &mut Report, effort: Effort, courses: &[Course], path: &'static str) -> Result<()> {
-    eprintln!("  {path}");
     let anew = path == CONNECTIONS;
     let load = (if anew { 32 } else { 8 }, effort.of(2, 1));
     let mut samples = vec![Vec::new(); courses.len()];
@@ -98,14 +99,14 @@ fn ask(report: &mut Report, effort: Effort, courses: &[Course], path: &'static s
 }
 
 /// One connection that carries as much as goes.
-fn stream<'a>(
-    report: &mut Report,
-    effort: Effort,
-    courses: impl IntoIterator<Item = &'a Course>,
-    path: &'static str,
-) -> Result<()> {
-    eprintln!("  {path}");
-    let courses: Vec<&Course> = courses.into_iter().collect();
+fn stream(report: &mut Report, effort: Effort, all: &[Course], path: &'static str) -> Result<()> {
+    let offloads = path == BULK;
+    // Redirected unseen, packets whose checksums are left to a card arrive without them.
+    let sees = |course: &&Course| !(offloads && course.lane.subject == Subject::Redirect);
+    let courses: Vec<&Course> = all.iter().filter(sees).collect();
+    for course in &courses {
+        course.lane.road.set_offloads(offloads)?;
+    }
     let mut samples = vec![Vec::new(); courses.len()];
     for _ in 0..effort.of(5, 1) {
         for (course, samples) in courses.iter().zip(&mut samples) {
@@ -121,21 +122,17 @@ fn stream<'a>(
 }
 
 fn judge(report: &mut Report) {
-    let ratio = |report: &Report, path: &str, above: Subject, below: Subject| {
-        let samples = |subject: Subject| {
-            report.figure(Rig::B, path, &subject.to_string()).map_or(&[][..], |figure| &figure.samples)
-        };
-        (paired(samples(above), samples(below)), Unit::Ratio)
-    };
     let p99 = format!("{QUESTIONS}: p99");
-    for (path, above, below, bound) in [
+    for (path, one, other, bound) in [
         (CONNECTIONS, Subject::LbXdp, Subject::Masquerade, Bound::AtLeast(1.25)),
         (CONNECTIONS, Subject::LbXdp, Subject::Redirect, Bound::AtLeast(0.95)),
         (BULK, Subject::LbTc, Subject::Dnat, Bound::AtLeast(1.0)),
         (BULK, Subject::LbTc, Subject::Masquerade, Bound::AtLeast(1.0)),
         (&p99, Subject::LbXdp, Subject::Redirect, Bound::AtMost(1.1)),
     ] {
-        let value = ratio(report, path, above, below);
-        report.check(Rig::B, &format!("{path}: {above} over {below}"), value, bound);
+        let figure = |subject: Subject| report.figure(Rig::B, path, &subject.to_string());
+        let Some((above, below)) = figure(one).zip(figure(other)) else { continue };
+        let ratio = paired(&above.samples, &below.samples);
+        report.check(Rig::B, &format!("{path}: {one} by {other}"), (ratio, Unit::Ratio), bound);
     }
 }

@@ -59,6 +59,9 @@ impl Subject {
     }
 }
 
+/// Of the flow table, unless the agent is told otherwise.
+pub(super) const DEFAULT_ENTRIES: u32 = 1 << 18;
+
 /// What clients may want.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Service {
@@ -93,7 +96,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn open(subject: Subject) -> Result<Self> {
+    /// Builds it, with a flow table of so many entries where `lb` has one.
+    pub(super) fn open(subject: Subject, entries: u32) -> Result<Self> {
         let road = Road::build()?;
         let (mut agent, mut proxy, mut crossing) = (None, None, None);
         match subject {
@@ -102,8 +106,8 @@ impl Lane {
             Subject::Dnat => rules(&road, false)?,
             Subject::Masquerade => rules(&road, true)?,
             Subject::HaProxy => proxy = Some(start_proxy(&road)?),
-            Subject::LbXdp => agent = Some(start_agent(&road, Hook::Xdp)?),
-            Subject::LbTc => agent = Some(start_agent(&road, Hook::Tc)?),
+            Subject::LbXdp => agent = Some(start_agent(&road, Hook::Xdp, entries)?),
+            Subject::LbTc => agent = Some(start_agent(&road, Hook::Tc, entries)?),
         }
         Ok(Self { subject, _agent: agent, proxy, _crossing: crossing, road })
     }
@@ -182,8 +186,8 @@ fn start_proxy(road: &Road) -> Result<Process> {
     Ok(process)
 }
 
-fn start_agent(road: &Road, hook: Hook) -> Result<(Agent, Installation)> {
-    let installation = road.install(hook)?;
+fn start_agent(road: &Road, hook: Hook, entries: u32) -> Result<(Agent, Installation)> {
+    let installation = road.install(hook, entries)?;
     let facts: Vec<Fact> = (1_u8..).zip(SERVERS).map(|(number, address)| fact(number, address)).collect();
     facts::write(&installation.facts(), &facts)?;
     let agent = installation.start()?;

@@ -16,7 +16,7 @@ struct Cli {
     /// Only this rig; may be given several times [default: all]
     #[arg(long, value_enum)]
     rig: Vec<Rig>,
-    /// Only paths of rig A whose names contain this
+    /// Only paths of rigs A and B whose names contain this
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     path: String,
     /// Rounds of rig A
