@@ -201,13 +201,17 @@ impl<D: Datapath> Cycle<D> {
         let is_known = (self.adopted || all_settled)
             && wishes.probes.keys().all(|backend| facts.health.contains_key(backend));
         if is_known {
-            self.adopted = true;
             let ports = &self.served_ports.attached;
             let mut desired = desired(&served, &facts.health, self.slots, |mode, address, mac| {
                 place(address, mac, mode, &facts.topology, ports).placement
             });
             desired.running = self.stations.addresses().collect();
-            self.converger.converge(&desired, now);
+            let is_done = self.converger.converge(&desired, now);
+            if is_done && !self.adopted {
+                let (vips, listeners) = (desired.vips.len(), desired.listeners.len());
+                tracing::info!(vips, listeners, "in step with what is desired");
+            }
+            self.adopted = true;
             wishes.ended =
                 Ended { backends: self.converger.take_ended(), vips: desired.vips.into_keys().collect() };
         } else {

@@ -52,13 +52,18 @@ pub fn manifests(text: &str) -> Result<Vec<Manifest>, ParseError> {
     documents(text).into_iter().filter_map(|document| manifest(&document).transpose()).collect()
 }
 
+/// Scalars, lists and maps of one document: an inventory of a hundred thousand VMs has a few millions.
+const MAX_NODES: usize = 16_000_000;
+
 /// Reads one YAML document.
 ///
 /// # Errors
 /// The place at which the text is not what it should be.
 pub fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
     let mut path = String::new();
-    let result = serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+    let budget = serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 2 * MAX_NODES };
+    let options = serde_saphyr::options! { budget: budget };
+    let result = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
         serde_path_to_error::deserialize(deserializer).map_err(|error| {
             path = shown(error.path());
             error.into_inner()

@@ -4,6 +4,7 @@
 //! judged is ratios, or what lies above a floor that was measured in between.
 
 pub mod alone;
+pub mod control;
 pub mod emulated;
 pub mod report;
 pub mod traffic;

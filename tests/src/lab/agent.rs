@@ -143,8 +143,17 @@ impl Installation {
     /// # Errors
     /// When it ends, or takes too long; the text has its log.
     pub fn start(&self) -> Result<Agent> {
+        self.start_with(&[])
+    }
+
+    /// As [`Installation::start`], with more arguments for the agent.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with(&self, arguments: &[&str]) -> Result<Agent> {
         let config = self.config();
         let mut command = self.command(&["agent", "--config", &config.to_string_lossy()]);
+        command.args(arguments);
         // Backtraces of its errors would bury them.
         command.env("RUST_BACKTRACE", "0");
         let mut process = Process::start(&mut command, self.directory.join("agent.log"))?;

@@ -110,11 +110,15 @@ impl<D: Datapath> Control<D> {
                     self.turn();
                 }
                 () = sleep_until(due) => {
-                    if Instant::now() >= self.resync_at {
+                    let started = Instant::now();
+                    if started >= self.resync_at {
                         self.cycle.forget();
-                        self.resync_at = Instant::now() + RESYNC;
+                        self.resync_at = started + RESYNC;
+                        self.turn();
+                        tracing::debug!(milliseconds = started.elapsed().as_millis(), "compared whole");
+                    } else {
+                        self.turn();
                     }
-                    self.turn();
                 }
             }
         }

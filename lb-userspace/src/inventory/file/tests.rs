@@ -80,6 +80,17 @@ fn the_file_is_read_with_its_defaults() {
     assert!(parse("virtualMachines:").unwrap().is_empty());
 }
 
+/// The YAML library's own limit refused the 7,353rd VM.
+#[test]
+fn an_inventory_of_ten_thousand_vms_is_read() {
+    let labels: Vec<String> = (0..10).map(|number| format!("l{number}: x")).collect();
+    let vm = |number: u32| {
+        format!("  - {{namespace: shop, name: web-{number}, labels: {{{}}}}}\n", labels.join(", "))
+    };
+    let text: String = (0..10_000).map(vm).collect();
+    assert_eq!(parse(&format!("virtualMachines:\n{text}")).unwrap().len(), 10_000);
+}
+
 #[test]
 fn an_error_names_field_line_and_column() {
     for (from, to, expected) in [

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use lb_tests::bench::report::{Report, Rig};
-use lb_tests::bench::{Effort, alone, emulated, traffic};
+use lb_tests::bench::{Effort, alone, control, emulated, traffic};
 
 /// What a packet and a change cost, beside what others take for it
 #[derive(Parser)]
@@ -51,7 +51,7 @@ fn run(cli: &Cli) -> Result<()> {
             Rig::A => alone::run(&mut report, effort, &cli.path, cli.rounds)?,
             Rig::B => traffic::run(&mut report, effort, &cli.path)?,
             Rig::C => emulated::run(&mut report, effort)?,
-            Rig::Control => {}
+            Rig::Control => control::run(&mut report, effort)?,
         }
     }
     print!("{}", report.tables());

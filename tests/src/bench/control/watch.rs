@@ -1,0 +1,229 @@
+//! Watches the maps for what changes were to bring about.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::Receiver;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use lb_common::backend::ACTIVE;
+
+use super::log::{Line, Moment, Tail};
+use super::maps::{self, Maps};
+
+/// How often the maps are looked at. All figures are as much too great at most.
+const POLL: Duration = Duration::from_micros(200);
+/// How long the last change may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a change brings about, in the table that flows are opened by and in the entry of the backend.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Effect {
+    /// A backend takes flows, or takes none.
+    Takes { id: u32, flows: bool },
+    /// A listener has a backend at this address that takes flows.
+    Serves { listener: u32, address: Ipv4Addr },
+    /// A backend has three times the share of others.
+    Weighs { id: u32 },
+}
+
+/// Kinds of changes, by which latencies are told apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Health,
+    Facts,
+    Object,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Health, Self::Facts, Self::Object];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Health => "a backend's health",
+            Self::Facts => "a VM's label or address",
+            Self::Object => "a weight, through the API",
+        }
+    }
+}
+
+/// What was changed and not been heard of yet.
+pub(super) struct Expected {
+    /// By the file of facts, all of a file together.
+    pub(super) facts: Receiver<Vec<Effect>>,
+    /// By the API, one by one.
+    pub(super) objects: Receiver<Effect>,
+}
+
+/// What both sides know of how far things are.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Files of facts that the agent has read.
+    pub(super) facts_read: AtomicU32,
+    /// Nothing more will be changed.
+    pub(super) is_over: AtomicBool,
+}
+
+/// The watcher's state.
+pub(super) struct Watcher<'a> {
+    pub(super) maps: &'a Maps,
+    pub(super) log: Tail,
+    pub(super) expected: Expected,
+    /// Probed backends by address.
+    pub(super) probed: HashMap<Ipv4Addr, u32>,
+    pub(super) progress: &'a Progress,
+    /// Addresses of backends by id: an id rests for longer than this watches before another backend gets it.
+    known: HashMap<u32, Ipv4Addr>,
+    waiting: [VecDeque<(Moment, Effect)>; 3],
+    latencies: [Vec<f64>; 3],
+}
+
+impl<'a> Watcher<'a> {
+    pub(super) fn new(
+        maps: &'a Maps,
+        log: Tail,
+        expected: Expected,
+        probed: HashMap<Ipv4Addr, u32>,
+        progress: &'a Progress,
+    ) -> Self {
+        let (known, waiting, latencies) = Default::default();
+        Self { maps, log, expected, probed, progress, known, waiting, latencies }
+    }
+
+    /// Watches until all changes have arrived. Gives the milliseconds that each took from when the agent knew of
+    /// it, by kind.
+    pub(super) fn run(mut self) -> Result<[Vec<f64>; 3]> {
+        let mut last = Instant::now();
+        loop {
+            for line in self.log.lines()? {
+                self.take(&line);
+            }
+            let mut is_idle = true;
+            for kind in Kind::ALL {
+                while let Some((known, effect)) = self.waiting[kind as usize].front().copied() {
+                    if !self.has_come(effect)? {
+                        is_idle = false;
+                        break;
+                    }
+                    self.waiting[kind as usize].pop_front();
+                    self.latencies[kind as usize].push(Moment::now().milliseconds_since(known));
+                    last = Instant::now();
+                }
+            }
+            if self.progress.is_over.load(Ordering::Acquire) && is_idle {
+                let (facts, object) =
+                    (self.expected.facts.try_recv().ok(), self.expected.objects.try_recv().ok());
+                match (facts, object) {
+                    // What was sent last may have to be heard of yet.
+                    (None, None) => return Ok(self.latencies),
+                    (facts, object) => self.wait_for(facts, object)?,
+                }
+            }
+            if !is_idle && last.elapsed() > DEADLINE {
+                bail!("changes have not come to the maps within {DEADLINE:?}: {:?}", self.waiting);
+            }
+            if is_idle {
+                last = Instant::now();
+            }
+            sleep(POLL);
+        }
+    }
+
+    /// Waits for the lines of the last changes.
+    fn wait_for(&mut self, facts: Option<Vec<Effect>>, object: Option<Effect>) -> Result<()> {
+        let started = Instant::now();
+        let (mut facts, mut object) = (facts, object);
+        while facts.is_some() || object.is_some() {
+            for line in self.log.lines()? {
+                if is_facts(&line)
+                    && let Some(effects) = facts.take()
+                {
+                    self.queue(Kind::Facts, line.at, effects);
+                } else if is_object(&line)
+                    && let Some(effect) = object.take()
+                {
+                    self.queue(Kind::Object, line.at, [effect]);
+                } else {
+                    self.take(&line);
+                }
+            }
+            if started.elapsed() > DEADLINE {
+                bail!("the agent has not heard of the last changes within {DEADLINE:?}");
+            }
+            sleep(POLL);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, line: &Line) {
+        if is_facts(line) {
+            if let Ok(effects) = self.expected.facts.try_recv() {
+                self.queue(Kind::Facts, line.at, effects);
+            }
+            self.progress.facts_read.fetch_add(1, Ordering::Release);
+        } else if is_object(line) {
+            if let Ok(effect) = self.expected.objects.try_recv() {
+                self.queue(Kind::Object, line.at, [effect]);
+            }
+        } else if let Some(flows) = health(line)
+            && let Some(address) = line.field("address").and_then(|address| address.parse().ok())
+            && let Some(&id) = self.probed.get(&address)
+        {
+            self.queue(Kind::Health, line.at, [Effect::Takes { id, flows }]);
+        }
+    }
+
+    fn queue(&mut self, kind: Kind, known: Moment, effects: impl IntoIterator<Item = Effect>) {
+        self.waiting[kind as usize].extend(effects.into_iter().map(|effect| (known, effect)));
+    }
+
+    fn has_come(&mut self, effect: Effect) -> Result<bool> {
+        match effect {
+            Effect::Takes { id, flows } => {
+                let backend = self.maps.backend(id)?;
+                Ok((backend.state == ACTIVE) == flows
+                    && self.maps.table(backend.listener)?.contains(&id) == flows)
+            }
+            Effect::Serves { listener, address } => {
+                for id in self.maps.table(listener)? {
+                    let at = match self.known.get(&id) {
+                        Some(at) => *at,
+                        None => maps::address(&self.maps.backend(id)?),
+                    };
+                    self.known.insert(id, at);
+                    if at == address {
+                        return Ok(self.maps.backend(id)?.state == ACTIVE);
+                    }
+                }
+                Ok(false)
+            }
+            Effect::Weighs { id } => {
+                let backend = self.maps.backend(id)?;
+                let table = self.maps.table(backend.listener)?;
+                let own = table.iter().filter(|at| **at == id).count();
+                let all: HashSet<u32> = table.iter().copied().collect();
+                Ok(backend.weight == 3 && own * all.len() > table.len() * 3 / 2)
+            }
+        }
+    }
+}
+
+fn is_facts(line: &Line) -> bool {
+    line.says(" virtual machines")
+}
+
+fn is_object(line: &Line) -> bool {
+    line.says(" configured")
+}
+
+fn health(line: &Line) -> Option<bool> {
+    if line.says("backend is ready") {
+        Some(true)
+    } else if line.says("backend is not ready") {
+        Some(false)
+    } else {
+        None
+    }
+}
