@@ -1,5 +1,7 @@
 //! Ring 4: the agent and its packet programs on other kernels, in machines that QEMU emulates.
 
+mod instructions;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;

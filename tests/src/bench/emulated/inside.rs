@@ -9,7 +9,14 @@ use crate::machine::transcript::say;
 
 /// Packets of a path. Each is a run of its own, since at the begin and end of longer ones the kernel waits for the
 /// next ticks of its timer.
-const PACKETS: u32 = 1024;
+const PACKETS: u32 = 512;
+
+/// How often they are sent. Entries of flows are refreshed every two seconds, which a packet pays for: a second time,
+/// so soon after the first, none has to.
+const TIMES: usize = 3;
+
+/// The paths of as many flows are counted. Numbers of instructions know no caches, so there are no more to be seen.
+const FLOWS: u32 = 1024;
 
 /// Counts what a packet takes on each path.
 ///
@@ -17,19 +24,33 @@ const PACKETS: u32 = 1024;
 /// When something can't be counted, or a program does with a packet what it must not.
 pub fn tell() -> Result<()> {
     say("clock", &format!("counts instructions, and {} of its own", clock::prove()?));
+    clock::align()?;
     let mut stand = Stand::load(paths().next().context("a path")?)?;
     for path in paths() {
         stand.prepare(path)?;
-        let floor = stand.singles(Target::Floor, path, Clock::Stamp, PACKETS)?;
+        let floor = gross(&mut stand, Target::Floor, path)?;
         for (target, name) in stand.subjects(path) {
-            let gross = stand.singles(target, path, Clock::Stamp, PACKETS)?;
-            Count::above(path.name, name, &floor, &gross).say()?;
+            let instructions = gross(&mut stand, target, path)?.saturating_sub(floor);
+            Count { path: path.name.to_owned(), subject: name.to_owned(), instructions }.say()?;
         }
     }
     Ok(())
 }
 
-/// Those that are small, or have no flows begun before. Numbers of instructions know no caches.
 fn paths() -> impl Iterator<Item = &'static Path> {
-    PATHS.iter().filter(|path| path.flows <= PACKETS || path.is_ever_new())
+    PATHS.iter().filter(|path| path.flows <= FLOWS || path.is_ever_new())
+}
+
+/// What the packet in the middle takes, when all are sorted by what they take: a tick of the kernel's timer comes to one
+/// in a hundred, and those that it comes to are not in the middle.
+fn gross(stand: &mut Stand, target: Target, path: &Path) -> Result<u64> {
+    // Sent a second time, the packets would not be the first of their flows.
+    let times = if path.is_ever_new() { 1 } else { TIMES };
+    let mut least = u64::MAX;
+    for _ in 0..times {
+        let mut costs = stand.singles(target, path, Clock::Stamp, PACKETS)?;
+        costs.sort_unstable();
+        least = least.min(*costs.get(costs.len() / 2).context("a packet")?);
+    }
+    Ok(least)
 }

@@ -42,7 +42,7 @@ pub fn run(report: &mut Report, effort: Effort) -> Result<()> {
             }
         };
         eprintln!("  Linux {series}");
-        for count in counts(&kernel, series)? {
+        for count in count(&kernel, series)?.counts {
             let subject = format!("{}, {series}", count.subject);
             report.add(Rig::C, &count.path, &subject, Unit::Instructions, vec![count.instructions as f64]);
         }
@@ -60,11 +60,20 @@ pub fn kernel(series: &str) -> Result<Kernel, String> {
     Kernel::find(series)
 }
 
+/// What a machine has counted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counted {
+    /// The kernel's release.
+    pub release: String,
+    /// By path and subject.
+    pub counts: Vec<Count>,
+}
+
 /// What packets take on a kernel, above the floor.
 ///
 /// # Errors
 /// When the machine does not tell its story to the end.
-pub fn counts(kernel: &Kernel, series: &str) -> Result<Vec<Count>> {
+pub fn count(kernel: &Kernel, series: &str) -> Result<Counted> {
     let guest = beside("guest")?;
     let directory = guest.with_file_name("machines").join(series);
     let mut image = Image::with_programs(&[&guest], &directory)?.with_modules(kernel)?;
@@ -76,7 +85,8 @@ pub fn counts(kernel: &Kernel, series: &str) -> Result<Vec<Count>> {
     transcript.outcome().map_err(|error| anyhow!("on Linux {series}: {error}"))?;
     let counts = Count::all(&transcript)?;
     ensure!(!counts.is_empty(), "nothing was counted on Linux {series}");
-    Ok(counts)
+    let release = transcript.value("kernel").context("the machine did not tell its kernel")?.to_owned();
+    Ok(Counted { release, counts })
 }
 
 /// A program that was built with this one. Tests are in a directory below.
