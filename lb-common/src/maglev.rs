@@ -1,4 +1,5 @@
-//! How a Maglev table stands in MAGLEV: an array of maps, one inner array a listener, replaced whole.
+//! How a Maglev table stands in MAGLEV: an array of maps, one inner array a listener. The inner arrays are
+//! mmapable: the agent changes a table of the same size a word at a time, and replaces any other whole.
 
 use crate::abi;
 
@@ -6,6 +7,20 @@ use crate::abi;
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct SlotPair(pub [u32; 2]);
+
+impl SlotPair {
+    /// As one word, which is stored and loaded at once.
+    pub const fn word(self) -> u64 {
+        let [[a, b, c, d], [e, f, g, h]] = [self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes()];
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// From such a word.
+    pub const fn of_word(word: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
+        Self([u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])])
+    }
+}
 
 /// Table sizes that may be chosen: primes (Maglev, NSDI '16, section 3.4).
 pub const SIZES: [u32; 5] = [251, 1021, 4093, 16381, 65537];

@@ -1,6 +1,6 @@
 //! Tables (Maglev, NSDI '16).
 
-use aya_ebpf::bindings::BPF_F_INNER_MAP;
+use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps};
 use aya_ebpf::macros::btf_map;
 use lb_common::maglev::{pairs, slot};
@@ -8,13 +8,14 @@ use lb_common::map;
 
 use crate::backend;
 
-/// By listener index; the agent replaces an inner array whole, so a packet sees the old table or the new one.
+/// By listener index. The agent writes into an inner array a word at a time, or replaces it whole where the number of
+/// slots is another: a packet, which looks at single slots, sees each as it was or as it is.
 /// `BPF_F_INNER_MAP` (5.10) lets tables differ in size. Two slots as in [`lb_common::maglev::SlotPair`], but not as a
 /// struct: Linux 6.1 takes a map whose values are known to be structs, and one of which it knows nothing, as the
 /// agent's tables, for maps of different kinds.
 #[btf_map]
 static MAGLEV: ArrayOfMaps<
-    Array<[u32; 2], { pairs(map::MAGLEV_SLOTS) as usize }, { BPF_F_INNER_MAP as usize }>,
+    Array<[u32; 2], { pairs(map::MAGLEV_SLOTS) as usize }, { (BPF_F_INNER_MAP | BPF_F_MMAPABLE) as usize }>,
     { map::MAX_LISTENERS as usize },
 > = ArrayOfMaps::new();
 

@@ -14,6 +14,8 @@ use crate::datapath::model::{BackendEntry, BackendId, BackendState, Command, Obs
 
 /// The pause after the first failure; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// Tables that are swapped together: each is an open file for as long.
+const TOGETHER: usize = 256;
 /// The longest pause.
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
@@ -100,25 +102,27 @@ impl<D: Datapath> Converger<D> {
         if self.failure.as_ref().is_some_and(|failure| now < failure.retry_at) {
             return false;
         }
-        let observed = match self.observed() {
-            Ok(observed) => observed.clone(),
+        let mut observed = match self.observed() {
+            Ok(_) => self.observed.take().unwrap_or_default(),
             Err(error) => return self.fail("read the maps back".into(), &error, now),
         };
         let Plan { commands, unplaced_listeners, unplaced_backends } =
             self.planner.plan(desired, &observed, now);
         self.report_left_out(unplaced_listeners.len() + unplaced_backends.len());
-        for command in &commands {
-            if let Err(error) = self.datapath.execute(command) {
-                return self.fail(describe(command), &error, now);
+        for run in commands.chunk_by(are_tables).flat_map(|run| run.chunks(TOGETHER)) {
+            if let Err(error) = self.datapath.execute_together(run) {
+                let action = run.first().map(describe).unwrap_or_default();
+                return self.fail(action, &error, now);
             }
-            tracing::debug!("{}", describe(command));
-            if let Command::PutBackend(id, entry) = command {
-                self.ended.extend(ended((id, entry)));
-            }
-            if let Some(observed) = &mut self.observed {
+            for command in run {
+                tracing::debug!("{}", describe(command));
+                if let Command::PutBackend(id, entry) = command {
+                    self.ended.extend(ended((id, entry)));
+                }
                 observed.apply(command);
             }
         }
+        self.observed = Some(observed);
         if let Some(failure) = self.failure.take() {
             tracing::info!("{}: done after {} failures", failure.action, failure.attempts);
         }
@@ -148,6 +152,11 @@ impl<D: Datapath> Converger<D> {
 /// The backend, if it is dead.
 fn ended((id, entry): (&BackendId, &BackendEntry)) -> Option<BackendRef> {
     (entry.state == BackendState::Dead).then(|| BackendRef::new(id.0, entry.generation))
+}
+
+/// Tables are put together: no listener looks at another's.
+fn are_tables(one: &Command, next: &Command) -> bool {
+    matches!((one, next), (Command::PutTable(..), Command::PutTable(..)))
 }
 
 /// The command in words.

@@ -320,7 +320,7 @@ mod tests {
     fn turn(cycle: &mut Cycle<Memory>, facts: &Facts) -> (Vec<IpAddr>, Wishes) {
         let wishes = cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH);
         let observed = cycle.converger.datapath().observe().unwrap();
-        let ids: BTreeSet<_> = observed.tables.values().flatten().copied().collect();
+        let ids: BTreeSet<_> = observed.tables.values().flat_map(|table| table.iter()).copied().collect();
         let chosen = observed.backends.iter().filter(|(id, _)| ids.contains(id));
         (chosen.map(|(_, backend)| backend.address.ip()).collect(), wishes)
     }

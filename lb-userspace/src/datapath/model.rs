@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::config::{MAX_TIMEOUT, TICK_SHIFT};
@@ -71,6 +72,9 @@ pub struct BackendId(pub u32);
 /// Index into LISTENER_STATS and MAGLEV.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerIndex(pub u32);
+
+/// The backend of each slot of a Maglev table. Shared: a thousand tables take 64 MiB.
+pub type Table = Arc<[BackendId]>;
 
 /// How a VIP behaves beside its listeners.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -166,7 +170,7 @@ pub struct Observed {
     /// LISTENERS.
     pub listeners: BTreeMap<ListenerAddress, ListenerEntry>,
     /// MAGLEV: the backend of each slot.
-    pub tables: BTreeMap<ListenerIndex, Vec<BackendId>>,
+    pub tables: BTreeMap<ListenerIndex, Table>,
     /// BACKENDS, absent ones left out.
     pub backends: BTreeMap<BackendId, BackendEntry>,
     /// SOURCES.
@@ -189,7 +193,7 @@ impl Observed {
                 self.backends.insert(*id, *entry);
             }
             Command::PutTable(index, slots) => {
-                self.tables.insert(*index, slots.clone());
+                self.tables.insert(*index, Arc::clone(slots));
             }
             Command::RemoveTable(index) => {
                 self.tables.remove(index);
@@ -233,8 +237,8 @@ pub enum Command {
     RemoveVip(IpAddr),
     /// Create or change a backend. None is ever removed: a dead one keeps the generation for the next use.
     PutBackend(BackendId, BackendEntry),
-    /// Replace a listener's table whole.
-    PutTable(ListenerIndex, Vec<BackendId>),
+    /// Give a listener this table. One of as many slots is changed slot by slot, any other is replaced.
+    PutTable(ListenerIndex, Table),
     /// Drop a listener's table.
     RemoveTable(ListenerIndex),
     /// Create or change a listener, or a piece of one.

@@ -44,8 +44,8 @@ impl Tables {
     }
 }
 
-/// `BPF_F_INNER_MAP`: the tables of one outer map differ in size.
-const OF_ANY_SIZE: u32 = 1 << 12;
+/// `BPF_F_INNER_MAP` and `BPF_F_MMAPABLE`, as the programs declare them.
+const OF_ANY_SIZE: u32 = 1 << 12 | 1 << 10;
 
 /// The longest frame that a test run gives back.
 const LONGEST: usize = 16 * 1024;

@@ -8,7 +8,7 @@ use crate::control::maglev::Member;
 use crate::control::model::{Desired, DesiredListener};
 use crate::datapath::model::{
     BackendEntry, BackendId, BackendState, BalancerIndex, Command, ListenerAddress, ListenerEntry,
-    ListenerIndex, Observed, Terms, VipPolicy, ticks,
+    ListenerIndex, Observed, Table, Terms, VipPolicy, ticks,
 };
 
 use super::ids::{BackendIds, ListenerIndices};
@@ -116,8 +116,8 @@ impl<'a> Commands<'a> {
                 BackendEntry { listener, address: server, placement, state, weight, generation, limited_by },
             );
         }
-        let positions = tables.fill(address, members, listener.slots);
-        let table = positions.iter().filter_map(|&at| member_ids.get(at as usize).copied()).collect();
+        let observed = self.observed.tables.get(&index);
+        let table = tables.fill(address, (members, member_ids), listener.slots, observed);
         self.table(placed, listener, table);
         left_out
     }
@@ -137,7 +137,7 @@ impl<'a> Commands<'a> {
         }
     }
 
-    fn table(&mut self, placed: Placed, listener: &DesiredListener, table: Vec<BackendId>) {
+    fn table(&mut self, placed: Placed, listener: &DesiredListener, table: Table) {
         let Placed { address, index, grants } = placed;
         let slots = u32::try_from(table.len()).unwrap_or(u32::MAX);
         let &DesiredListener { drop_unserved, selection, affinity, .. } = listener;
@@ -152,7 +152,7 @@ impl<'a> Commands<'a> {
         match self.observed.tables.get(&index) {
             None if table.is_empty() => {}
             Some(_) if table.is_empty() => self.unpoint.push(Command::RemoveTable(index)),
-            Some(old) if *old == table => {}
+            Some(old) if Table::ptr_eq(old, &table) || *old == table => {}
             Some(old) if old.len() > table.len() => self.shrink.push(Command::PutTable(index, table)),
             Some(_) | None => self.point.push(Command::PutTable(index, table)),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::control::maglev::{self, Member};
 use crate::control::model::DesiredListener;
-use crate::datapath::model::ListenerAddress;
+use crate::datapath::model::{BackendId, ListenerAddress, Table};
 
 /// Tables by listener.
 #[derive(Debug)]
@@ -13,11 +13,12 @@ pub(super) struct Tables {
     filled: BTreeMap<ListenerAddress, Filled>,
 }
 
-#[derive(Default, Debug)]
+#[derive(Debug)]
 struct Filled {
     members: Vec<Member>,
+    ids: Vec<BackendId>,
     slots: u32,
-    table: Vec<u32>,
+    table: Table,
 }
 
 impl Tables {
@@ -30,13 +31,31 @@ impl Tables {
         self.filled.retain(|address, _| listeners.contains_key(address));
     }
 
-    /// See [`maglev::table`].
-    pub(super) fn fill(&mut self, listener: ListenerAddress, members: Vec<Member>, slots: u32) -> &[u32] {
-        let filled = self.filled.entry(listener).or_default();
-        if filled.members != members || filled.slots != slots {
-            let table = maglev::table(&members, slots, self.seed);
-            *filled = Filled { members, slots, table };
+    /// The table of a listener: see [`maglev::table`]. `ids` are those of the members. Of tables that are alike,
+    /// the one that the datapath has is kept, so that there is one.
+    pub(super) fn fill(
+        &mut self,
+        listener: ListenerAddress,
+        (members, ids): (Vec<Member>, Vec<BackendId>),
+        slots: u32,
+        observed: Option<&Table>,
+    ) -> Table {
+        let is_same =
+            |filled: &Filled| (&filled.members, &filled.ids, filled.slots) == (&members, &ids, slots);
+        let known = self.filled.get(&listener).filter(|filled| is_same(filled));
+        let mut table = known.map_or_else(
+            || {
+                let positions = maglev::table(&members, slots, self.seed);
+                positions.iter().filter_map(|&at| ids.get(at as usize).copied()).collect()
+            },
+            |filled| Table::clone(&filled.table),
+        );
+        if let Some(observed) = observed.filter(|observed| !Table::ptr_eq(observed, &table))
+            && *observed == table
+        {
+            table = Table::clone(observed);
         }
-        &filled.table
+        self.filled.insert(listener, Filled { members, ids, slots, table: Table::clone(&table) });
+        table
     }
 }

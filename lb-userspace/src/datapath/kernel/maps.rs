@@ -1,13 +1,13 @@
 //! The maps that the agent writes.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use aya::{Ebpf, Pod};
 use lb_common::backend::BackendValue;
 use lb_common::config::ConfigValue;
-use lb_common::maglev::SlotPair;
 use lb_common::map;
 use lb_common::net::{Ipv4, Ipv6};
 use lb_common::policy::LimitsValue;
@@ -16,6 +16,7 @@ use lb_common::stats::Stats;
 
 use super::error::KernelError;
 use super::family::FamilyMaps;
+use super::flows::mapping::Mapping;
 use super::pins::Pins;
 use super::shape::{Shapes, TableShape};
 use super::{raw, wire};
@@ -65,27 +66,49 @@ impl Maps {
         })
     }
 
-    /// The table at an index; empty where there is none.
-    pub(super) fn table(&self, index: u32) -> Result<Vec<BackendId>, KernelError> {
-        let read = batch_failed("read a table of", map::MAGLEV);
-        let Some(id) = raw::inner_map(&self.maglev, index).map_err(read)? else {
-            return Ok(Vec::new());
-        };
-        let table = MapData::from_id(id).map_err(failed("open a table of", map::MAGLEV))?;
-        let pairs: Vec<SlotPair> = raw::read(&table).map_err(batch_failed("read a table of", map::MAGLEV))?;
-        Ok(wire::table(&pairs))
+    /// MAGLEV itself.
+    #[cfg(test)]
+    pub(super) fn outer(&self) -> &MapData {
+        &self.maglev
     }
 
-    /// Builds a table whole, then swaps it in: a packet sees the old one or the new one.
-    pub(super) fn put_table(&mut self, index: u32, slots: &[BackendId]) -> Result<(), KernelError> {
-        let mut pairs = wire::slot_pairs(slots);
-        let shape = self.table.holding(pairs.len());
+    /// The table at an index; empty where there is none.
+    pub(super) fn table(&self, index: u32) -> Result<Vec<BackendId>, KernelError> {
+        let slots = self.mapped_table(index)?.map(|table| wire::table(table.words()));
+        Ok(slots.unwrap_or_default())
+    }
+
+    /// The table at an index, in this process's memory; `None` where there is none.
+    fn mapped_table(&self, index: u32) -> Result<Option<Mapping>, KernelError> {
+        let failed_to_read = batch_failed("read a table of", map::MAGLEV);
+        let Some(id) = raw::inner_map(&self.maglev, index).map_err(&failed_to_read)? else { return Ok(None) };
+        let table = MapData::from_id(id).map_err(failed("open a table of", map::MAGLEV))?;
+        Mapping::new(&table).map(Some).map_err(failed_to_read)
+    }
+
+    /// Puts tables at their indices. One that takes the place of another of as many slots is written into it, word
+    /// by word, and a packet sees each slot as it was or as it is. The others are built whole, then swapped in
+    /// together: the kernel waits until no packet looks at what was there before.
+    pub(super) fn put_tables(&mut self, tables: &[(u32, &[BackendId])]) -> Result<(), KernelError> {
+        let mut fresh = Vec::new();
+        for (index, slots) in tables {
+            match self.mapped_table(*index)? {
+                Some(table) if wire::table(table.words()).len() == slots.len() => write(&table, slots),
+                Some(_) | None => fresh.push((*index, self.new_table(slots)?)),
+            }
+        }
+        raw::set_inner_maps(&self.maglev, &fresh).map_err(batch_failed("write", map::MAGLEV))
+    }
+
+    fn new_table(&self, slots: &[BackendId]) -> Result<MapData, KernelError> {
+        let shape =
+            self.table.holding(lb_common::maglev::pairs(u32::try_from(slots.len()).unwrap_or(u32::MAX)));
         let shape =
             shape.map_err(|room| KernelError::TableSize { slots: slots.len(), room: room as usize * 2 })?;
         let table =
             MapData::create(shape, "lb_table", None).map_err(failed("create a table of", map::MAGLEV))?;
-        raw::write(&table, &mut pairs).map_err(batch_failed("fill a table of", map::MAGLEV))?;
-        raw::set_inner_map(&self.maglev, index, &table).map_err(batch_failed("write", map::MAGLEV))
+        write(&Mapping::new(&table).map_err(batch_failed("fill a table of", map::MAGLEV))?, slots);
+        Ok(table)
     }
 
     /// Drops the table at an index, if there is one.
@@ -103,6 +126,15 @@ impl Maps {
         let zeros = cpus.and_then(|cpus| PerCpuValues::try_from(vec![Stats::default(); cpus]));
         let zeros = zeros.map_err(batch_failed("zero", name))?;
         stats.set(index, zeros, 0).map_err(failed("zero", name))
+    }
+}
+
+/// Stores what differs. A slot that nobody has is left at the end of an odd number of them.
+fn write(table: &Mapping, slots: &[BackendId]) {
+    for (word, new) in table.words().iter().zip(wire::slot_words(slots)) {
+        if word.load(Ordering::Relaxed) != new {
+            word.store(new, Ordering::Relaxed);
+        }
     }
 }
 

@@ -189,7 +189,7 @@ impl Datapath for Kernel {
         for index in 0..self.maps.table_count {
             let table = self.maps.table(index)?;
             if !table.is_empty() {
-                observed.tables.insert(ListenerIndex(index), table);
+                observed.tables.insert(ListenerIndex(index), table.into());
             }
         }
         let backends = raw::read(&self.maps.all_backends).map_err(batch_failed("read", map::BACKENDS))?;
@@ -215,7 +215,7 @@ impl Datapath for Kernel {
             Command::RemoveVip(IpAddr::V4(v4)) => maps.v4.remove_vip(Ipv4(v4.octets())),
             Command::RemoveVip(IpAddr::V6(v6)) => maps.v6.remove_vip(Ipv6::new(v6.octets())),
             Command::PutBackend(id, entry) => self.put_backend(*id, entry),
-            Command::PutTable(index, slots) => maps.put_table(index.0, slots),
+            Command::PutTable(index, slots) => maps.put_tables(&[(index.0, slots)]),
             Command::RemoveTable(index) => maps.remove_table(index.0),
             Command::PutListener(address, entry) => self.put_listener(*address, *entry),
             Command::RemoveListener(address) => match address.vip {
@@ -238,6 +238,18 @@ impl Datapath for Kernel {
                 maps.limits.set(index, value, 0).map_err(failed("write", map::LIMITS))
             }
         }
+    }
+
+    fn execute_together(&mut self, commands: &[Command]) -> Result<(), KernelError> {
+        let mut tables: Vec<(u32, &[BackendId])> = Vec::new();
+        for command in commands {
+            if let Command::PutTable(index, slots) = command {
+                tables.push((index.0, slots));
+            } else {
+                self.execute(command)?;
+            }
+        }
+        self.maps.put_tables(&tables)
     }
 
     fn serve(&mut self, ports: &BTreeMap<u32, Port>) -> Result<Served, KernelError> {

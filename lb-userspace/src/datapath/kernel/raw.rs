@@ -24,10 +24,14 @@ pub(super) fn inner_map(outer: &MapData, index: u32) -> io::Result<Option<u32>> 
     }
 }
 
-/// Puts a map at an index of an array of maps, in place of the one that is there.
-pub(super) fn set_inner_map(outer: &MapData, index: u32, inner: &MapData) -> io::Result<()> {
-    let mut descriptor = inner.fd().as_fd().as_raw_fd().cast_unsigned();
-    element(bpf_cmd::BPF_MAP_UPDATE_ELEM, outer, index, Some(&mut descriptor))
+/// Puts maps at indices of an array of maps, in place of those that are there. The kernel waits for packets that
+/// look at these: once for all, before Linux 6.8 once for each.
+pub(super) fn set_inner_maps(outer: &MapData, inner: &[(u32, MapData)]) -> io::Result<()> {
+    let mut keys: Vec<u32> = inner.iter().map(|(index, _)| *index).collect();
+    let descriptor = |(_, map): &(u32, MapData)| map.fd().as_fd().as_raw_fd().cast_unsigned();
+    let mut values: Vec<u32> = inner.iter().map(descriptor).collect();
+    let count = u32::try_from(keys.len()).map_err(io::Error::other)?;
+    Batch { map: outer, keys: &mut keys, values: &mut values, count }.update()
 }
 
 /// Empties an index of an array of maps.

@@ -91,8 +91,7 @@ impl TableShape {
     ///
     /// # Errors
     /// The number of elements that there is room for.
-    pub(super) fn holding(&self, pairs: usize) -> Result<aya_obj::Map, u32> {
-        let wanted = u32::try_from(pairs).unwrap_or(u32::MAX);
+    pub(super) fn holding(&self, wanted: u32) -> Result<aya_obj::Map, u32> {
         let elements = match self.flags & SIZES_DIFFER {
             0 if wanted > self.pairs => return Err(self.pairs),
             0 => self.pairs,

@@ -1,6 +1,7 @@
 //! Model ⇄ bytes of the maps.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::backend::{
     ACTIVE, BackendValue, DEAD, DRAINING, IPV6, LIMITED, MASQUERADE, REPLY_AT_EGRESS, ROUTED,
@@ -172,15 +173,16 @@ fn address(value: &BackendValue) -> IpAddr {
     IpAddr::from([a, b, c, d])
 }
 
-/// A table as elements of its array; what is left over belongs to nobody.
-pub(super) fn slot_pairs(table: &[BackendId]) -> Vec<SlotPair> {
+/// A table as the words of its array, one for two slots; what is left over belongs to nobody.
+pub(super) fn slot_words(table: &[BackendId]) -> impl Iterator<Item = u64> {
     let id = |at: Option<&BackendId>| at.map_or(0, |id| id.0);
-    table.chunks(2).map(|pair| SlotPair([id(pair.first()), id(pair.get(1))])).collect()
+    table.chunks(2).map(move |pair| SlotPair([id(pair.first()), id(pair.get(1))]).word())
 }
 
 /// The table in an array. Its slots all belong to somebody, so it ends before nobody's.
-pub(super) fn table(pairs: &[SlotPair]) -> Vec<BackendId> {
-    let mut table: Vec<_> = pairs.iter().flat_map(|pair| pair.0).map(BackendId).collect();
+pub(super) fn table(words: &[AtomicU64]) -> Vec<BackendId> {
+    let pairs = words.iter().map(|word| SlotPair::of_word(word.load(Ordering::Relaxed)));
+    let mut table: Vec<_> = pairs.flat_map(|pair| pair.0).map(BackendId).collect();
     let end = table.iter().rposition(|id| id.0 != 0).map_or(0, |last| last + 1);
     table.truncate(end);
     table
@@ -257,7 +259,8 @@ mod tests {
         #[test]
         fn tables_are_read_back(ids in proptest::collection::vec(1_u32..9, 0..9)) {
             let ids: Vec<_> = ids.into_iter().map(BackendId).collect();
-            prop_assert_eq!(table(&slot_pairs(&ids)), ids);
+            let words: Vec<_> = slot_words(&ids).map(AtomicU64::new).collect();
+            prop_assert_eq!(table(&words), ids);
         }
 
         #[test]

@@ -36,7 +36,7 @@ async fn a_created_load_balancer_is_served_by_its_vms_and_becomes_ready() {
     serves(&agent, &["192.0.2.11:8080", "192.0.2.12:8080"]).await;
     let observed = agent.datapath.observe().unwrap();
     assert!(observed.vips.contains_key(&"192.0.2.80".parse().unwrap()));
-    assert_eq!(observed.tables.values().map(Vec::len).collect::<Vec<_>>(), [251]);
+    assert_eq!(observed.tables.values().map(|table| table.len()).collect::<Vec<_>>(), [251]);
     eventually("ready", async || {
         let front = agent.front().await;
         front["status"]["conditions"]

@@ -5,7 +5,7 @@ use super::{
     LISTENER, LISTENER_V6, PIECE, PIECE_V6, SETTINGS, backend, commands, fill, in_namespace, policy_commands,
     subnet,
 };
-use crate::datapath::model::BackendState;
+use crate::datapath::model::{BackendState, Table};
 
 #[test]
 fn what_was_executed_is_observed() {
@@ -65,9 +65,44 @@ fn every_table_size_fits() {
         let mut kernel = directory.open().unwrap();
         for slots in lb_common::maglev::SIZES {
             let table = vec![BackendId(7); slots as usize];
-            kernel.execute(&Command::PutTable(ListenerIndex(0), table.clone())).unwrap();
-            assert_eq!(kernel.observe().unwrap().tables[&ListenerIndex(0)], table);
+            kernel.execute(&Command::PutTable(ListenerIndex(0), table.clone().into())).unwrap();
+            assert_eq!(*kernel.observe().unwrap().tables[&ListenerIndex(0)], table);
         }
+    });
+}
+
+/// Each replacement of a table waited for all packets under way: a thousand tables took a minute.
+#[test]
+fn a_table_of_as_many_slots_is_changed_where_it_is() {
+    in_namespace(|directory| {
+        let mut kernel = directory.open().unwrap();
+        let put = |kernel: &mut Kernel, slots: &[u32]| {
+            let table: Table = slots.iter().copied().map(BackendId).collect();
+            kernel.execute(&Command::PutTable(ListenerIndex(0), Table::clone(&table))).unwrap();
+            assert_eq!(kernel.observe().unwrap().tables[&ListenerIndex(0)], table);
+            crate::datapath::kernel::raw::inner_map(kernel.maps.outer(), 0).unwrap().unwrap()
+        };
+        let first = put(&mut kernel, &[1, 2, 3, 4, 5]);
+        assert_eq!(put(&mut kernel, &[1, 9, 3, 8, 7]), first);
+        assert_ne!(put(&mut kernel, &[1, 9, 3, 8]), first, "another size is another map");
+    });
+}
+
+/// Many are swapped in by one system call.
+#[test]
+fn tables_are_put_together_as_one_by_one() {
+    in_namespace(|directory| {
+        let mut kernel = directory.open().unwrap();
+        let tables: Vec<_> = (0..40_u32)
+            .map(|index| Command::PutTable(ListenerIndex(index), vec![BackendId(index + 1); 251].into()))
+            .collect();
+        kernel.execute_together(&tables).unwrap();
+        let observed = kernel.observe().unwrap();
+        let mut expected = Observed::default();
+        for command in &tables {
+            expected.apply(command);
+        }
+        assert_eq!(observed.tables, expected.tables);
     });
 }
 

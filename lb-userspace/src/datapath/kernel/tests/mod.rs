@@ -123,7 +123,7 @@ fn commands() -> Vec<Command> {
     };
     vec![
         Command::PutBackend(BackendId(1), backend(BackendState::Active, 0)),
-        Command::PutTable(ListenerIndex(5), vec![BackendId(1); 251]),
+        Command::PutTable(ListenerIndex(5), vec![BackendId(1); 251].into()),
         Command::PutListener(LISTENER, entry),
         Command::PutVip(LISTENER.vip, VipPolicy { drop_unserved: true }),
         Command::PutBackend(
@@ -134,7 +134,7 @@ fn commands() -> Vec<Command> {
                 ..backend(BackendState::Active, 0)
             },
         ),
-        Command::PutTable(ListenerIndex(6), vec![BackendId(2); 251]),
+        Command::PutTable(ListenerIndex(6), vec![BackendId(2); 251].into()),
         Command::PutListener(LISTENER_V6, ListenerEntry { index: ListenerIndex(6), ..entry }),
         Command::PutVip(LISTENER_V6.vip, VipPolicy { drop_unserved: false }),
     ]

@@ -69,7 +69,7 @@ impl Bench {
             affinity: 0,
             terms: Terms::default(),
         };
-        kernel.execute(&Command::PutTable(ListenerIndex(0), table.clone())).unwrap();
+        kernel.execute(&Command::PutTable(ListenerIndex(0), table.clone().into())).unwrap();
         kernel.execute(&Command::PutListener(listener, entry)).unwrap();
         kernel.execute(&Command::PutVip(listener.vip, VipPolicy { drop_unserved: true })).unwrap();
         let port = PortValue { flags: ATTACHED | UPLINK, bridge: BRIDGE, mac: Mac(NODE_MAC), mtu: 1500 };
