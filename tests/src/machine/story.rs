@@ -17,10 +17,12 @@ pub enum Story {
     Balance,
     /// The packet programs' instructions.
     Count,
+    /// The instructions of a packet's whole way over a node.
+    Carry,
 }
 
 impl Story {
-    const ALL: [Self; 2] = [Self::Balance, Self::Count];
+    const ALL: [Self; 3] = [Self::Balance, Self::Count, Self::Carry];
 
     /// That of this machine, from inside.
     ///
@@ -36,6 +38,7 @@ impl Story {
         match self {
             Self::Balance => "balance",
             Self::Count => "count",
+            Self::Carry => "carry",
         }
     }
 
@@ -44,7 +47,9 @@ impl Story {
         match self {
             Self::Balance => format!("{VARIABLE}={}", self.name()),
             // What the kernel places at random would take other branches every time.
-            Self::Count => format!("{VARIABLE}={} {OBJECT}={PROGRAMS}/lb nokaslr norandmaps", self.name()),
+            Self::Count | Self::Carry => {
+                format!("{VARIABLE}={} {OBJECT}={PROGRAMS}/lb nokaslr norandmaps", self.name())
+            }
         }
     }
 
@@ -55,7 +60,7 @@ impl Story {
             // One processor whose clock goes on by a nanosecond with each instruction, and jumps over idle times. Random
             // numbers are the same ones every time, so whatever the kernel draws is, too. The kernel chooses its code
             // by what the processor can: a model of which all versions of the emulator know all that is asked for.
-            Self::Count => &[
+            Self::Count | Self::Carry => &[
                 "-accel",
                 "tcg,thread=single",
                 "-icount",

@@ -18,7 +18,7 @@ const SERIES: [&str; 2] = ["6.1", "6.12"];
 const MODULES: [&str; 6] = ["llc", "stp", "bridge", "veth", "sch_ingress", "cls_bpf"];
 
 /// What other balancers take beside that: nftables and IPVS.
-const PEERS: [&str; 16] = [
+const PEERS: [&str; 17] = [
     "nfnetlink",
     "libcrc32c",
     "nf_tables",
@@ -26,6 +26,7 @@ const PEERS: [&str; 16] = [
     "nf_defrag_ipv4",
     "nf_conntrack",
     "nft_ct",
+    "nft_numgen",
     "nf_nat",
     "nft_chain_nat",
     "nft_nat",
@@ -104,7 +105,7 @@ fn fetch_one(series: &str, directory: &Path) -> Result<()> {
 /// Has it all that is taken today?
 fn is_complete(directory: &Path) -> bool {
     DIRECTORIES.into_iter().all(|(name, modules)| {
-        fs::read_dir(directory.join(name)).is_ok_and(|entries| entries.count() == modules.len())
+        fs::read_dir(directory.join(name)).is_ok_and(|entries| entries.count() >= modules.len())
     })
 }
 

@@ -30,6 +30,27 @@ pub fn prove() -> Result<u64> {
     Ok(short - 2 * TURNS)
 }
 
+/// Turns of the loop by which the other clock is measured: some ticks.
+const MANY_TURNS: u64 = 5_000_000;
+
+/// Instructions in a nanosecond of a thread's time: one, but for the error with which the kernel has measured the
+/// processor's clock, a hundredth at most.
+///
+/// # Errors
+/// When the clocks can't be read.
+pub fn rate() -> Result<f64> {
+    let mut least = f64::INFINITY;
+    for _ in 0..ATTEMPTS {
+        let (stamp, time) = (Clock::Stamp.now()?, Clock::Processor.now()?);
+        spin(MANY_TURNS);
+        let (stamp, time) = (Clock::Stamp.now()? - stamp, Clock::Processor.now()? - time);
+        // While another thread has the processor, only one of them goes on.
+        least = least.min(stamp as f64 / time as f64);
+    }
+    ensure!((0.98..1.02).contains(&least), "a nanosecond of the thread's time has {least} instructions");
+    Ok(least)
+}
+
 /// Sets the time of day so that its seconds begin with those since the machine was switched on. The kernel's coarse
 /// clock adds a difference of both, whose fraction would carry into the seconds at some times and not at others.
 ///

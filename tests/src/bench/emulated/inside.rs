@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use super::clock;
 use super::count::Count;
 use crate::bench::alone::{Clock, PATHS, Path, Stand, Target};
+use crate::bench::traffic;
 use crate::machine::transcript::say;
 
 /// Packets of a path. Each is a run of its own, since at the begin and end of longer ones the kernel waits for the
@@ -22,7 +23,7 @@ const FLOWS: u32 = 1024;
 ///
 /// # Errors
 /// When something can't be counted, or a program does with a packet what it must not.
-pub fn tell() -> Result<()> {
+pub fn count() -> Result<()> {
     say("clock", &format!("counts instructions, and {} of its own", clock::prove()?));
     clock::align()?;
     let mut stand = Stand::load(paths().next().context("a path")?)?;
@@ -35,6 +36,20 @@ pub fn tell() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Counts what a packet's whole way over a node takes.
+///
+/// # Errors
+/// When something can't be counted, or somebody carries packets wrongly.
+pub fn carry() -> Result<()> {
+    say("clock", &format!("counts instructions, and {} of its own", clock::prove()?));
+    clock::align()?;
+    traffic::whole_way(|subject, nanoseconds| {
+        let instructions = (nanoseconds * clock::rate()?).round() as u64;
+        // What all of it takes, by whomever, is a column of its own: it is above no floor.
+        Count { path: format!("whole way, {subject}"), subject: "gross".to_owned(), instructions }.say()
+    })
 }
 
 fn paths() -> impl Iterator<Item = &'static Path> {

@@ -6,7 +6,7 @@ mod count;
 pub mod inside;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -14,9 +14,11 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use super::Effort;
 use super::alone::{LB, PATHS};
 use super::report::{Bound, Report, Rig, Unit};
+use crate::lab::agent;
 use crate::machine::image::{Image, PROGRAMS};
 use crate::machine::kernel::Kernel;
 use crate::machine::story::Story;
+use crate::machine::transcript::Transcript;
 use crate::machine::{self, QEMU};
 use crate::program::object_files;
 pub use count::Count;
@@ -42,7 +44,11 @@ pub fn run(report: &mut Report, effort: Effort) -> Result<()> {
             }
         };
         eprintln!("  Linux {series}");
-        for count in count(&kernel, series)?.counts {
+        let mut counts = count(&kernel, series)?.counts;
+        if effort == Effort::Full && series == JUDGED {
+            counts.extend(carry(&kernel, series)?);
+        }
+        for count in counts {
             let subject = format!("{}, {series}", count.subject);
             report.add(Rig::C, &count.path, &subject, Unit::Instructions, vec![count.instructions as f64]);
         }
@@ -76,17 +82,43 @@ pub struct Counted {
 pub fn count(kernel: &Kernel, series: &str) -> Result<Counted> {
     let guest = beside("guest")?;
     let directory = guest.with_file_name("machines").join(series);
-    let mut image = Image::with_programs(&[&guest], &directory)?.with_modules(kernel)?;
+    let image = Image::with_programs(&[&guest], &directory)?.with_modules(kernel)?;
+    let (transcript, counts) = told(Story::Count, kernel, image, &directory)?;
+    let release = transcript.value("kernel").context("the machine did not tell its kernel")?.to_owned();
+    Ok(Counted { release, counts })
+}
+
+/// What a packet's whole way takes on a kernel, by all that may carry it.
+///
+/// # Errors
+/// When the machine does not tell its story to the end.
+fn carry(kernel: &Kernel, series: &str) -> Result<Vec<Count>> {
+    let guest = beside("guest")?;
+    let directory = guest.with_file_name("machines").join(format!("{series}-carry"));
+    let mut image = Image::with_programs(&[&guest, &agent::binary()?], &directory)?;
+    image = image.with_modules(kernel)?.with_peers(kernel)?;
+    for tool in ["ethtool", "nft", "ipvsadm"] {
+        image = image.with_tool(tool)?;
+    }
+    Ok(told(Story::Carry, kernel, image, &directory)?.1)
+}
+
+/// Boots the kernel with the image and the packet programs.
+fn told(
+    story: Story,
+    kernel: &Kernel,
+    mut image: Image,
+    directory: &Path,
+) -> Result<(Transcript, Vec<Count>)> {
     for object in object_files() {
         let name = object.file_name().unwrap_or_default().to_string_lossy();
         image = image.with_file(&object, &format!("{PROGRAMS}/{name}"))?;
     }
-    let transcript = machine::boot(kernel, image, Story::Count, &directory)?;
-    transcript.outcome().map_err(|error| anyhow!("on Linux {series}: {error}"))?;
+    let transcript = machine::boot(kernel, image, story, directory)?;
+    transcript.outcome().map_err(|error| anyhow!("{story:?} in {}: {error}", directory.display()))?;
     let counts = Count::all(&transcript)?;
-    ensure!(!counts.is_empty(), "nothing was counted on Linux {series}");
-    let release = transcript.value("kernel").context("the machine did not tell its kernel")?.to_owned();
-    Ok(Counted { release, counts })
+    ensure!(!counts.is_empty(), "nothing was counted in {}", directory.display());
+    Ok((transcript, counts))
 }
 
 /// A program that was built with this one. Tests are in a directory below.

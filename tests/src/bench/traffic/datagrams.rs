@@ -1,6 +1,7 @@
 //! Datagrams of many flows: what one costs the whole machine, and whether it arrives.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::slice;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -50,6 +51,26 @@ pub(super) fn run(report: &mut Report, effort: Effort, name: &str) -> Result<()>
         if effort == Effort::Full {
             judge(report, path);
         }
+    }
+    Ok(())
+}
+
+/// Flows whose packets are counted, one at a time.
+const COUNTED: u32 = 1 << 10;
+
+/// What all of a packet's way takes by a thread's clock, and by whom. Which clock that is, its caller knows.
+///
+/// # Errors
+/// When somebody carries packets wrongly, or something can't be set up.
+pub fn whole_way(mut tell: impl FnMut(String, f64) -> Result<()>) -> Result<()> {
+    for subject in SUBJECTS.into_iter().chain([Subject::Flowtable, Subject::Ipvs, Subject::LbTc]) {
+        let lane = Lane::open(subject, DEFAULT_ENTRIES)?;
+        converse(&lane).with_context(|| subject.to_string())?;
+        let mut traffic = Traffic::over(slice::from_ref(&lane))?;
+        traffic.send(&lane, COUNTED, 2 * COUNTED)?;
+        let run = traffic.send(&lane, COUNTED, 16 * COUNTED)?;
+        ensure!(run.arrived == run.sent, "{subject}: {} of {} packets arrived", run.arrived, run.sent);
+        tell(subject.to_string(), run.spent.as_nanos() as f64 / run.sent as f64)?;
     }
     Ok(())
 }

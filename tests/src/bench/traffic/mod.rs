@@ -13,6 +13,8 @@ mod tools;
 
 use anyhow::Result;
 
+pub use datagrams::whole_way;
+
 use super::Effort;
 use super::report::Report;
 

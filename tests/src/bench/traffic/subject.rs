@@ -15,6 +15,7 @@ use super::road::{Road, SERVER_MAC, SERVERS, VIP, written};
 use crate::lab::SHOP;
 use crate::lab::agent::{Agent, Installation};
 use crate::lab::facts::{self, Fact};
+use crate::lab::namespace::output;
 use crate::lab::process::Process;
 use crate::lab::server::{http, iperf};
 use crate::lab::topology::Hook;
@@ -31,6 +32,10 @@ pub(super) enum Subject {
     Dnat,
     /// By such that replace the source as well.
     Masquerade,
+    /// By rules that replace the destination of a flow's first packets and keep the others from the rules.
+    Flowtable,
+    /// By the kernel's own balancer.
+    Ipvs,
     /// By a proxy.
     HaProxy,
     /// By `lb`, natively in XDP.
@@ -46,6 +51,8 @@ impl fmt::Display for Subject {
             Self::Routing => "routing",
             Self::Dnat => "nft DNAT",
             Self::Masquerade => "nft DNAT+masq",
+            Self::Flowtable => "nft flowtable",
+            Self::Ipvs => "IPVS",
             Self::HaProxy => "HAProxy",
             Self::LbXdp => "lb (XDP)",
             Self::LbTc => "lb (tc)",
@@ -103,8 +110,10 @@ impl Lane {
         match subject {
             Subject::Redirect => crossing = Some(live::cross(&road)?),
             Subject::Routing => {}
-            Subject::Dnat => rules(&road, false)?,
-            Subject::Masquerade => rules(&road, true)?,
+            Subject::Dnat => rules(&road, "")?,
+            Subject::Masquerade => rules(&road, MASQUERADE)?,
+            Subject::Flowtable => rules(&road, FLOWTABLE)?,
+            Subject::Ipvs => virtual_servers(&road)?,
             Subject::HaProxy => proxy = Some(start_proxy(&road)?),
             Subject::LbXdp => agent = Some(start_agent(&road, Hook::Xdp, entries)?),
             Subject::LbTc => agent = Some(start_agent(&road, Hook::Tc, entries)?),
@@ -133,8 +142,21 @@ impl Lane {
     }
 }
 
+/// Replaces the source of what goes to the servers.
+const MASQUERADE: &str = "chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname \"in0\" masquerade
+}";
+
+/// Flows that conntrack knows take a short cut.
+const FLOWTABLE: &str = "flowtable known { hook ingress priority 0; devices = { up0, in0 }; }
+chain forward {
+    type filter hook forward priority filter; policy accept;
+    ip protocol { tcp, udp } flow add @known
+}";
+
 /// Rules as an operator would write them: a server by chance, kept by conntrack.
-fn rules(road: &Road, masquerades: bool) -> Result<()> {
+fn rules(road: &Road, more: &str) -> Result<()> {
     let servers: Vec<String> =
         SERVERS.iter().enumerate().map(|(number, server)| format!("{number} : {server}")).collect();
     let servers = format!("numgen random mod {} map {{ {} }}", SERVERS.len(), servers.join(", "));
@@ -145,11 +167,10 @@ fn rules(road: &Road, masquerades: bool) -> Result<()> {
             format!("ip daddr {VIP} {protocol} dport {port} dnat to {servers}:{to}\n")
         })
         .collect();
-    let masquerade = if masquerades { "oifname \"in0\" masquerade\n" } else { "" };
     let text = format!(
         "table ip bench {{
             chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; {dnat} }}
-            chain postrouting {{ type nat hook postrouting priority srcnat; policy accept; {masquerade} }}
+            {more}
         }}\n"
     );
     let mut command = road.node.command("nft");
@@ -158,6 +179,21 @@ fn rules(road: &Road, masquerades: bool) -> Result<()> {
     std::io::Write::write_all(&mut input, text.as_bytes()).context("write rules")?;
     drop(input);
     ensure!(child.wait().context("wait for nft")?.success(), "nft refuses {text}");
+    Ok(())
+}
+
+/// Servers in turn, addresses translated in both directions.
+fn virtual_servers(road: &Road) -> Result<()> {
+    // It takes what is delivered to the node itself.
+    road.node.ip(&["address", "add", &format!("{VIP}/32"), "dev", "lo"])?;
+    for (port, to, protocol) in Service::ALL.map(Service::ports) {
+        let (service, kind) = (format!("{VIP}:{port}"), if protocol == "udp" { "-u" } else { "-t" });
+        output(road.node.command("ipvsadm").args(["-A", kind, &service, "-s", "rr"]))?;
+        for server in SERVERS {
+            let server = format!("{server}:{to}");
+            output(road.node.command("ipvsadm").args(["-a", kind, &service, "-r", &server, "-m"]))?;
+        }
+    }
     Ok(())
 }
 
@@ -186,14 +222,17 @@ fn start_proxy(road: &Road) -> Result<Process> {
     Ok(process)
 }
 
+/// An emulated machine takes its time.
+const CREATE: [&str; 9] =
+    ["create", "bench", "--namespace", SHOP, "--selector", "app=web", "--wait", "--wait-timeout", "180"];
+
 fn start_agent(road: &Road, hook: Hook, entries: u32) -> Result<(Agent, Installation)> {
     let installation = road.install(hook, entries)?;
     let facts: Vec<Fact> = (1_u8..).zip(SERVERS).map(|(number, address)| fact(number, address)).collect();
     facts::write(&installation.facts(), &facts)?;
     let agent = installation.start()?;
     installation.lb(&["pool", "create", "bench", "--global", "--range", &format!("{VIP}/32")])?;
-    let mut create: Vec<String> =
-        ["create", "bench", "--namespace", SHOP, "--selector", "app=web", "--wait"].map(str::to_owned).into();
+    let mut create: Vec<String> = CREATE.map(str::to_owned).into();
     for (port, to, protocol) in Service::ALL.map(Service::ports) {
         create.extend(["--listener".to_owned(), format!("at{port}:{port}:{to}/{protocol}")]);
     }

@@ -46,7 +46,8 @@ fn main() -> ExitCode {
 fn tell() -> Result<()> {
     match Story::asked_for()? {
         Story::Balance => balance::tell(),
-        Story::Count => inside::tell(),
+        Story::Count => inside::count(),
+        Story::Carry => inside::carry(),
     }
 }
 
