@@ -30,6 +30,12 @@ impl Delta {
         Self(self.0 + (!old) as u64 + new as u64)
     }
 
+    /// A raw 64-bit word changes from `old` to `new`.
+    #[inline(always)]
+    pub const fn replace64(self, old: u64, new: u64) -> Self {
+        self.replace32(old as u32, new as u32).replace32((old >> 32) as u32, (new >> 32) as u32)
+    }
+
     /// An address changes.
     #[inline(always)]
     pub fn replace<A: Address>(self, old: A, new: A) -> Self {
@@ -79,14 +85,12 @@ impl Delta {
     }
 }
 
-/// Folds a sum to 16 bits.
+/// Folds a sum to 16 bits: to each half the other one is added, and what is carried out of the upper one is what the
+/// lower one carried in.
 #[inline(always)]
 pub const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// The folded sum of a TCP or UDP pseudo-header: what a partial checksum field holds. `length` is that of the
@@ -134,6 +138,12 @@ mod tests {
             let delta = Delta::new().replace32(old, replaced).replace16(words[2], new[2]);
             words[..3].copy_from_slice(&new);
             prop_assert_eq!(delta.apply(before), full(&words));
+        }
+
+        #[test]
+        fn folding_is_the_remainder_and_keeps_a_zero_that_is_none(sum: u64) {
+            let remainder = (sum % 0xffff) as u16;
+            prop_assert_eq!(fold(sum), if remainder == 0 && sum != 0 { 0xffff } else { remainder });
         }
 
         #[test]

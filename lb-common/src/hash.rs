@@ -33,6 +33,13 @@ pub fn tuple<A: Address>(
     mix(sum)
 }
 
+/// [`tuple`] of IPv4, from words of the packet: source, destination, and both ports.
+#[inline(always)]
+pub const fn words_v4(secrets: &Secrets, (source, destination, ports): (u32, u32, u32), protocol: u8) -> u32 {
+    let [s0, s1, s2, s3, ..] = *secrets;
+    mix(pair(s0, s1, ports, protocol as u32).wrapping_add(pair(s2, s3, source, destination)))
+}
+
 /// Hashes a socket's cookie and the listener that it dials to 32 uniformly distributed bits.
 #[inline(always)]
 pub fn socket(secrets: &Secrets, cookie: u64, listener: u32) -> u32 {
@@ -41,8 +48,8 @@ pub fn socket(secrets: &Secrets, cookie: u64, listener: u32) -> u32 {
 }
 
 #[inline(always)]
-fn pair(a0: u64, a1: u64, x0: u32, x1: u32) -> u64 {
-    a0.wrapping_add(u64::from(x0)).wrapping_mul(a1.wrapping_add(u64::from(x1)))
+const fn pair(a0: u64, a1: u64, x0: u32, x1: u32) -> u64 {
+    a0.wrapping_add(x0 as u64).wrapping_mul(a1.wrapping_add(x1 as u64))
 }
 
 /// The upper half of a product in which every bit of the sum counts.

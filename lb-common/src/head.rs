@@ -100,6 +100,21 @@ impl Head {
             }
     }
 
+    /// [`Head::wanted`], from both ports as one word of the packet.
+    #[inline(always)]
+    pub const fn matching(ports: u32, udp: bool) -> u64 {
+        ports as u64 | flag(udp, UDP)
+    }
+
+    /// Does it carry these ports and protocol, is it established and has not both sides' word that it is over, and does
+    /// its sender finish checksums?
+    #[inline(always)]
+    pub const fn is_settled(self, wanted: u64) -> bool {
+        const ESTABLISHED: u64 = (State::Established as u64) << 32;
+        const { assert!(ESTABLISHED >> 32 & 1 == 0 && State::Finished as u64 == ESTABLISHED >> 32 | 1) };
+        self.0 & (MATCH | STATE & !(1 << 32) | PARTIAL) == wanted | ESTABLISHED
+    }
+
     /// Does a live entry with this head carry these ports and protocol?
     #[inline(always)]
     pub const fn matches(self, wanted: u64) -> bool {

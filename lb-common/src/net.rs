@@ -45,7 +45,22 @@ impl Mac {
     /// All zero: not known yet.
     #[inline(always)]
     pub const fn is_unset(self) -> bool {
-        matches!(self.0, [0, 0, 0, 0, 0, 0])
+        self.word() == 0
+    }
+
+    /// As a number, whose upper bits are zero: programs compare and copy it as such.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u32::from_ne_bytes([a, b, c, d]) as u64 | (u16::from_ne_bytes([e, f]) as u64) << 32
+    }
+
+    /// [`Mac::word`]'s inverse; the upper bits do not count.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        let [a, b, c, d] = (word as u32).to_ne_bytes();
+        let [e, f] = ((word >> 32) as u16).to_ne_bytes();
+        Self([a, b, c, d, e, f])
     }
 
     /// Addressed to many.

@@ -22,8 +22,19 @@ impl Clock {
     /// Reads it.
     #[inline(always)]
     pub fn read() -> Option<Self> {
-        let config = CONFIG.get(0)?;
-        Some(Self { config, tick: (nanoseconds() >> TICK_SHIFT) as u16 })
+        Some(Self { config: Self::config()?, tick: Self::tick() })
+    }
+
+    /// The configuration alone.
+    #[inline(always)]
+    pub fn config() -> Option<&'static ConfigValue> {
+        CONFIG.get(0)
+    }
+
+    /// The tick alone.
+    #[inline(always)]
+    pub fn tick() -> u16 {
+        (nanoseconds() >> TICK_SHIFT) as u16
     }
 }
 

@@ -134,6 +134,78 @@ pub struct Ports {
     pub destination: Be16,
 }
 
+/// What nearly every packet begins with: Ethernet without tags, IPv4 without options, TCP or as many bytes of UDP.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Plain {
+    /// To whom.
+    pub to: Mac,
+    /// From whom.
+    pub from: Mac,
+    /// What follows.
+    pub kind: Be16,
+    /// Version and length of the IP header.
+    pub version: u8,
+    /// Type of service.
+    pub service: u8,
+    /// Bytes of the IP packet.
+    pub total: Be16,
+    /// What fragments have in common.
+    pub identification: [u8; 2],
+    /// Which fragment it is.
+    pub fragment: [u8; 2],
+    /// TTL.
+    pub hops: u8,
+    /// What the IP packet carries.
+    pub protocol: u8,
+    /// Of the IP header.
+    pub check: [u8; 2],
+    /// Source and destination.
+    pub addresses: [u8; 8],
+    /// Source and destination.
+    pub ports: [u8; 4],
+    /// Of UDP: length.
+    pub length: [u8; 2],
+    /// Of UDP: checksum.
+    pub udp_check: [u8; 2],
+    /// Of TCP: the rest of the numbers, and the header's length.
+    pub numbers: [u8; 5],
+    /// Of TCP.
+    pub flags: u8,
+    /// Of TCP.
+    pub window: [u8; 2],
+    /// Of TCP: checksum.
+    pub tcp_check: [u8; 2],
+    /// Of TCP: urgent pointer.
+    pub urgent: [u8; 2],
+}
+
+impl Plain {
+    /// The length of its IPv4 header.
+    pub const IP: u16 = size_of::<Ipv4Hdr>() as u16;
+    /// Where TCP or UDP begins.
+    pub const TRANSPORT: usize = core::mem::offset_of!(Self, ports);
+
+    /// Both addresses as one number, the destination in the upper half.
+    #[inline(always)]
+    pub const fn addresses(&self) -> u64 {
+        u64::from_ne_bytes(self.addresses)
+    }
+
+    /// The destination.
+    #[inline(always)]
+    pub const fn destination(&self) -> Ipv4 {
+        let [_, _, _, _, a, b, c, d] = self.addresses;
+        Ipv4([a, b, c, d])
+    }
+
+    /// The ports as [`Head::matching`](lb_common::head::Head::matching) takes them.
+    #[inline(always)]
+    pub const fn ports(&self) -> u32 {
+        u32::from_ne_bytes(self.ports)
+    }
+}
+
 /// Four bytes of a header. The stack takes headers as words: there the verifier demands alignment.
 pub type Word = [u8; 4];
 
@@ -158,6 +230,7 @@ header!(
     Ports = 4,
     Ethernet = 14,
     Arp = 28,
+    Plain = 54,
     Tags = 10,
     Solicitation = 24,
     Word = 4,

@@ -30,6 +30,8 @@ const NEXT: i32 = i32::MIN;
 const DUE: i32 = NEXT + 64;
 /// What is returned instead of a verdict when it is decided what to do, but not done yet.
 const ORDERED: i32 = NEXT + 32;
+/// What is returned instead of a verdict when a packet has not got one yet.
+pub const GENERAL: i32 = NEXT + 48;
 /// The greatest verdict and one.
 const VERDICTS: i32 = 16;
 
@@ -66,6 +68,12 @@ impl Step {
     #[inline(always)]
     pub const fn next(stage: Stage) -> Self {
         Self(NEXT.wrapping_add((stage as u32).cast_signed()))
+    }
+
+    /// As a stage returns it.
+    #[inline(always)]
+    pub const fn code(self) -> i32 {
+        self.0
     }
 
     /// To a packet that must be refused.

@@ -26,6 +26,7 @@ pub mod assembly;
 pub mod backend;
 pub mod config;
 pub mod event;
+pub mod express;
 pub mod extension;
 pub mod family;
 pub mod flow;

@@ -20,7 +20,7 @@ mod programs {
     use lb_ebpf::packet::{AtEgress, AtIngress, Packet, TcPacket, XdpPacket};
     use lb_ebpf::socket::{self, Call, Socket};
     use lb_ebpf::stage::{Stages, passes_without};
-    use lb_ebpf::{event, journey, stats};
+    use lb_ebpf::{event, express, journey, stats};
 
     /// A hook's programs: those that are attached, then those that they hand packets on to.
     macro_rules! programs {
@@ -41,7 +41,7 @@ mod programs {
         xdp_code:
         /// Balances what enters an uplink.
         #[xdp(frags)]
-        lb_xdp(context) = journey::upkeep::<V4>(lb_xdp_arriving(context.ctx));
+        lb_xdp(context) = arrived(context.ctx, &mut XdpPacket::new(context.ctx), lb_xdp_arriving);
         #[xdp(frags)]
         lb_xdp_tagged(context) = journey::upkeep::<V4>(lb_xdp_behind_tags(context.ctx));
         #[xdp(frags)]
@@ -69,7 +69,7 @@ mod programs {
         ingress_code:
         /// Balances what enters an uplink without XDP, or a VM port.
         #[classifier]
-        lb_tc_ingress(context) = journey::upkeep::<V4>(lb_tc_arriving(context.skb.skb));
+        lb_tc_ingress(context) = arrived(context.skb.skb, &mut incoming(context), lb_tc_arriving);
         #[classifier]
         lb_tc_tagged(context) = journey::upkeep::<V4>(lb_tc_behind_tags(context.skb.skb));
         #[classifier]
@@ -97,7 +97,7 @@ mod programs {
         egress_code:
         /// Rewrites answers on their way out to the client.
         #[classifier]
-        lb_tc_egress(context) = journey::upkeep::<V4>(lb_out_arriving(context.skb.skb));
+        lb_tc_egress(context) = arrived(context.skb.skb, &mut outgoing(context), lb_out_arriving);
         #[classifier]
         lb_out_tagged(context) = journey::upkeep::<V4>(lb_out_behind_tags(context.skb.skb));
         #[classifier]
@@ -121,6 +121,15 @@ mod programs {
     #[inline(always)]
     fn outgoing(context: &TcContext) -> TcPacket<AtEgress> {
         TcPacket::new(context.skb.skb)
+    }
+
+    /// By the express lane where that takes it.
+    #[inline(always)]
+    fn arrived<C: Copy, P: Packet>(context: C, packet: &mut P, arrive: extern "C" fn(C) -> i32) -> i32 {
+        match express::take(packet) {
+            journey::GENERAL => journey::upkeep::<V4>(arrive(context)),
+            code => code,
+        }
     }
 
     #[inline(always)]

@@ -57,7 +57,7 @@ fn hand_over<C: EbpfContext>(context: &C, subject: &ProgramArray<1>) {
 /// lies in two of them: it would have to wait until both have left the processor's store buffer.
 type Words = [u64; STARTS.len()];
 
-const STARTS: [usize; 11] = [0, 6, 14, 22, 30, 38, 46, 54, 62, 70, 72];
+const STARTS: [usize; 11] = [0, 6, 10, 18, 26, 34, 42, 50, 58, 66, 72];
 
 /// A field of two bytes: in which word, and where in it.
 type Field = (usize, u32);
@@ -78,16 +78,16 @@ impl Fields {
         let (answers, udp) = (flags & bench::ANSWERS != 0, flags & bench::UDP != 0);
         if flags & bench::V6 == 0 {
             Self {
-                address: if answers { (4, 16) } else { (3, 48) },
-                port: (4, if answers { 48 } else { 32 }),
-                check: if udp { (5, 16) } else { (6, 32) },
-                header_check: Some((3, 16)),
+                address: (4, if answers { 48 } else { 16 }),
+                port: (5, if answers { 16 } else { 0 }),
+                check: if udp { (5, 48) } else { (7, 0) },
+                header_check: Some((3, 48)),
             }
         } else {
             Self {
-                address: (if answers { 6 } else { 4 }, 48),
-                port: (7, if answers { 16 } else { 0 }),
-                check: if udp { (7, 48) } else { (9, 0) },
+                address: if answers { (7, 16) } else { (5, 16) },
+                port: (7, if answers { 48 } else { 32 }),
+                check: if udp { (8, 16) } else { (9, 32) },
                 header_check: None,
             }
         }

@@ -8,10 +8,10 @@ pub mod source_port;
 mod table;
 mod victim;
 
-use lb_common::config::expired;
-use lb_common::flow::{FlowEntry, FlowKey, WAYS};
+use lb_common::config::{ConfigValue, expired};
+use lb_common::flow::{FlowEntry, FlowKey, WAYS, Words};
 use lb_common::head::{Head, State};
-use lb_common::net::Address;
+use lb_common::net::{Address, Ipv4, Protocol};
 
 use crate::config::Clock;
 use crate::mask::{one_unless_zero, ones_unless_zero};
@@ -45,6 +45,41 @@ pub fn lookup<A: Flows>(key: &FlowKey<A>, clock: &Clock) -> Option<Hit<A>> {
         return Some(hit);
     }
     if set.overflowed() { hit(table::spilled(key)?, key, wanted) } else { None }
+}
+
+/// What a quick look at the table finds.
+#[derive(Clone, Copy)]
+pub enum Glance {
+    /// No flow with this tuple.
+    Nothing,
+    /// Not what was looked for: a careful look is needed.
+    Unclear,
+    /// The half of a flow that needs nothing: see [`Head::is_settled`].
+    Settled(Words),
+}
+
+/// Looks for the half of a flow that a packet takes, by its ports and protocol first. Of two in a bucket that have them
+/// in common, as of anything else that is not simple, it does not say which.
+#[inline(always)]
+pub fn glance(addresses: u64, ports: u32, protocol: u8, config: &ConfigValue) -> Glance {
+    let wanted = Head::matching(ports, protocol == Protocol::Udp.number());
+    let Some(set) = Set::<Ipv4>::matching(addresses, ports, protocol, config) else { return Glance::Unclear };
+    let mut candidate = 0;
+    for way in 1..WAYS {
+        candidate |= way as u64 * (one_unless_zero(set.slot(way).head().unlike(wanted)) ^ 1);
+    }
+    let slot = set.slot(candidate as usize);
+    let head = slot.head();
+    if head.unlike(wanted) != 0 {
+        // Where several ways are candidates, this is none of them.
+        return if candidate != 0 || set.overflowed() { Glance::Unclear } else { Glance::Nothing };
+    }
+    let found = Words { head, addresses: slot.word(1), rewrite: slot.word(2), last: slot.word(3) };
+    if head.is_settled(wanted) && found.addresses == addresses && slot.head() == head {
+        Glance::Settled(found)
+    } else {
+        Glance::Unclear
+    }
 }
 
 /// Does any packet with this tuple take a flow?

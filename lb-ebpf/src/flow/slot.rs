@@ -139,6 +139,15 @@ impl<A: Address> Slot<A> {
         unsafe { copy.assume_init() }
     }
 
+    /// One of its words, perhaps in the middle of a change; `index` is a constant inside the entry.
+    #[inline(always)]
+    pub fn word(self, index: usize) -> u64 {
+        // SAFETY: `new` was promised an entry of a map, which has this word.
+        let word = unsafe { self.entry.cast::<u64>().add(index) };
+        // SAFETY: as above; volatile, as others write it.
+        unsafe { word.read_volatile() }
+    }
+
     /// Changes the head if it still is `old`.
     #[inline(always)]
     pub fn swap(self, old: Head, new: Head) -> bool {

@@ -165,6 +165,16 @@ impl<A: Flows> Set<A> {
     }
 }
 
+impl Set<Ipv4> {
+    /// [`Set::of`], by words of the packet.
+    #[inline(always)]
+    pub(super) fn matching(addresses: u64, ports: u32, protocol: u8, config: &ConfigValue) -> Option<Self> {
+        let words = (addresses as u32, (addresses >> 32) as u32, ports);
+        let hash = hash::words_v4(&config.flow_secrets, words, protocol);
+        Some(Self { bucket: Ipv4::bucket(hash & config.bucket_mask)? })
+    }
+}
+
 /// A tuple's slot in the overflow map.
 #[inline(always)]
 pub(super) fn spilled<A: Flows>(key: &FlowKey<A>) -> Option<Slot<A>> {

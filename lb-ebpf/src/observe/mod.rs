@@ -13,6 +13,12 @@ use lb_common::reason::Reason;
 #[unsafe(no_mangle)]
 static OBSERVE: u32 = 0;
 
+/// Is this the second instance, which looks at packets?
+#[inline(always)]
+pub fn is_any() -> bool {
+    is_on(u32::MAX)
+}
+
 #[inline(always)]
 fn is_on(bit: u32) -> bool {
     // SAFETY: a constant of this object; volatile, for its value is set when it is loaded.

@@ -9,6 +9,7 @@ use crate::extension::Chain;
 use crate::family::Family;
 use crate::headers::Header;
 use crate::rewrite::Rewrite;
+use crate::rewrite::plain::Change;
 use crate::verdict::Action;
 
 pub use tc::{AtEgress, AtIngress, TcPacket};
@@ -110,6 +111,14 @@ pub trait Packet {
     ///
     /// `WriteFailed`: the packet may be half rewritten then, and must not go on.
     fn rewrite<F: Family>(&mut self, rewrite: &Rewrite<F::Address>) -> Result<(), Reason>;
+
+    /// Rewrites a packet that begins with [`Plain`](crate::headers::Plain), whose checksum is finished or the device's
+    /// that sends it on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Packet::rewrite`].
+    fn change(&mut self, change: &Change) -> Result<(), Reason>;
 
     /// The program's return value for an action.
     fn verdict(&self, action: Action) -> i32;

@@ -14,13 +14,14 @@ use aya_ebpf::helpers::{
     bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
 };
 use lb_common::csum::Delta;
-use lb_common::net::{Address, Protocol};
+use lb_common::net::{Address, Mac, Protocol};
 use lb_common::reason::Reason;
 
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
 use crate::extension::{self, Chain};
-use crate::family::Family;
-use crate::headers::{Aligned, Header, Ports, Tags};
+use crate::family::{Family, V4};
+use crate::headers::{Aligned, Header, Plain, Ports, SOURCE, Tags};
+use crate::rewrite::plain::Change;
 use crate::rewrite::sum::Sum;
 use crate::rewrite::{Rewrite, sum};
 use crate::verdict::Action;
@@ -268,6 +269,20 @@ impl<S: Side> Packet for TcPacket<S> {
         self.write(self.network + F::ADDRESSES, &F::addresses(rewrite), counted)?;
         if rewrite.hops.change() {
             self.write(self.network + F::HOPS, &rewrite.hops.after, counted)?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn change(&mut self, change: &Change) -> Result<(), Reason> {
+        let plain = self.header::<Plain>(0).ok_or(Reason::WriteFailed)?;
+        let rewrite = change.spelled_out(plain);
+        self.rewrite::<V4>(&rewrite)?;
+        if change.frame.set != 0 {
+            self.write(0, &Mac::from_word(change.frame.to), 0)?;
+        }
+        if change.frame.set > 1 {
+            self.write(SOURCE, &Mac::from_word(change.frame.from), 0)?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::{CHUNK, Hook, MAX_OFFSET, Packet};
 use crate::extension::{self, Chain};
 use crate::family::Family;
 use crate::headers::{Header, Tags};
+use crate::rewrite::plain::Change;
 use crate::rewrite::sum::Sum;
 use crate::rewrite::{Rewrite, sum};
 use crate::verdict::Action;
@@ -186,6 +187,12 @@ impl Packet for XdpPacket {
                 udp.check = rewrite.field(u16::from_ne_bytes(udp.check)).to_ne_bytes();
             }
         }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn change(&mut self, change: &Change) -> Result<(), Reason> {
+        change.apply(self.header_mut(0)?);
         Ok(())
     }
 

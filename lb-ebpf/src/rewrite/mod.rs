@@ -1,5 +1,6 @@
 //! The rewrite of a segment: what changes, and by how much the checksums do.
 
+pub mod plain;
 pub mod sum;
 
 use lb_common::csum::{Delta, fold, pseudo_header};

@@ -160,6 +160,14 @@ impl Given {
         Ok(Rig::new(self, Programs::load(self.sizes)?, hook))
     }
 
+    /// As [`Given::loaded`], of the second instance that `lb trace` loads.
+    ///
+    /// # Errors
+    /// Says why there can't be BPF here.
+    pub fn traced(&self, hook: Hook) -> Result<Rig, String> {
+        Ok(Rig::new(self, Programs::tracing(self.sizes)?, hook))
+    }
+
     /// Runs the test with packets that meet `hook`, by programs over these maps alone. Where programs can't be
     /// loaded at all, the test is skipped.
     pub fn at(&self, hook: Hook, test: impl FnOnce(&mut Rig)) {

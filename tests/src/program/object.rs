@@ -8,7 +8,7 @@ use aya::maps::{Array, MapError, ProgramArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lb_common::map::{self, program};
-use lb_common::observe::{BY_CLIENT, BY_PORT, BY_VIP, CaptureFilter, FILTER, OBSERVE};
+use lb_common::observe::{BY_CLIENT, BY_PORT, BY_VIP, CaptureFilter, FILTER, OBSERVE, TRACE};
 use lb_common::stage::Stage;
 
 use super::Hook;
@@ -47,20 +47,20 @@ impl Programs {
     /// When they can, but the object is missing or broken.
     pub fn load(sizes: Sizes) -> Result<Self, String> {
         Self::permitted()?;
-        let mut loader = loader();
-        loader
-            .map_max_entries(map::FLOWS_V4, sizes.buckets)
-            .map_max_entries(map::FLOWS_V6, sizes.buckets)
-            .map_max_entries(map::OVERFLOW_V4, sizes.overflow)
-            .map_max_entries(map::OVERFLOW_V6, sizes.overflow)
-            .map_max_entries(map::MAGLEV, 8)
-            .map_max_entries(map::VIPS_V4, 16)
-            .map_max_entries(map::VIPS_V6, 16)
-            .map_max_entries(map::LISTENERS_V4, 16)
-            .map_max_entries(map::LISTENERS_V6, 16)
-            .map_max_entries(map::LISTENER_STATS, 8)
-            .map_max_entries(map::BACKEND_STATS, 64)
-            .map_max_entries(map::BACKENDS, 64);
+        Ok(Self::with(loader_for(sizes)))
+    }
+
+    /// As [`Programs::load`], noting decisions as `lb trace` has them noted.
+    ///
+    /// # Errors
+    /// Says why tests can't have BPF here.
+    ///
+    /// # Panics
+    /// When they can, but the object is missing or broken.
+    pub fn tracing(sizes: Sizes) -> Result<Self, String> {
+        Self::permitted()?;
+        let mut loader = loader_for(sizes);
+        loader.override_global(OBSERVE, &TRACE, true);
         Ok(Self::with(loader))
     }
 
@@ -208,6 +208,25 @@ impl<'a> From<&'a mut Program> for Loaded<'a> {
 fn loader() -> EbpfLoader<'static> {
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::STATS);
+    loader
+}
+
+/// For maps of these sizes.
+fn loader_for(sizes: Sizes) -> EbpfLoader<'static> {
+    let mut loader = loader();
+    loader
+        .map_max_entries(map::FLOWS_V4, sizes.buckets)
+        .map_max_entries(map::FLOWS_V6, sizes.buckets)
+        .map_max_entries(map::OVERFLOW_V4, sizes.overflow)
+        .map_max_entries(map::OVERFLOW_V6, sizes.overflow)
+        .map_max_entries(map::MAGLEV, 8)
+        .map_max_entries(map::VIPS_V4, 16)
+        .map_max_entries(map::VIPS_V6, 16)
+        .map_max_entries(map::LISTENERS_V4, 16)
+        .map_max_entries(map::LISTENERS_V6, 16)
+        .map_max_entries(map::LISTENER_STATS, 8)
+        .map_max_entries(map::BACKEND_STATS, 64)
+        .map_max_entries(map::BACKENDS, 64);
     loader
 }
 

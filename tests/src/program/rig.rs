@@ -269,7 +269,7 @@ impl Rig {
 }
 
 /// What came out.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct Outcome {
     hook: Hook,

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 mod errors;
+mod express;
 
 use crate::scene::*;
 
@@ -28,9 +29,20 @@ fn check<S: Strategy>(
     strategy: &S,
     property: impl Fn(&mut Rig, S::Value) -> Result<(), TestCaseError>,
 ) {
+    check_one_of(1, given, hooks, strategy, property);
+}
+
+/// As [`check`], where one case is as much work as so many.
+fn check_one_of<S: Strategy>(
+    share: u32,
+    given: &Given,
+    hooks: &[Hook],
+    strategy: &S,
+    property: impl Fn(&mut Rig, S::Value) -> Result<(), TestCaseError>,
+) {
     let usual = if env::var_os("LB_LONG").is_some() { LONG } else { CASES };
     let cases = env::var("LB_CASES").map_or(usual, |cases| cases.parse().expect("LB_CASES is a number"));
-    let cases = cases.div_ceil(u32::try_from(hooks.len()).expect("a few hooks"));
+    let cases = cases.div_ceil(share * u32::try_from(hooks.len()).expect("a few hooks"));
     given.at_each(hooks, |rig| {
         let rig = RefCell::new(rig);
         let config =

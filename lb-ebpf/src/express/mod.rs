@@ -1,0 +1,142 @@
+//! The express lane: the packet that nearly every packet is. IPv4 without tags, options or fragments, TCP or UDP, in
+//! the middle of a flow that needs no upkeep, sent on at full length.
+//!
+//! It does what [`crate::journey`] does with such a packet, with fewer looks at it; whatever it does not know at once
+//! it leaves to the journey, untouched. So what is decided here is decided there as well, and tests compare the two.
+
+mod way;
+
+use lb_common::backend::ROUTED;
+use lb_common::csum::pseudo_header;
+use lb_common::flow::{FlowKey, Words};
+use lb_common::net::{Be16, Ipv4, Protocol};
+use lb_common::port::{ACCOUNTED, PARTIAL_CHECKSUMS, PortValue, UPLINK};
+use lb_common::stage::Stage;
+
+use crate::config::Clock;
+use crate::flow::{self, Glance};
+use crate::headers::{ARP, Ethernet, IPV4, IPV6, Plain, QINQ, VLAN};
+use crate::journey::{GENERAL, Step};
+use crate::listener::Listeners as _;
+use crate::packet::{Hook, Packet};
+use crate::parse::{TCP, UDP};
+use crate::rewrite::plain::Change;
+use crate::verdict::{self, Action};
+use crate::{account, backend, observe, port, stats};
+use way::Way;
+
+/// Version and length of an IPv4 header without options.
+const SIMPLE: u8 = 0x45;
+/// More fragments follow, or some went before.
+const FRAGMENTED: u16 = 0x3fff_u16.to_be();
+/// FIN, SYN, RST and ACK of a TCP header's flags.
+const TELLING: u8 = 0x17;
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+/// Takes a packet, or leaves it: [`GENERAL`].
+#[inline(always)]
+pub fn take<P: Packet>(packet: &mut P) -> i32 {
+    let Some(port) = port::attached(packet.interface()) else { return passed(packet) };
+    let Some(plain) = packet.header::<Plain>(0) else { return GENERAL };
+    match plain.kind {
+        IPV4 => {}
+        ARP | IPV6 | VLAN | QINQ => return GENERAL,
+        _ => return passed(packet),
+    }
+    if !is_simple(plain) || observe::is_any() || packet.outer_vlan() != 0 {
+        return GENERAL;
+    }
+    let Some(config) = Clock::config() else { return GENERAL };
+    match flow::glance(plain.addresses(), plain.ports(), plain.protocol, config) {
+        Glance::Settled(half) if is_expected::<P>(plain, port) && half.last_seen() == Clock::tick() => {
+            let (hops, length) = (plain.hops, plain.total.get());
+            go(packet, (hops, length), &half, port)
+        }
+        Glance::Settled(_) | Glance::Unclear => GENERAL,
+        Glance::Nothing if P::HOOK != Hook::Egress && is_dialled(plain) => Step::next(Stage::OpenV4).code(),
+        Glance::Nothing => passed(packet),
+    }
+}
+
+#[inline(always)]
+fn passed<P: Packet>(packet: &P) -> i32 {
+    packet.verdict(Action::Pass)
+}
+
+#[inline(always)]
+fn is_simple(plain: &Plain) -> bool {
+    plain.version == SIMPLE
+        && u16::from_ne_bytes(plain.fragment) & FRAGMENTED == 0
+        && plain.total.get() >= Plain::IP
+        && matches!(plain.protocol, TCP | UDP)
+}
+
+/// May a packet that no flow takes begin one, or has it to be refused?
+#[inline(always)]
+fn is_dialled(plain: &Plain) -> bool {
+    plain.protocol == TCP && plain.flags & (SYN | ACK) == SYN || plain.destination().vip().is_some()
+}
+
+/// Is it an ordinary packet that is addressed to us, with a checksum that is finished?
+#[inline(always)]
+fn is_expected<P: Packet>(plain: &Plain, port: &PortValue) -> bool {
+    if plain.protocol == TCP && plain.flags & TELLING != ACK {
+        return false;
+    }
+    if port.flags & UPLINK != 0 && P::HOOK != Hook::Egress && plain.to.word() != port.mac.word() {
+        return false;
+    }
+    P::HOOK != Hook::Xdp || port.flags & PARTIAL_CHECKSUMS == 0 || !looks_partial(plain)
+}
+
+#[inline(always)]
+fn looks_partial(plain: &Plain) -> bool {
+    let source = Ipv4((plain.addresses() as u32).to_ne_bytes());
+    let field = if plain.protocol == TCP { plain.tcp_check } else { plain.udp_check };
+    let length = plain.total.get() - Plain::IP;
+    u16::from_ne_bytes(field) == pseudo_header(source, plain.destination(), plain.protocol, length)
+}
+
+/// Sends it on.
+#[inline(always)]
+fn go<P: Packet>(packet: &mut P, (hops, length): (u8, u16), half: &Words, port: &PortValue) -> i32 {
+    let Some(backend) = backend::serving(half.backend()) else { return GENERAL };
+    let reply = half.head.is_reply();
+    let way = if reply { Way::outwards(packet, half, port) } else { Way::inwards(packet, backend, port) };
+    let Some(way) = way else { return GENERAL };
+    let hop = u8::from(way.leaves && backend.flags & ROUTED != 0);
+    // The length minus one against the limit minus one: for zero, which is none, that is more than any.
+    if length.wrapping_sub(1) > way.mtu.wrapping_sub(1) || hops <= hop {
+        return GENERAL;
+    }
+    let change = Change { addresses: half.rewritten(), ports: half.ports(), hop, frame: way.frame };
+    if let Err(reason) = packet.change(&change) {
+        return verdict::settle(packet, Err(reason));
+    }
+    let bytes = packet.bytes(size_of::<Ethernet>() as u32 + u32::from(length));
+    stats::packet(half.backend(), backend.listener, reply, bytes);
+    if port.flags & ACCOUNTED != 0 {
+        account(half, reply, bytes);
+    }
+    packet.verdict(way.action)
+}
+
+/// Counts it for its flow.
+#[inline(always)]
+fn account(half: &Words, reply: bool, bytes: u32) {
+    let key = |addresses: u64, ports: u32, protocol| FlowKey {
+        source: Ipv4((addresses as u32).to_ne_bytes()),
+        destination: Ipv4(((addresses >> 32) as u32).to_ne_bytes()),
+        source_port: Be16::from_raw(ports as u16),
+        destination_port: Be16::from_raw((ports >> 16) as u16),
+        protocol,
+    };
+    let protocol: Protocol = half.head.protocol();
+    let dialled = if reply {
+        key(half.rewritten(), half.ports(), protocol).reversed()
+    } else {
+        key(half.addresses, half.head.0 as u32, protocol)
+    };
+    account::v4(&dialled, reply, bytes);
+}
