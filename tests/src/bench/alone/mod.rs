@@ -16,7 +16,7 @@ use anyhow::Result;
 use super::Effort;
 use super::report::{Bound, Report, Rig, Unit, quantile};
 pub use clock::Clock;
-pub use path::{PATHS, Path};
+pub use path::{MORE_PATHS, PATHS, Path};
 pub use stand::{Stand, Target};
 pub use subject::LB;
 

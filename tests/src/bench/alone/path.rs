@@ -16,6 +16,7 @@ pub struct Path {
     /// Buckets of the flow table.
     pub buckets: u32,
     kind: Kind,
+    is_v6: bool,
     payload: usize,
     /// What each flow has to do with.
     before: &'static [Kind],
@@ -45,11 +46,29 @@ impl Path {
             Kind::Query | Kind::Response => DIALOGUE,
             _ => &[],
         };
-        Self { name, hook: Hook::Xdp, flows, buckets, kind, payload: SHORT, before, budget: None }
+        Self {
+            name,
+            hook: Hook::Xdp,
+            flows,
+            buckets,
+            kind,
+            is_v6: false,
+            payload: SHORT,
+            before,
+            budget: None,
+        }
     }
 
     const fn budget(self, nanoseconds: f64) -> Self {
         Self { budget: Some(nanoseconds), ..self }
+    }
+
+    const fn over_v6(self) -> Self {
+        Self { is_v6: true, ..self }
+    }
+
+    const fn at(self, hook: Hook) -> Self {
+        Self { hook, ..self }
     }
 
     const fn long(self) -> Self {
@@ -90,13 +109,13 @@ impl Path {
 
     /// What is measured.
     pub(super) fn measured(&self) -> Shot {
-        Shot { kind: self.kind, flows: self.flows, payload: self.payload }
+        Shot { kind: self.kind, is_v6: self.is_v6, flows: self.flows, payload: self.payload }
     }
 
     /// What each flow has to do with before; a subject that knows one way only gets no answers.
     pub(super) fn before(&self, is_two_way: bool) -> impl Iterator<Item = Shot> {
-        let (flows, payload) = (self.flows, SHORT);
-        let shots = self.before.iter().map(move |&kind| Shot { kind, flows, payload });
+        let (is_v6, flows, payload) = (self.is_v6, self.flows, SHORT);
+        let shots = self.before.iter().map(move |&kind| Shot { kind, is_v6, flows, payload });
         shots.filter(move |shot| is_two_way || !shot.is_answer())
     }
 }
@@ -125,4 +144,18 @@ pub const PATHS: &[Path] = &[
     Path::new("TCP SYN to no VIP", Kind::DialElsewhere, 1 << 10),
     Path::new("ARP for no VIP", Kind::Arp, 1).budget(3.0),
     Path::new("neither IP nor ARP", Kind::Lldp, 1).budget(3.0),
+];
+
+/// More, of which instructions tell as much as times: in IPv6, and in tc.
+pub const MORE_PATHS: &[Path] = &[
+    Path::new("IPv6, TCP established, 1k flows", Kind::Data, 1 << 10).over_v6(),
+    Path::new("IPv6, TCP answers, 1k flows", Kind::Answer, 1 << 10).over_v6(),
+    Path::new("IPv6, UDP established, 1k flows", Kind::Query, 1 << 10).over_v6(),
+    Path::new("IPv6, SYN, every packet a new flow", Kind::Syn, 1 << 24).over_v6().ever_new(),
+    Path::new("IPv6, TCP to no VIP", Kind::Elsewhere, 1 << 10).over_v6(),
+    Path::new("tc, TCP established, 1k flows", Kind::Data, 1 << 10).at(Hook::TcIngress),
+    Path::new("tc, TCP answers, 1k flows", Kind::Answer, 1 << 10).at(Hook::TcIngress),
+    Path::new("tc, UDP established, 1k flows", Kind::Query, 1 << 10).at(Hook::TcIngress),
+    Path::new("tc, TCP to no VIP", Kind::Elsewhere, 1 << 10).at(Hook::TcIngress),
+    Path::new("tc egress, TCP to no VIP", Kind::Elsewhere, 1 << 10).at(Hook::TcEgress),
 ];

@@ -40,9 +40,10 @@ impl Stand {
 
     /// The subjects that know what to do with a path's packets, and their names.
     pub fn subjects(&self, path: &Path) -> Vec<(Target, &'static str)> {
-        let is_answer = path.measured().is_answer();
+        let shot = path.measured();
+        let is_simple = !shot.is_answer() && !shot.is_v6;
         let subjects = self.subjects.iter().enumerate();
-        let able = subjects.filter(|(_, subject)| subject.is_two_way || !is_answer);
+        let able = subjects.filter(|(_, subject)| subject.is_two_way || is_simple);
         able.map(|(number, subject)| (Target::Subject(number), subject.name)).collect()
     }
 

@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result};
 
 use super::clock;
 use super::count::Count;
-use crate::bench::alone::{Clock, PATHS, Path, Stand, Target};
+use crate::bench::alone::{Clock, MORE_PATHS, PATHS, Path, Stand, Target};
 use crate::bench::traffic;
 use crate::machine::transcript::say;
+use crate::program::Hook;
 
 /// Packets of a path. Each is a run of its own, since at the begin and end of longer ones the kernel waits for the
 /// next ticks of its timer.
@@ -26,14 +27,26 @@ const FLOWS: u32 = 1024;
 pub fn count() -> Result<()> {
     say("clock", &format!("counts instructions, and {} of its own", clock::prove()?));
     clock::align()?;
-    let mut stand = Stand::load(paths().next().context("a path")?)?;
-    for path in paths() {
-        stand.prepare(path)?;
-        let floor = gross(&mut stand, Target::Floor, path)?;
-        for (target, name) in stand.subjects(path) {
-            let instructions = gross(&mut stand, target, path)?.saturating_sub(floor);
-            Count { path: path.name.to_owned(), subject: name.to_owned(), instructions }.say()?;
+    for hook in Hook::ALL {
+        let mut stand = None;
+        for path in paths().filter(|path| path.hook == hook) {
+            // Programs take longer to be verified than to be counted.
+            let stand = match &mut stand {
+                Some(stand) => stand,
+                None => stand.insert(Stand::load(path)?),
+            };
+            count_path(stand, path)?;
         }
+    }
+    Ok(())
+}
+
+fn count_path(stand: &mut Stand, path: &Path) -> Result<()> {
+    stand.prepare(path)?;
+    let floor = gross(stand, Target::Floor, path)?;
+    for (target, name) in stand.subjects(path) {
+        let instructions = gross(stand, target, path)?.saturating_sub(floor);
+        Count { path: path.name.to_owned(), subject: name.to_owned(), instructions }.say()?;
     }
     Ok(())
 }
@@ -53,7 +66,7 @@ pub fn carry() -> Result<()> {
 }
 
 fn paths() -> impl Iterator<Item = &'static Path> {
-    PATHS.iter().filter(|path| path.flows <= FLOWS || path.is_ever_new())
+    PATHS.iter().chain(MORE_PATHS).filter(|path| path.flows <= FLOWS || path.is_ever_new())
 }
 
 /// What the packet in the middle takes, when all are sorted by what they take: a tick of the kernel's timer comes to one
