@@ -51,5 +51,18 @@ fn packets_take_as_many_instructions_as_recorded() {
     }
     let remedy =
         "if this is meant, run with LB_UPDATE_SNAPSHOTS=1 and commit tests/snapshots/instructions.json";
-    assert_eq!(now.instructions, recorded.instructions, "{remedy} (left: now, right: recorded)");
+    let counted = now.instructions.keys().collect::<Vec<_>>();
+    assert_eq!(counted, recorded.instructions.keys().collect::<Vec<_>>(), "{remedy}");
+    let others = now.instructions.iter().filter_map(|(path, &now)| {
+        let before = recorded.instructions[path];
+        (now.abs_diff(before) > slack(before)).then(|| format!("{path}: {before} before, {now} now"))
+    });
+    let others = others.collect::<Vec<_>>();
+    assert!(others.is_empty(), "{remedy}: {others:#?}");
+}
+
+/// Two in a thousand, or the four instructions by which the kernel's own part has been seen to differ when the tests,
+/// and with them all that happens before, were built otherwise.
+fn slack(instructions: u64) -> u64 {
+    (instructions / 500).max(4)
 }
