@@ -12,7 +12,7 @@ use crate::{build, process, setup, workspace};
 /// # Errors
 /// When something can't be prepared or started.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if !options.asks_for_help() {
+    if !options.asks_for_help() && !shows_a_file(options) {
         process::require_root("benchmarks load packet programs")?;
         setup::everything()?;
         setup::kernels()?;
@@ -28,4 +28,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .args(["run", "--quiet", "--release", "--package", "lb-tests", "--bin", "bench", "--"])
         .args(options.arguments());
     process::replace(&mut command)
+}
+
+/// Is nothing to be measured?
+fn shows_a_file(options: &Options) -> bool {
+    options.arguments().iter().any(|argument| argument == "--from" || argument.starts_with("--from="))
 }

@@ -6,6 +6,9 @@
 pub mod alone;
 pub mod control;
 pub mod emulated;
+mod grid;
+pub mod markdown;
+pub mod plot;
 pub mod report;
 pub mod traffic;
 

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::fs;
 
+use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
+
+use super::grid::Grid;
 
 /// Where something was measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum, Debug)]
@@ -161,6 +163,13 @@ pub struct Check {
 }
 
 impl Check {
+    /// The number that is not to be passed.
+    pub fn limit(&self) -> f64 {
+        match self.bound {
+            Bound::AtMost(bound) | Bound::AtLeast(bound) => bound,
+        }
+    }
+
     /// Is the budget kept? What is not a number does not.
     pub fn is_met(&self) -> bool {
         match self.bound {
@@ -225,15 +234,8 @@ impl Report {
     /// A table for each rig and unit: paths in rows, subjects in columns; then the budget.
     pub fn tables(&self) -> String {
         let mut text = format!("kernel {}, {}\n", self.kernel, self.machine);
-        let mut kinds: Vec<(Rig, Unit)> = Vec::new();
-        for figure in &self.figures {
-            if !kinds.contains(&(figure.rig, figure.unit)) {
-                kinds.push((figure.rig, figure.unit));
-            }
-        }
-        for (rig, unit) in kinds {
-            let figures = self.figures.iter().filter(|one| (one.rig, one.unit) == (rig, unit));
-            text += &format!("\nRig {rig}: {unit}, median (quartiles)\n{}\n", grid(figures));
+        for grid in self.grids() {
+            text += &format!("\n{}\n{}\n", grid.title, grid.table());
         }
         if !self.checks.is_empty() {
             text += &format!("\nBudget\n{}\n", self.budget());
@@ -242,6 +244,21 @@ impl Report {
             text += &format!("not measured: {skipped}\n");
         }
         text
+    }
+
+    /// The figures of each rig and unit.
+    pub(super) fn grids(&self) -> Vec<Grid<'_>> {
+        let mut kinds: Vec<(Rig, Unit)> = Vec::new();
+        for figure in &self.figures {
+            if !kinds.contains(&(figure.rig, figure.unit)) {
+                kinds.push((figure.rig, figure.unit));
+            }
+        }
+        let grid = |(rig, unit)| {
+            let figures = self.figures.iter().filter(move |one| (one.rig, one.unit) == (rig, unit));
+            Grid::new(format!("Rig {rig}: {unit}, median (quartiles)"), figures)
+        };
+        kinds.into_iter().map(grid).collect()
     }
 
     fn budget(&self) -> Table {
@@ -264,43 +281,8 @@ impl Default for Report {
     }
 }
 
-fn grid<'a>(figures: impl Iterator<Item = &'a Figure> + Clone) -> Table {
-    let mut subjects: Vec<&str> = Vec::new();
-    let mut paths: Vec<&str> = Vec::new();
-    for figure in figures.clone() {
-        if !subjects.contains(&figure.subject.as_str()) {
-            subjects.push(&figure.subject);
-        }
-        if !paths.contains(&figure.path.as_str()) {
-            paths.push(&figure.path);
-        }
-    }
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header([&[""], &subjects[..]].concat());
-    for path in paths {
-        let cells = subjects.iter().map(|subject| {
-            let found = figures.clone().find(|one| one.path == path && one.subject == *subject);
-            found.map_or_else(String::new, cell)
-        });
-        table.add_row([path.to_owned()].into_iter().chain(cells));
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn cell(figure: &Figure) -> String {
-    let (lower, median, upper) = (figure.lower(), figure.median(), figure.upper());
-    if figure.samples.len() < 2 {
-        number(median)
-    } else {
-        format!("{} ({}–{})", number(median), number(lower), number(upper))
-    }
-}
-
 /// Three digits or so.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 99.95 || size == 0.0 => format!("{value:.0}"),
         size if size >= 9.995 => format!("{value:.1}"),

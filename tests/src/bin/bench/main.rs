@@ -1,13 +1,13 @@
 //! The benchmarks. `cargo xtask bench` runs this.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use lb_tests::bench::report::{Report, Rig};
-use lb_tests::bench::{Effort, alone, control, emulated, traffic};
+use lb_tests::bench::{Effort, alone, control, emulated, markdown, plot, traffic};
 
 /// What a packet and a change cost, beside what others take for it
 #[derive(Parser)]
@@ -28,6 +28,15 @@ struct Cli {
     /// Write what was measured to a file, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw pictures of what was measured into this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    plot: Option<PathBuf>,
+    /// Print Markdown: tables, and links to the pictures that are drawn
+    #[arg(long)]
+    markdown: bool,
+    /// Measure nothing: show what an earlier run has written with --json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rig", "path", "rounds", "quick", "json"])]
+    from: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -41,6 +50,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    if let Some(path) = &cli.from {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let report = serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))?;
+        return show(cli, &report);
+    }
     ensure!(nix::unistd::geteuid().is_root(), "benchmarks load packet programs, which needs root");
     let mut report = Report::new();
     let effort = if cli.quick { Effort::Quick } else { Effort::Full };
@@ -54,13 +68,25 @@ fn run(cli: &Cli) -> Result<()> {
             Rig::Control => control::run(&mut report, effort)?,
         }
     }
-    print!("{}", report.tables());
     if let Some(path) = &cli.json {
         let text = serde_json::to_string_pretty(&report)?;
         fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))?;
     }
+    show(cli, &report)?;
     match report.missed().count() {
         0 => Ok(()),
         missed => bail!("{missed} rows of the budget are missed"),
     }
+}
+
+fn show(cli: &Cli, report: &Report) -> Result<()> {
+    let directory = cli.plot.as_deref();
+    let pictures = directory.map(|directory| plot::draw(report, directory)).transpose()?.unwrap_or_default();
+    if cli.markdown {
+        let name = directory.and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        print!("{}", markdown::page(report, &pictures, &name));
+    } else {
+        print!("{}", report.tables());
+    }
+    Ok(())
 }
