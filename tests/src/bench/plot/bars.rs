@@ -5,7 +5,7 @@ use plotters::style::Color as _;
 
 use super::canvas::{Anchor, Canvas, FAINT, HEAD, INK, LINE, NOTE, OTHERS, OURS, PLAIN, STRONG, WIDTH};
 use super::scale::{self, Scale};
-use crate::bench::report::number;
+use crate::bench::report::{Figure, number};
 
 /// One subject.
 pub(super) struct Bar {
@@ -96,8 +96,13 @@ impl Group {
 }
 
 impl Bar {
+    pub(super) fn of(label: &str, figure: &Figure) -> Self {
+        let (lower, median, upper) = (figure.lower(), figure.median(), figure.upper());
+        Self { label: label.to_owned(), lower, median, upper, is_ours: label.starts_with("lb") }
+    }
+
     fn draw(&self, canvas: &Canvas<'_>, scale: &Scale, y: i32) -> Result<()> {
-        let (color, letters) = if self.is_ours { (OURS, STRONG.colored(OURS)) } else { (OTHERS, PLAIN) };
+        let (color, letters) = if self.is_ours { (OURS, STRONG.painted(OURS)) } else { (OTHERS, PLAIN) };
         canvas.text(&self.label, (LEFT - 10, y), Anchor::Right, letters)?;
         let (half, end) = (THICKNESS / 2, scale.at(self.median));
         canvas.block([(LEFT, y - half), (end, y + half)], color.filled())?;

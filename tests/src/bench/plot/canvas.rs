@@ -45,7 +45,7 @@ pub(super) const NOTE: Letters = Letters { size: 16, style: FontStyle::Normal, c
 
 impl Letters {
     /// The same in another colour.
-    pub(super) fn colored(self, color: RGBColor) -> Self {
+    pub(super) fn painted(self, color: RGBColor) -> Self {
         Self { color, ..self }
     }
 }

@@ -61,15 +61,15 @@ impl Curves {
         let mut text = String::new();
         let canvas = Canvas::new(&mut text, HEIGHT, self.title, self.note)?;
         axes(&canvas, (&x, &y), &numbers)?;
-        let colors = || [OURS].into_iter().chain(MORE);
-        for (curve, color) in self.all.iter().zip(colors()) {
+        let palette = || [OURS].into_iter().chain(MORE);
+        for (curve, color) in self.all.iter().zip(palette()) {
             curve.band(&canvas, (&x, &y), color)?;
         }
         self.marks(&canvas, (&x, &y))?;
-        for (number, (curve, color)) in self.all.iter().zip(colors()).enumerate() {
+        for (number, (curve, color)) in self.all.iter().zip(palette()).enumerate() {
             curve.draw(&canvas, (&x, &y), color, number)?;
         }
-        self.labels(&canvas, &y, colors())?;
+        self.labels(&canvas, &y, palette())?;
         canvas.finish()?;
         Ok(text)
     }
@@ -88,16 +88,16 @@ impl Curves {
     }
 
     /// Beside the curves' ends, and not over each other.
-    fn labels(&self, canvas: &Canvas<'_>, y: &Scale, colors: impl Iterator<Item = RGBColor>) -> Result<()> {
+    fn labels(&self, canvas: &Canvas<'_>, y: &Scale, palette: impl Iterator<Item = RGBColor>) -> Result<()> {
         let end = |curve: &Curve| curve.points.last().map_or(BOTTOM, |point| y.at(point.median));
         let mut labels: Vec<_> =
-            self.all.iter().zip(colors).map(|(curve, color)| (end(curve), curve, color)).collect();
+            self.all.iter().zip(palette).map(|(curve, color)| (end(curve), curve, color)).collect();
         labels.sort_by_key(|&(y, ..)| y);
         let mut free = HEAD;
         for (at, curve, color) in labels {
             let mut y = at.max(free);
             for line in curve.label.lines() {
-                canvas.text(line, (RIGHT + 10, y), Anchor::Left, STRONG.colored(color))?;
+                canvas.text(line, (RIGHT + 10, y), Anchor::Left, STRONG.painted(color))?;
                 y += LETTERING;
             }
             free = y;

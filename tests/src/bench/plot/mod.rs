@@ -2,6 +2,7 @@
 
 mod bars;
 mod canvas;
+mod chosen;
 mod curves;
 mod scale;
 
@@ -10,8 +11,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::report::{Figure, Report, Rig, Unit};
-use bars::{Bar, Bars, Group};
+use super::report::{Report, Rig};
 use curves::{Curve, Curves, Point};
 
 /// A picture that was drawn.
@@ -40,20 +40,16 @@ pub fn draw(report: &Report, directory: &Path) -> Result<Vec<Picture>> {
     if !curves.all.is_empty() {
         keep("cost-of-flows", curves.title, curves.draw()?)?;
     }
-    for (name, bars) in all_bars(report) {
+    for chosen in chosen::ALL {
+        let bars = chosen.bars(report);
         if !bars.groups.is_empty() {
-            keep(name, bars.title, bars.draw()?)?;
+            keep(chosen.name, bars.title, bars.draw()?)?;
         }
     }
     Ok(pictures)
 }
 
-/// The kernel that rig C's pictures are of.
-const COUNTED_ON: &str = ", 6.12";
-
 const ABOVE_FLOOR: &str = "ns a packet above the floor, median and quartiles; less is better";
-const COUNTED: &str = "instructions a packet on Linux 6.12, logarithmic; less is better";
-const COUNTED_WHOLE: &str = "instructions a packet on Linux 6.12; less is better";
 
 fn cost_of_flows(report: &Report) -> Curves {
     let wanted = [
@@ -92,125 +88,13 @@ fn flows(path: &str, kind: &str) -> Option<f64> {
     digits.parse::<f64>().ok().map(|digits| digits * unit)
 }
 
-fn all_bars(report: &Report) -> [(&'static str, Bars); 9] {
-    let other_paths = [
-        ("SYN, every packet a new flow", "SYN, every packet a new flow"),
-        ("UDP, every packet a new flow", "UDP, every packet a new flow"),
-        ("TCP to no VIP", "TCP to no VIP"),
-        ("ARP for no VIP", "ARP for no VIP"),
-    ];
-    let datagrams = [
-        ("UDP, 1k flows", "1k flows"),
-        ("UDP, 128k flows", "128k flows"),
-        ("UDP, every packet a new flow", "every packet a new flow"),
-    ];
-    let counted = [
-        ("TCP established, 1k flows", "TCP, established"),
-        ("TCP answers, 1k flows", "TCP, answers"),
-        ("UDP established, 1k flows", "UDP, established"),
-        ("UDP answers, 1k flows", "UDP, answers"),
-        ("SYN, every packet a new flow", "SYN, every packet a new flow"),
-        ("TCP to no VIP", "TCP to no VIP"),
-        ("tc, TCP established, 1k flows", "tc: TCP, established"),
-        ("IPv6, TCP established, 1k flows", "IPv6: TCP, established"),
-    ];
-    let anew = "TCP: connect, ask, close";
-    let latency = [("TCP: questions and answers: p50", "p50"), ("TCP: questions and answers: p99", "p99")];
-    let bulk = [("TCP bulk, offloads", "offloads on"), ("TCP bulk, no offloads", "offloads off")];
-    let b = |unit, paths: &[(&str, &str)]| groups(report, (Rig::B, unit, ""), paths);
-    let bars = |title, note, groups| Bars { title, note, is_logarithmic: false, groups };
-    let logarithmic = |title, note, groups| Bars { title, note, is_logarithmic: true, groups };
-    [
-        (
-            "cost-of-other-paths",
-            bars(
-                "Other paths of the program",
-                ABOVE_FLOOR,
-                groups(report, (Rig::A, Unit::Nanoseconds, ""), &other_paths),
-            ),
-        ),
-        (
-            "datagrams-cpu",
-            logarithmic(
-                "Datagrams across the node: processor time",
-                "ns a datagram, all processors, logarithmic; less is better",
-                b(Unit::Nanoseconds, &datagrams),
-            ),
-        ),
-        (
-            "datagrams-rate",
-            logarithmic(
-                "Datagrams across the node: rate on one processor",
-                "million datagrams a second, logarithmic; more is better",
-                b(Unit::MillionPackets, &datagrams),
-            ),
-        ),
-        (
-            "connections-rate",
-            bars(
-                "Connections: dial, ask, close",
-                "connections a second; more is better",
-                b(Unit::PerSecond, &[(anew, "")]),
-            ),
-        ),
-        (
-            "requests-rate",
-            bars(
-                "Questions and answers over connections that last",
-                "answers a second; more is better",
-                b(Unit::PerSecond, &[("TCP: questions and answers", "")]),
-            ),
-        ),
-        (
-            "requests-latency",
-            bars("Latency of questions and answers", "µs; less is better", b(Unit::Microseconds, &latency)),
-        ),
-        ("bulk", bars("One connection's bulk", "Gb/s; more is better", b(Unit::Gigabits, &bulk))),
-        (
-            "instructions",
-            logarithmic(
-                "Instructions of the program, above the floor",
-                COUNTED,
-                groups(report, (Rig::C, Unit::Instructions, COUNTED_ON), &counted),
-            ),
-        ),
-        (
-            "instructions-whole-way",
-            bars("Instructions of a packet's whole way over a node", COUNTED_WHOLE, whole_way(report)),
-        ),
-    ]
-}
-
-/// A group of bars for each of the paths that somebody was measured on: one for each subject whose name ends so.
-fn groups(report: &Report, (rig, unit, ending): (Rig, Unit, &str), paths: &[(&str, &str)]) -> Vec<Group> {
-    let group = |&(path, label): &(&str, &str)| {
-        let here = report.figures.iter().filter(|one| (one.rig, one.unit) == (rig, unit) && one.path == path);
-        let bars = here.filter_map(|one| Some(bar(one.subject.strip_suffix(ending)?, one)));
-        Group { label: label.to_owned(), bars: bars.collect() }
-    };
-    paths.iter().map(group).filter(|group| !group.bars.is_empty()).collect()
-}
-
-/// Whole ways are paths of their own, named after who carries the packet.
-fn whole_way(report: &Report) -> Vec<Group> {
-    let here = report.figures.iter().filter(|one| one.rig == Rig::C && one.subject.ends_with(COUNTED_ON));
-    let bars: Vec<Bar> =
-        here.filter_map(|one| Some(bar(one.path.strip_prefix("whole way, ")?, one))).collect();
-    if bars.is_empty() { Vec::new() } else { vec![Group { label: String::new(), bars }] }
-}
-
-fn bar(label: &str, figure: &Figure) -> Bar {
-    let (lower, median, upper) = (figure.lower(), figure.median(), figure.upper());
-    Bar { label: label.to_owned(), lower, median, upper, is_ours: label.starts_with("lb") }
-}
-
 #[cfg(test)]
 mod tests {
     use std::env;
     use std::process;
 
     use super::*;
-    use crate::bench::report::Bound;
+    use crate::bench::report::{Bound, Unit};
 
     #[test]
     fn numbers_of_flows_are_read_from_the_names_of_paths() {
