@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod live;
+mod neighbours;
 mod road;
 mod spent;
 mod streams;
@@ -24,5 +25,6 @@ use super::report::Report;
 /// When somebody carries packets wrongly, or something can't be set up.
 pub fn run(report: &mut Report, effort: Effort, name: &str) -> Result<()> {
     datagrams::run(report, effort, name)?;
-    streams::run(report, effort, name)
+    streams::run(report, effort, name)?;
+    neighbours::run(report, effort, name)
 }

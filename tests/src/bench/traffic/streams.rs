@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::subject::{DEFAULT_ENTRIES, Lane, Service, Subject};
+use super::tools::Way;
 use super::{spent, tools};
 use crate::bench::Effort;
 use crate::bench::report::{Bound, Report, Rig, Unit, paired};
@@ -111,7 +112,7 @@ fn stream(report: &mut Report, effort: Effort, all: &[Course], path: &'static st
     for _ in 0..effort.of(5, 1) {
         for (course, samples) in courses.iter().zip(&mut samples) {
             let lane = &course.lane;
-            let rate = tools::stream(&lane.road.client, lane.target(Service::Bulk), effort.of(2, 1));
+            let rate = tools::stream(&lane.road.client, lane.target(Service::Bulk), Way::Up, effort.of(2, 1));
             samples.push(rate.with_context(|| format!("{path}: {}", lane.subject))?);
         }
     }

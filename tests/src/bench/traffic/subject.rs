@@ -15,7 +15,7 @@ use super::road::{Road, SERVER_MAC, SERVERS, VIP, written};
 use crate::lab::SHOP;
 use crate::lab::agent::{Agent, Installation};
 use crate::lab::facts::{self, Fact};
-use crate::lab::namespace::output;
+use crate::lab::namespace::{Namespace, output};
 use crate::lab::process::Process;
 use crate::lab::server::{http, iperf};
 use crate::lab::topology::Hook;
@@ -26,6 +26,8 @@ use crate::lab::wait;
 pub(super) enum Subject {
     /// Not balanced: redirected by XDP, which is the ceiling.
     Redirect,
+    /// Not balanced: within one network.
+    Bridge,
     /// Not balanced: routed by the kernel.
     Routing,
     /// By rules of nftables that replace the destination.
@@ -48,6 +50,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Redirect => "XDP redirect",
+            Self::Bridge => "bridge",
             Self::Routing => "routing",
             Self::Dnat => "nft DNAT",
             Self::Masquerade => "nft DNAT+masq",
@@ -62,7 +65,7 @@ impl fmt::Display for Subject {
 
 impl Subject {
     fn balances(self) -> bool {
-        !matches!(self, Self::Redirect | Self::Routing)
+        !matches!(self, Self::Redirect | Self::Bridge | Self::Routing)
     }
 }
 
@@ -109,7 +112,7 @@ impl Lane {
         let (mut agent, mut proxy, mut crossing) = (None, None, None);
         match subject {
             Subject::Redirect => crossing = Some(live::cross(&road)?),
-            Subject::Routing => {}
+            Subject::Bridge | Subject::Routing => {}
             Subject::Dnat => rules(&road, "")?,
             Subject::Masquerade => rules(&road, MASQUERADE)?,
             Subject::Flowtable => rules(&road, FLOWTABLE)?,
@@ -173,12 +176,17 @@ fn rules(road: &Road, more: &str) -> Result<()> {
             {more}
         }}\n"
     );
-    let mut command = road.node.command("nft");
+    apply(&road.node, &text)
+}
+
+/// Enters rules of nftables.
+pub(super) fn apply(node: &Namespace, rules: &str) -> Result<()> {
+    let mut command = node.command("nft");
     let mut child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().context("start nft")?;
     let mut input = child.stdin.take().context("nft's input")?;
-    std::io::Write::write_all(&mut input, text.as_bytes()).context("write rules")?;
+    std::io::Write::write_all(&mut input, rules.as_bytes()).context("write rules")?;
     drop(input);
-    ensure!(child.wait().context("wait for nft")?.success(), "nft refuses {text}");
+    ensure!(child.wait().context("wait for nft")?.success(), "nft refuses {rules}");
     Ok(())
 }
 

@@ -65,10 +65,22 @@ fn microseconds(text: &str) -> Result<f64> {
     Ok(digits.parse::<f64>().with_context(|| format!("a time: {text}"))? * factor)
 }
 
+/// Which way a stream goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    /// From the client.
+    Up,
+    /// To it.
+    Down,
+}
+
 /// Sends as much as goes for so many seconds, and says how many gigabits arrive each second.
-pub(super) fn stream(client: &Namespace, server: SocketAddrV4, seconds: u32) -> Result<f64> {
+pub(super) fn stream(client: &Namespace, server: SocketAddrV4, way: Way, seconds: u32) -> Result<f64> {
     let mut command: Command = client.command("iperf3");
     command.args(["--json", "--client", &server.ip().to_string(), "--port", &server.port().to_string()]);
+    if way == Way::Down {
+        command.arg("--reverse");
+    }
     let text = output(command.args(["--time", &seconds.to_string()]))?;
     let report: Value = serde_json::from_str(&text).with_context(|| format!("iperf3 says {text}"))?;
     let rate = report.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
