@@ -98,6 +98,8 @@ pub struct PeerBackend {
 
 /// Per-CPU array: the datagrams that have arrived at the sink.
 pub const SUNK: &str = "SUNK";
+/// Array of one number: 1 where the sink answers what it takes.
+pub const ANSWERING: &str = "ANSWERS";
 /// The sink's port. It takes datagrams of IPv4 to it, from whomever to whatever address.
 pub const SINK_PORT: u16 = 5353;
 /// Hash: where a packet has come in → [`Crossing`].

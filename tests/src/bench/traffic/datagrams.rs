@@ -77,10 +77,16 @@ pub fn whole_way(mut tell: impl FnMut(String, f64) -> Result<()>) -> Result<()> 
 
 /// The runs of each lane.
 fn measure(traffic: &mut Traffic, lanes: &[Lane], path: &Path, effort: Effort) -> Result<Vec<Vec<Run>>> {
+    // What is measured is neither the first packets of flows that go on, nor tables that fill.
+    let begun = effort.of(path.flows.min(MOST_BEGUN), 1 << 12);
+    let answers = path.flows <= MOST_BEGUN;
+    traffic.answer(answers)?;
     for lane in lanes {
-        // What is measured is neither the first packets of flows that go on, nor tables that fill.
-        traffic.send(lane, path.flows, effort.of(path.flows.min(MOST_BEGUN), 1 << 12))?;
+        for _ in 0..if answers { DIALOGUE } else { 1 } {
+            traffic.send(lane, path.flows, begun)?;
+        }
     }
+    traffic.answer(false)?;
     let mut runs = vec![Vec::new(); lanes.len()];
     for _ in 0..effort.of(5, 1) {
         for (lane, runs) in lanes.iter().zip(&mut runs) {
@@ -91,6 +97,9 @@ fn measure(traffic: &mut Traffic, lanes: &[Lane], path: &Path, effort: Effort) -
     }
     Ok(runs)
 }
+
+/// So often a client speaks, and is answered, before a flow counts as established; and once more, for loss.
+const DIALOGUE: usize = 3;
 
 /// More than there are ports to masquerade behind.
 const MOST_BEGUN: u32 = 1 << 19;

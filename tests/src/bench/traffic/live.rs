@@ -75,6 +75,12 @@ impl Traffic {
         Ok(Self { ebpf })
     }
 
+    /// Whether servers answer from now on.
+    pub(super) fn answer(&mut self, answers: bool) -> Result<()> {
+        let map = self.ebpf.map_mut(bench::ANSWERING).context("no map ANSWERS")?;
+        Array::<&mut MapData, u32>::try_from(map)?.set(0, u32::from(answers), 0).context("write ANSWERS")
+    }
+
     /// Sends so many datagrams, each of another one of so many flows, which is a power of two.
     pub(super) fn send(&mut self, lane: &Lane, flows: u32, packets: u32) -> Result<Run> {
         let target = lane.target(Service::Datagrams);
