@@ -4,6 +4,7 @@
 //! It does what [`crate::journey`] does with such a packet, with fewer looks at it; whatever it does not know at once
 //! it leaves to the journey, untouched. So what is decided here is decided there as well, and tests compare the two.
 
+mod upkeep;
 mod way;
 
 use lb_common::backend::ROUTED;
@@ -49,11 +50,17 @@ pub fn take<P: Packet>(packet: &mut P) -> i32 {
     }
     let Some(config) = Clock::config() else { return GENERAL };
     match flow::glance(plain.addresses(), plain.ports(), plain.protocol, config) {
-        Glance::Settled(half) if is_expected::<P>(plain, port) && half.last_seen() == Clock::tick() => {
-            let (hops, length) = (plain.hops, plain.total.get());
+        Glance::Settled(half, slot) if is_expected::<P>(plain, port) => {
+            let (tick, (hops, length)) = (Clock::tick(), (plain.hops, plain.total.get()));
+            if half.last_seen() != tick {
+                if !upkeep::waits(packet, plain, &half, config, tick) {
+                    return GENERAL;
+                }
+                slot.touch(tick);
+            }
             go(packet, (hops, length), &half, port)
         }
-        Glance::Settled(_) | Glance::Unclear => GENERAL,
+        Glance::Settled(..) | Glance::Unclear => GENERAL,
         Glance::Nothing if P::HOOK != Hook::Egress && is_dialled(plain) => Step::next(Stage::OpenV4).code(),
         Glance::Nothing => passed(packet),
     }

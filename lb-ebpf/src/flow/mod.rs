@@ -55,7 +55,7 @@ pub enum Glance {
     /// Not what was looked for: a careful look is needed.
     Unclear,
     /// The half of a flow that needs nothing: see [`Head::is_settled`].
-    Settled(Words),
+    Settled(Words, Slot<Ipv4>),
 }
 
 /// Looks for the half of a flow that a packet takes, by its ports and protocol first. Of two in a bucket that have them
@@ -76,7 +76,7 @@ pub fn glance(addresses: u64, ports: u32, protocol: u8, config: &ConfigValue) ->
     }
     let found = Words { head, addresses: slot.word(1), rewrite: slot.word(2), last: slot.word(3) };
     if head.is_settled(wanted) && found.addresses == addresses && slot.head() == head {
-        Glance::Settled(found)
+        Glance::Settled(found, slot)
     } else {
         Glance::Unclear
     }

@@ -278,6 +278,31 @@ fn a_packet_makes_a_flow_young_again() {
     });
 }
 
+/// Ticks after which a packet has both halves of its flow looked at.
+const LOOKED_AT: u16 = 4;
+
+#[test]
+fn a_half_in_use_is_marked_as_used_and_the_other_one_looked_at_once_in_a_window() {
+    bridge().at_ingress(|rig| {
+        connect(rig);
+        loop {
+            rig.remove_flow(&web_reply_key());
+            let tick = rig.now();
+            rig.age_flow(&web_key(), 1);
+            rig.when(&ack()).then_is(Pass);
+            let used = rig.flow(&web_key()).expect("the client's half").last_seen;
+            let is_restored = rig.flow(&web_reply_key()).is_some();
+            // Unless the tick has passed meanwhile.
+            if rig.now() == tick {
+                assert_eq!((used, is_restored), (tick, tick % LOOKED_AT == 0));
+                return;
+            }
+            rig.forget_flows();
+            connect(rig);
+        }
+    });
+}
+
 #[test]
 fn either_half_restores_the_other() {
     bridge().at_ingress(|rig| {
@@ -286,13 +311,13 @@ fn either_half_restores_the_other() {
         let places =
             |flow: Option<lb_common::flow::Flow<Ipv4>>| flow.map(|flow| (flow.rewritten(), flow.backend));
         rig.remove_flow(&web_reply_key());
-        rig.age_flow(&web_key(), 1);
+        rig.age_flow(&web_key(), LOOKED_AT);
         rig.when(&ack()).then_is(Pass);
         assert_delta!(rig, forwarded(WEB_LISTENER, WEB_BACKEND, &ack()), reason(Reason::TwinRestored));
         assert_eq!(places(rig.flow(&web_reply_key())), places(reply));
 
         rig.remove_flow(&web_key());
-        rig.age_flow(&web_reply_key(), 1);
+        rig.age_flow(&web_reply_key(), LOOKED_AT);
         rig.at_egress(&from_web(flags::ACK)).then_is(Pass);
         assert_delta!(rig, replied(WEB_LISTENER, WEB_BACKEND, &ack()), reason(Reason::TwinRestored));
         assert_eq!(places(rig.flow(&web_key())), places(forward));
