@@ -92,9 +92,7 @@ fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock)
     if !other.entry.same_flow(&hit.entry.twin()) {
         return KEPT;
     }
-    // An answer leaves the client's half due: only its packets tell where the client is now.
-    other.touch(clock.tick.wrapping_sub(u16::from(reply)));
-    if next_hop == hit.entry.next_hop {
+    let left = if next_hop == hit.entry.next_hop {
         let (own, others) = step(state, other.entry.head.state_bits(), reply, event);
         hit.enter(own);
         other.enter(others);
@@ -103,8 +101,13 @@ fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock)
         // A change of state waits for the next packet: both need the head as it was.
         other.change_next_hop(next_hop);
         hit.change_next_hop(next_hop);
+        hit.touch(clock.tick.wrapping_sub(1));
         KEPT
-    }
+    };
+    // An answer leaves the client's half due: only its packets tell where the client is now, and that it has heard the
+    // answer. Last, so that whoever finds it due finds the answer, too.
+    other.touch(clock.tick.wrapping_sub(u16::from(reply)));
+    left
 }
 
 /// Was the flow open before, and is not any more?
