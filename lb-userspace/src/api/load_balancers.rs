@@ -1,5 +1,7 @@
 //! LoadBalancer: list, read, create, replace, patch, delete.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -32,7 +34,8 @@ pub(super) async fn list(
 
 fn items(api: &Api, is_wanted: impl Fn(&LoadBalancer) -> bool) -> Value {
     let resources = api.registry.snapshot();
-    let items: Vec<_> = resources.load_balancers.values().filter(|object| is_wanted(object)).collect();
+    let items: Vec<_> =
+        resources.load_balancers.values().map(Arc::as_ref).filter(|object| is_wanted(object)).collect();
     json!({
         "apiVersion": API_VERSION,
         "kind": "LoadBalancerList",
@@ -45,7 +48,7 @@ pub(super) async fn read(State(api): State<Api>, Path((namespace, name)): Path<(
     let key = NamespacedName::new(namespace, name);
     let resources = api.registry.snapshot();
     match resources.load_balancers.get(&key) {
-        Some(object) => Ok(Json(json!(object))),
+        Some(object) => Ok(Json(json!(**object))),
         None => Err(Refusal::NotFound(Reference::LoadBalancer(key)).into()),
     }
 }

@@ -10,7 +10,7 @@ use super::model::Desired;
 use super::plan::{Plan, Planner};
 use crate::datapath::Datapath;
 use crate::datapath::flows::model::BackendRef;
-use crate::datapath::model::{BackendEntry, BackendId, BackendState, Command, Observed};
+use crate::datapath::model::{BackendEntry, BackendId, BackendState, Command, ListenerAddress, Observed};
 
 /// The pause after the first failure; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -39,13 +39,23 @@ pub struct Converger<D> {
     observed: Option<Observed>,
     failure: Option<Failure>,
     left_out: usize,
+    /// All that was desired last has been done.
+    is_followed: bool,
     ended: BTreeSet<BackendRef>,
 }
 
 impl<D: Datapath> Converger<D> {
     /// Over a datapath of which nothing is known yet.
     pub fn new(datapath: D, planner: Planner) -> Self {
-        Self { datapath, planner, observed: None, failure: None, left_out: 0, ended: BTreeSet::new() }
+        Self {
+            datapath,
+            planner,
+            observed: None,
+            failure: None,
+            left_out: 0,
+            is_followed: false,
+            ended: BTreeSet::new(),
+        }
     }
 
     /// The datapath, for what is not planned: ports and counters.
@@ -71,6 +81,7 @@ impl<D: Datapath> Converger<D> {
     /// Forgets what the datapath holds: the next plan reads it back.
     pub fn forget(&mut self) {
         self.observed = None;
+        self.is_followed = false;
     }
 
     /// The failure that waits for its next try.
@@ -99,15 +110,33 @@ impl<D: Datapath> Converger<D> {
     /// Executes what leads to `desired`, up to the first failure. Waits out the pause after a failure.
     /// Says whether the datapath is as desired now.
     pub fn converge(&mut self, desired: &Desired, now: Instant) -> bool {
+        let all = desired.listeners.keys().copied().collect();
+        self.converge_changes(desired, &all, now)
+    }
+
+    /// As [`Converger::converge`], where `changed` are the listeners that are not desired, or not as they were, since
+    /// this was asked last. All others are looked at, too, when the datapath was read back, when something found
+    /// no room, and when a time in the plan is over.
+    pub fn converge_changes(
+        &mut self,
+        desired: &Desired,
+        changed: &BTreeSet<ListenerAddress>,
+        now: Instant,
+    ) -> bool {
         if self.failure.as_ref().is_some_and(|failure| now < failure.retry_at) {
             return false;
         }
+        let is_due = self.planner.poll_timeout().is_some_and(|due| due <= now);
+        let is_whole = self.observed.is_none() || self.left_out > 0 || is_due || !self.is_followed;
         let mut observed = match self.observed() {
             Ok(_) => self.observed.take().unwrap_or_default(),
             Err(error) => return self.fail("read the maps back".into(), &error, now),
         };
-        let Plan { commands, unplaced_listeners, unplaced_backends } =
-            self.planner.plan(desired, &observed, now);
+        let Plan { commands, unplaced_listeners, unplaced_backends } = if is_whole {
+            self.planner.plan(desired, &observed, now)
+        } else {
+            self.planner.plan_changes(desired, &observed, changed, now)
+        };
         self.report_left_out(unplaced_listeners.len() + unplaced_backends.len());
         for run in commands.chunk_by(are_tables).flat_map(|run| run.chunks(TOGETHER)) {
             if let Err(error) = self.datapath.execute_together(run) {
@@ -123,6 +152,7 @@ impl<D: Datapath> Converger<D> {
             }
         }
         self.observed = Some(observed);
+        self.is_followed = true;
         if let Some(failure) = self.failure.take() {
             tracing::info!("{}: done after {} failures", failure.action, failure.attempts);
         }

@@ -10,17 +10,18 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::admission::ALLOCATED;
 use super::converge::Converger;
-use super::desired::{Served, desired, listener_address, probes};
+use super::derive::{Context, Derived, is_settled};
+use super::desired::listener_address;
 use super::hold::Stations;
 use super::placement::place;
 use super::plan::Planner;
 use super::ports::{InterfaceProblem, assign};
 use super::registry::Statuses;
 use super::resources::Resources;
-use super::select::{Member, members};
-use super::status::{status, was_ready};
+use super::select::Member;
+use super::services::{Service, Services};
+use super::status::status;
 use crate::config::Interfaces;
 use crate::datapath::Datapath;
 use crate::datapath::model::ListenerAddress;
@@ -28,9 +29,8 @@ use crate::datapath::nudge::model::Ended;
 use crate::datapath::port::{self, Port};
 use crate::health::model::{Snapshot, WantedBackends};
 use crate::inventory::links::Topology;
-use crate::model::check::{CheckedLoadBalancer, Workload};
-use crate::model::family::Family;
-use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
+use crate::model::check::Workload;
+use crate::model::meta::NamespacedName;
 use crate::model::vm::VirtualMachines;
 
 /// What is known of the world.
@@ -39,7 +39,7 @@ pub struct Facts {
     /// What users want.
     pub resources: Arc<Resources>,
     /// Who exists; `None` until the first time that the inventory could be read.
-    pub virtual_machines: Option<VirtualMachines>,
+    pub virtual_machines: Option<Arc<VirtualMachines>>,
     /// Who is well.
     pub health: Snapshot,
     /// This node's network.
@@ -59,36 +59,11 @@ pub struct Wishes {
     pub ended: Ended,
 }
 
-/// A load balancer and who serves it.
-pub(super) struct Service {
-    pub(super) object: LoadBalancer,
-    pub(super) lb: CheckedLoadBalancer,
-    pub(super) members: Vec<Member>,
-}
-
-impl Service {
-    /// Its VIP, once it has one.
-    pub(super) fn vip(&self) -> Option<IpAddr> {
-        vip(&self.object)
-    }
-
-    /// The address in its status, or why there is none.
-    fn address(&self) -> Result<AllocatedAddress, String> {
-        let conditions = &self.object.status.conditions;
-        let refused = conditions.iter().find(|c| c.kind == ALLOCATED && c.status == "False");
-        match (&self.object.status.allocated_address, refused) {
-            (Some(address), None) => Ok(address.clone()),
-            (_, Some(condition)) => Err(condition.message.clone()),
-            (None, None) => Err("no address is assigned yet".to_owned()),
-        }
-    }
-}
-
 /// What the loop remembers from turn to turn.
 pub struct Cycle<D> {
     pub(super) converger: Converger<D>,
     pub(super) served_ports: port::Served,
-    pub(super) services: Vec<Service>,
+    pub(super) services: Services,
     interfaces: Interfaces,
     slots: u32,
     stations: Stations,
@@ -96,6 +71,12 @@ pub struct Cycle<D> {
     problems: Vec<InterfaceProblem>,
     /// The maps have been led to what was desired once.
     adopted: bool,
+    /// What the services come to.
+    derived: Derived,
+    /// Listeners that are not desired as they were when the datapath was last led there.
+    changed: BTreeSet<ListenerAddress>,
+    /// Load balancers whose status may not be stored yet.
+    unstored: BTreeSet<NamespacedName>,
 }
 
 impl<D: Datapath> Cycle<D> {
@@ -110,13 +91,16 @@ impl<D: Datapath> Cycle<D> {
         Self {
             converger: Converger::new(datapath, planner),
             served_ports: port::Served::default(),
-            services: Vec::new(),
+            services: Services::default(),
             interfaces,
             slots,
             stations,
             ports: None,
             problems: Vec::new(),
             adopted: false,
+            derived: Derived::default(),
+            changed: BTreeSet::new(),
+            unstored: BTreeSet::new(),
         }
     }
 
@@ -174,91 +158,64 @@ impl<D: Datapath> Cycle<D> {
             tracing::warn!("interfaces can't be served: {error}; tried again at the next change");
             self.ports = None;
         }
-        self.stations.handle_facts(virtual_machines, now);
-        self.services = services(&facts.resources, virtual_machines, &self.stations);
-        let mut served: Vec<Served> = self.services.iter().filter_map(served).collect();
-        let addresses: BTreeSet<IpAddr> =
-            served.iter().flat_map(|s| s.members.iter().filter_map(Member::address)).collect();
-        // A backend is placed once it is known where it is: placed before, its first clients were masqueraded.
-        let is_settled = |member: &Member| {
-            member.address().is_none_or(|address| facts.topology.settled.contains(&address))
-        };
-        for service in &mut served {
-            service.members.retain(is_settled);
+        let ports = &self.served_ports.attached;
+        let changed = self.services.refresh(facts, virtual_machines, &mut self.stations, ports, now);
+        let place = |mode, address, mac| place(address, mac, mode, &facts.topology, ports).placement;
+        let context = Context { facts, slots: self.slots, place: &place };
+        self.changed.extend(self.derived.follow(&changed, &self.services, &context));
+        if changed.stations {
+            self.derived.desired.running = self.stations.addresses().collect();
         }
-        let all_settled = addresses.is_subset(&facts.topology.settled);
+        self.unstored.extend(changed.services);
         let mut wishes = Wishes {
-            probes: probes(&served, |backend| {
-                let object = facts.resources.load_balancers.get(&backend.lb);
-                object.is_some_and(|object| was_ready(&object.status, backend))
-            }),
-            addresses,
-            statuses: Statuses::default(),
-            ended: Ended::default(),
+            probes: self.derived.probes.clone(),
+            addresses: self.derived.addresses.clone(),
+            ..Wishes::default()
         };
         // What the maps hold of an earlier agent serves on until all of it can be placed. And the prober tells at
         // once what a new backend starts as; until then nothing is known that could be done.
-        let is_known = (self.adopted || all_settled)
-            && wishes.probes.keys().all(|backend| facts.health.contains_key(backend));
-        if is_known {
-            let ports = &self.served_ports.attached;
-            let mut desired = desired(&served, &facts.health, self.slots, |mode, address, mac| {
-                place(address, mac, mode, &facts.topology, ports).placement
-            });
-            desired.running = self.stations.addresses().collect();
-            let is_done = self.converger.converge(&desired, now);
-            if is_done && !self.adopted {
-                let (vips, listeners) = (desired.vips.len(), desired.listeners.len());
-                tracing::info!(vips, listeners, "in step with what is desired");
-            }
-            self.adopted = true;
-            wishes.ended =
-                Ended { backends: self.converger.take_ended(), vips: desired.vips.into_keys().collect() };
-        } else {
+        let all_settled = || self.derived.addresses.is_subset(&facts.topology.settled);
+        if !self.derived.unknown.is_empty() || !(self.adopted || all_settled()) {
             return wishes;
         }
-        let is_placed =
-            |service: &&Service| service.vip().is_none() || service.members.iter().all(is_settled);
-        let load_balancers = self.services.iter().filter(is_placed).filter_map(|service| {
-            let old = &service.object.status;
-            let address = service.address();
-            let new = status(old, &service.lb, address, &service.members, &facts.health, moment);
-            (new != *old).then(|| (service.lb.key.clone(), new))
-        });
-        Wishes { statuses: Statuses { load_balancers: load_balancers.collect() }, ..wishes }
+        let desired = &self.derived.desired;
+        let is_done = self.converger.converge_changes(desired, &std::mem::take(&mut self.changed), now);
+        if is_done && !self.adopted {
+            let (vips, listeners) = (desired.vips.len(), desired.listeners.len());
+            tracing::info!(vips, listeners, "in step with what is desired");
+        }
+        self.adopted = true;
+        let backends = self.converger.take_ended();
+        if !backends.is_empty() {
+            wishes.ended = Ended { backends, vips: desired.vips.keys().copied().collect() };
+        }
+        wishes.statuses = self.statuses(facts, moment);
+        wishes
     }
-}
 
-fn vip(object: &LoadBalancer) -> Option<IpAddr> {
-    object.status.allocated_address.as_ref()?.ip.parse().ok()
+    /// The statuses that are not stored as they should be. They are told again until they are.
+    fn statuses(&mut self, facts: &Facts, moment: Timestamp) -> Statuses {
+        let mut load_balancers = Vec::new();
+        self.unstored.retain(|key| {
+            let Some(service) = self.services.get(key) else { return false };
+            let is_settled = |member: &Member| is_settled(member, &facts.topology);
+            if service.vip().is_some() && !service.members.iter().all(is_settled) {
+                return true;
+            }
+            let old = &service.object.status;
+            let new = status(old, &service.lb, service.address(), &service.members, &facts.health, moment);
+            let is_stored = new == *old;
+            if !is_stored {
+                load_balancers.push((key.clone(), new));
+            }
+            !is_stored
+        });
+        Statuses { load_balancers }
+    }
 }
 
 fn is_attached(served: &port::Served, port: &port::AttachedPort) -> bool {
     served.attached.get(&port.ifindex) == Some(port)
-}
-
-fn services(resources: &Resources, vms: &VirtualMachines, stations: &Stations) -> Vec<Service> {
-    let service = |object: &LoadBalancer| match object.check() {
-        Ok(lb) => {
-            // The VIP's family; before there is one, that of the address that is asked for.
-            let vip = vip(object).or(lb.address);
-            let members = members(&lb, vip.map_or(Family::V4, Family::of), vms, stations);
-            Some(Service { object: object.clone(), lb, members })
-        }
-        Err(errors) => {
-            // Admission lets none of these in; an older version may have.
-            for error in errors {
-                tracing::warn!(load_balancer = %object.metadata.key(), "not served: {error}");
-            }
-            None
-        }
-    };
-    resources.load_balancers.values().filter_map(service).collect()
-}
-
-fn served(service: &Service) -> Option<Served> {
-    let vip = service.vip()?;
-    Some(Served { lb: service.lb.clone(), vip, members: service.members.clone() })
 }
 
 /// The listeners of a service as the datapath knows them.
@@ -276,6 +233,7 @@ mod tests {
     use crate::control::select::tests::{raw_lb, vm, vms};
     use crate::datapath::memory::Memory;
     use crate::health::model::{Backend, Health, Reason};
+    use crate::model::load_balancer::AllocatedAddress;
 
     const FIRST: [u8; 4] = [192, 0, 2, 11];
     const SECOND: [u8; 4] = [192, 0, 2, 12];
@@ -307,10 +265,10 @@ mod tests {
         }
         Facts {
             health: addresses.iter().map(health).collect(),
-            virtual_machines: Some(vms(&addresses.iter().map(web).collect::<Vec<_>>())),
+            virtual_machines: Some(vms(&addresses.iter().map(web).collect::<Vec<_>>()).into()),
             topology,
             resources: Arc::new(Resources {
-                load_balancers: [(key.clone(), front)].into(),
+                load_balancers: [(key.clone(), front.into())].into(),
                 ..Resources::default()
             }),
         }

@@ -1,13 +1,14 @@
 //! Facts → what the datapath should do, and whom to probe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::model::{Desired, DesiredBackend, DesiredListener, ForwardingMode};
 use super::select::Member;
 use crate::datapath::model::{ListenerAddress, Mac, Placement, VipPolicy};
-use crate::health::model::{Backend, Snapshot, Wanted, WantedBackends};
+use crate::health::model::{Snapshot, Wanted, WantedBackends};
 use crate::model::check::{CheckedListener, CheckedLoadBalancer, Port, Unserved, Workload};
+use crate::model::meta::NamespacedName;
 
 /// A load balancer that has its address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,16 +63,17 @@ pub fn listener_address(vip: IpAddr, listener: &CheckedListener) -> ListenerAddr
     ListenerAddress { vip, port: listener.port.get(), last_port, protocol: listener.protocol }
 }
 
-/// Whom to probe. `was_ready` tells of a backend that is new to the prober whether it was found ready before,
-/// by the stored status: an agent that restarts changes nothing that didn't change.
-pub fn probes(served: &[Served], was_ready: impl Fn(&Backend) -> bool) -> WantedBackends {
+/// Whom to probe. `were_ready` tells which backends of a load balancer that are new to the prober were found ready
+/// before, by the stored status: an agent that restarts changes nothing that didn't change.
+pub fn probes(served: &[Served], were_ready: impl Fn(&NamespacedName) -> BTreeSet<IpAddr>) -> WantedBackends {
     let mut wanted = WantedBackends::new();
     for Served { lb, members, .. } in served {
-        for address in members.iter().filter_map(Member::address) {
-            let backend = Backend { lb: lb.key.clone(), address };
-            let was_ready = was_ready(&backend);
-            wanted.insert(backend, Wanted { check: lb.health_check.clone(), was_ready });
-        }
+        let ready = were_ready(&lb.key);
+        let one = |address: IpAddr| {
+            (address, Wanted { check: lb.health_check.clone(), was_ready: ready.contains(&address) })
+        };
+        let all: BTreeMap<_, _> = members.iter().filter_map(Member::address).map(one).collect();
+        wanted.put(lb.key.clone(), all.into());
     }
     wanted
 }
@@ -83,10 +85,11 @@ fn backends(
     place: impl Fn(ForwardingMode, IpAddr, Option<Mac>) -> Placement,
 ) -> BTreeMap<SocketAddr, DesiredBackend> {
     let stations = service.members.iter().filter_map(|member| Some((member.weight, member.station?)));
-    let backend = |address| Backend { lb: service.lb.key.clone(), address };
+    let health = health.of(&service.lb.key);
     stations
         .map(|(weight, station)| {
-            let admitted = health.get(&backend(station.address)).is_some_and(|health| health.ready);
+            let health = health.and_then(|all| all.get(&station.address));
+            let admitted = health.is_some_and(|health| health.ready);
             let placement = place(service.lb.mode, station.address, station.mac);
             let address = SocketAddr::new(station.address, listener.server_port());
             (address, DesiredBackend { weight, admitted, placement })
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
     use crate::control::select::tests::{members_of, raw_lb, vm};
     use crate::datapath::model::Protocol;
-    use crate::health::model::{Health, Reason};
+    use crate::health::model::{Backend, Health, Reason};
     use crate::model::load_balancer::{Forwarding, HealthCheck, Listener, LoadBalancer};
 
     const VIP: [u8; 4] = [203, 0, 113, 10];
@@ -187,7 +190,7 @@ mod tests {
     fn members_with_an_address_are_probed_as_the_load_balancer_says() {
         let mut lb = raw_lb();
         lb.spec.health_check = Some(HealthCheck { port: 8080, ..HealthCheck::default() });
-        let wanted = probes(&[served(&lb)], |backend| backend.address == IpAddr::from([192, 0, 2, 12]));
+        let wanted = probes(&[served(&lb)], |_| BTreeSet::from([IpAddr::from([192, 0, 2, 12])]));
         let found: Vec<(String, bool)> =
             wanted.iter().map(|(backend, wanted)| (backend.address.to_string(), wanted.was_ready)).collect();
         assert_eq!(found, [("192.0.2.11".to_owned(), false), ("192.0.2.12".to_owned(), true)]);

@@ -6,7 +6,7 @@
 //! probed like any other, and a failing one takes no new flows; without a health check, nothing speaks against
 //! it until the time is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,8 @@ impl Stations {
         let told: BTreeMap<(NamespacedName, Family), Option<Station>> = running
             .flat_map(|(key, vm)| Family::ALL.map(|family| ((key.clone(), family), vm.station(family))))
             .collect();
-        let taken = |address: IpAddr| told.values().flatten().any(|station| station.address == address);
-        self.known.retain(|key, known| told.contains_key(key) && !taken(known.station.address));
+        let taken: BTreeSet<IpAddr> = told.values().flatten().map(|station| station.address).collect();
+        self.known.retain(|key, known| told.contains_key(key) && !taken.contains(&known.station.address));
         for known in self.known.values_mut() {
             known.vanished.get_or_insert(now);
         }

@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod converge;
 pub mod cycle;
+mod derive;
 pub mod desired;
 pub mod flows;
 pub mod hold;
@@ -21,5 +22,6 @@ pub mod resources;
 #[cfg(test)]
 mod sample;
 pub mod select;
+mod services;
 pub mod status;
 pub mod task;

@@ -80,7 +80,10 @@ impl Registry {
         let mut after = (*before).clone();
         for (key, status) in statuses.load_balancers {
             if let Some(object) = after.load_balancers.get_mut(&key) {
-                object.status = merged(&object.status, status);
+                let status = merged(&object.status, status);
+                if object.status != status {
+                    Arc::make_mut(object).status = status;
+                }
             }
         }
         if after != *before {

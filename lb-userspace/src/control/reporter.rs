@@ -1,16 +1,16 @@
 //! What the loop tells when it is asked: its own state, and the counters of the datapath.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use super::cycle::{Cycle, Facts, Service, listener_addresses};
+use super::cycle::{Cycle, Facts, listener_addresses};
 use super::placement::place;
 use super::report::{
     BackendReport, BackendsReport, Counters, FailureReport, FlowReport, InterfaceReport, InventoryReport,
     ListenerReport, LoadBalancerReport, NodeReport, ProcessReport, Report,
 };
 use super::select::Member;
+use super::services::Service;
 use crate::datapath::Datapath;
 use crate::datapath::counters;
 use crate::datapath::model::{BackendEntry, BackendId, BackendState, ListenerAddress, Observed};
@@ -70,7 +70,7 @@ pub(super) fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &A
     node.reasons =
         counters.reasons.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect();
     let view = View { facts, ports: &cycle.served_ports, observed: &observed, counters: &counters };
-    let load_balancers = cycle.services.iter().map(|service| view.load_balancer(service)).collect();
+    let load_balancers = cycle.services.values().map(|service| view.load_balancer(service)).collect();
     Report { node, backends: BackendsReport { load_balancers } }
 }
 
@@ -84,7 +84,7 @@ fn inventory(facts: &Facts, about: &About) -> InventoryReport {
     InventoryReport {
         provider: about.provider.to_owned(),
         source: about.inventory.clone(),
-        virtual_machines: facts.virtual_machines.as_ref().map_or(0, BTreeMap::len),
+        virtual_machines: facts.virtual_machines.as_ref().map_or(0, |vms| vms.len()),
         error: about.inventory_problem.clone(),
     }
 }

@@ -1,8 +1,8 @@
 //! The stored objects of one revision, and their way to and from the store.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::ip_pool::IpPool;
@@ -20,8 +20,8 @@ pub const IP_POOLS: &str = "ippools";
 pub struct Resources {
     /// The last revision of the store that is in here.
     pub revision: u64,
-    /// By namespace and name.
-    pub load_balancers: BTreeMap<NamespacedName, LoadBalancer>,
+    /// By namespace and name. What does not change is shared between revisions.
+    pub load_balancers: BTreeMap<NamespacedName, Arc<LoadBalancer>>,
     /// By name.
     pub pools: BTreeMap<String, IpPool>,
 }
@@ -54,7 +54,7 @@ impl Resources {
         match record.key.resource.as_str() {
             LOAD_BALANCERS => {
                 let object: LoadBalancer = read(record)?;
-                self.load_balancers.insert(object.metadata.key(), object);
+                self.load_balancers.insert(object.metadata.key(), Arc::new(object));
             }
             IP_POOLS => {
                 let object: IpPool = read(record)?;
@@ -91,13 +91,29 @@ impl Resources {
 }
 
 /// What both kinds have.
-trait Object: Clone + PartialEq + Serialize + DeserializeOwned {
+trait Object: Clone + PartialEq {
     fn metadata(&mut self) -> &mut ObjectMeta;
+
+    fn json(&self) -> Result<Vec<u8>, serde_json::Error>;
 }
 
 impl Object for LoadBalancer {
     fn metadata(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
+    }
+
+    fn json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+}
+
+impl Object for Arc<LoadBalancer> {
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut Arc::make_mut(self).metadata
+    }
+
+    fn json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        (**self).json()
     }
 }
 
@@ -105,9 +121,13 @@ impl Object for IpPool {
     fn metadata(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
     }
+
+    fn json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
 }
 
-fn read<T: Object>(record: &Record) -> Result<T, String> {
+fn read<T: Object + DeserializeOwned>(record: &Record) -> Result<T, String> {
     let mut object: T = crate::model::parse::json(&record.content).map_err(|error| error.to_string())?;
     object.metadata().resource_version = record.revision.to_string();
     Ok(object)
@@ -123,7 +143,7 @@ fn writes<K: Ord, T: Object>(
         let mut object = object.clone();
         // The record carries it.
         object.metadata().resource_version.clear();
-        writes.push(Write::Put(key_of(key), serde_json::to_vec(&object)?));
+        writes.push(Write::Put(key_of(key), object.json()?));
     }
     let gone = before.keys().filter(|key| !after.contains_key(key));
     writes.extend(gone.map(|key| Write::Delete(key_of(key))));
@@ -146,7 +166,7 @@ mod tests {
     fn sample() -> Resources {
         let mut resources = Resources::default();
         let lb = LoadBalancer::new("shop", "front");
-        resources.load_balancers.insert(lb.metadata.key(), lb);
+        resources.load_balancers.insert(lb.metadata.key(), lb.into());
         resources.pools.insert("lab".into(), IpPool::new("lab"));
         resources
     }

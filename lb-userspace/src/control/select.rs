@@ -1,5 +1,6 @@
 //! Which VMs serve a load balancer (reference section 5 with decisions D18, D19).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::hold::Stations;
@@ -25,26 +26,53 @@ impl Member {
     }
 }
 
-/// The members of a load balancer, in the order of their names: running VMs of its own namespace whose labels
-/// match, each with its address of the VIP's family. A guest cluster's load balancer has none.
-pub fn members(
+/// The members of a load balancer among `vms`, in the order of their names: running VMs of its own namespace whose
+/// labels match, each with its address of the VIP's family. A guest cluster's load balancer has none.
+pub fn members<'a>(
     lb: &CheckedLoadBalancer,
     family: Family,
-    vms: &VirtualMachines,
+    vms: impl IntoIterator<Item = &'a VirtualMachine>,
     stations: &Stations,
 ) -> Vec<Member> {
     if lb.workload == Workload::Cluster {
         return Vec::new();
     }
     let matching = vms
-        .values()
+        .into_iter()
         .filter(|vm| vm.running && vm.namespace == lb.key.namespace && lb.selector.matches(&vm.labels));
     let member = |vm: &VirtualMachine| Member {
         vm: vm.name.clone(),
         station: stations.of(vm, family),
         weight: lb.balancing.weight(vm),
     };
-    matching.map(member).collect()
+    let mut members: Vec<Member> = matching.map(member).collect();
+    members.sort_by(|one, other| one.vm.cmp(&other.vm));
+    members
+}
+
+/// VMs by namespace and label: a thousand selectors look at those alone that may match.
+pub(super) struct Labelled<'a>(BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a VirtualMachine>>);
+
+impl<'a> Labelled<'a> {
+    pub(super) fn new(vms: &'a VirtualMachines) -> Self {
+        let mut labelled = BTreeMap::<_, Vec<_>>::new();
+        for vm in vms.values() {
+            for (key, value) in &vm.labels {
+                labelled.entry((vm.namespace.as_str(), key.as_str(), value.as_str())).or_default().push(vm);
+            }
+        }
+        Self(labelled)
+    }
+
+    /// The VMs that have one of the labels that a load balancer's selector asks for, each once.
+    pub(super) fn candidates<'b>(
+        &'b self,
+        lb: &'b CheckedLoadBalancer,
+    ) -> impl Iterator<Item = &'a VirtualMachine> + 'b {
+        let namespace = lb.key.namespace.as_str();
+        let labels = lb.selector.first_labels();
+        labels.filter_map(move |(key, value)| self.0.get(&(namespace, key, value))).flatten().copied()
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +123,7 @@ pub(super) mod tests {
         let vms = vms(list);
         let mut stations = Stations::new(HOLD_DOWN);
         stations.handle_facts(&vms, Instant::now());
-        members(&lb.check().unwrap(), Family::V4, &vms, &stations)
+        members(&lb.check().unwrap(), Family::V4, vms.values(), &stations)
     }
 
     /// How many match, and how many of them have an address.
@@ -124,7 +152,7 @@ pub(super) mod tests {
         let vms = vms(&[both, vm("shop", "b", &[("app", "web")], "192.0.2.12")]);
         let mut stations = Stations::new(HOLD_DOWN);
         stations.handle_facts(&vms, Instant::now());
-        let members = members(&raw_lb().check().unwrap(), Family::V6, &vms, &stations);
+        let members = members(&raw_lb().check().unwrap(), Family::V6, vms.values(), &stations);
         let addresses: Vec<_> = members.iter().map(|m| m.address().map(|a| a.to_string())).collect();
         assert_eq!(addresses, [Some("2001:db8::11".to_owned()), None]);
     }

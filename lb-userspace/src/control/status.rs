@@ -1,9 +1,12 @@
 //! What a load balancer's status says. Written anew it is the same, so only changes are stored.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 
 use super::select::Member;
-use crate::health::model::{Backend, Reason, Snapshot};
+use crate::health::model::{Health, OfBalancer, Reason, Snapshot};
 use crate::model::check::{CheckedLoadBalancer, Workload};
 use crate::model::load_balancer::{AllocatedAddress, BackendStatus, LoadBalancerStatus};
 use crate::model::meta::{Condition, READY};
@@ -28,8 +31,11 @@ pub fn status(
     now: Timestamp,
 ) -> LoadBalancerStatus {
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let health = health.of(&lb.key);
+    let known: BTreeMap<(&str, &str), &BackendStatus> =
+        old.backends.iter().map(|old| ((old.vm.as_str(), old.state.as_str()), old)).collect();
     let backends: Vec<BackendStatus> =
-        members.iter().map(|member| backend(lb, member, health, &old.backends, &now)).collect();
+        members.iter().map(|member| backend(member, health, &known, &now)).collect();
     let (allocated_address, refusal) = match address {
         Ok(address) => (Some(address), None),
         Err(message) => (old.allocated_address.clone(), Some(message)),
@@ -57,27 +63,26 @@ pub fn status(
     }
 }
 
-/// Whether a status found a backend ready: what a prober that starts anew begins with.
-pub fn was_ready(status: &LoadBalancerStatus, backend: &Backend) -> bool {
-    let address = backend.address.to_string();
-    status.backends.iter().any(|backend| backend.address == address && backend.state == BACKEND_READY)
+/// The backends that a status found ready: what a prober that starts anew begins with.
+pub fn were_ready(status: &LoadBalancerStatus) -> BTreeSet<IpAddr> {
+    let ready = status.backends.iter().filter(|backend| backend.state == BACKEND_READY);
+    ready.filter_map(|backend| backend.address.parse().ok()).collect()
 }
 
 fn backend(
-    lb: &CheckedLoadBalancer,
     member: &Member,
-    health: &Snapshot,
-    old: &[BackendStatus],
+    health: Option<&OfBalancer<Health>>,
+    known: &BTreeMap<(&str, &str), &BackendStatus>,
     now: &str,
 ) -> BackendStatus {
-    let health = member.address().and_then(|address| health.get(&Backend { lb: lb.key.clone(), address }));
+    let health = member.address().and_then(|address| health?.get(&address));
     let (ready, reason) = match (member.station, health) {
         (None, _) => (false, NO_ADDRESS),
         (Some(_), None) => (false, Reason::NotProbed.name()),
         (Some(_), Some(health)) => (health.ready, health.reason.name()),
     };
     let state = if ready { BACKEND_READY } else { BACKEND_NOT_READY };
-    let since = old.iter().find(|old| old.vm == member.vm && old.state == state);
+    let since = known.get(&(member.vm.as_str(), state));
     BackendStatus {
         vm: member.vm.clone(),
         address: member.address().map(|address| address.to_string()).unwrap_or_default(),
@@ -130,7 +135,7 @@ fn conditions(old: &[Condition], not_ready: Option<(&str, String)>, now: &str) -
 mod tests {
     use super::*;
     use crate::control::select::tests::{members_of, raw_lb, vm};
-    use crate::health::model::{Health, ProbeFailed};
+    use crate::health::model::{Backend, ProbeFailed};
     use crate::model::vm::VirtualMachine;
 
     fn at(second: i64) -> Timestamp {
@@ -193,7 +198,7 @@ mod tests {
     fn backends_are_shown_with_state_and_reason() {
         let list = [web("a", "192.0.2.11"), web("b", "192.0.2.12"), web("c", "")];
         let mut probed = health(11, READY_NOW);
-        probed.extend(health(12, REFUSED));
+        probed.extend(health(12, REFUSED).iter().map(|(backend, health)| (backend, *health)));
         let status = status_of(&LoadBalancerStatus::default(), &list, &probed, 1_700_000_000);
         assert_eq!(status.address, "203.0.113.10");
         assert_eq!(status.backend_servers, ["192.0.2.11", "192.0.2.12"]);
@@ -211,8 +216,7 @@ mod tests {
             ]
         );
         assert!(status.backends.iter().all(|b| b.last_transition_time == "2023-11-14T22:13:20Z"));
-        let backend = |host: u8| Backend { lb: raw_lb().metadata.key(), address: [192, 0, 2, host].into() };
-        assert!(was_ready(&status, &backend(11)) && !was_ready(&status, &backend(12)));
+        assert_eq!(were_ready(&status), BTreeSet::from([IpAddr::from([192, 0, 2, 11])]));
     }
 
     #[test]

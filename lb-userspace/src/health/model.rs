@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::model::check::CheckedHealthCheck;
 use crate::model::meta::NamespacedName;
@@ -15,6 +16,125 @@ pub struct Backend {
     pub address: IpAddr,
 }
 
+/// Something about each backend, shared by load balancer: a copy costs as much as there are load balancers, not
+/// backends, and so does to tell what differs between two.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByBackend<T>(BTreeMap<NamespacedName, Arc<BTreeMap<IpAddr, T>>>);
+
+/// What there is about the backends of one load balancer.
+pub type OfBalancer<T> = Arc<BTreeMap<IpAddr, T>>;
+
+impl<T> Default for ByBackend<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Clone + Eq> ByBackend<T> {
+    /// About none.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether it is about none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// About the backends of a load balancer.
+    pub fn of(&self, lb: &NamespacedName) -> Option<&OfBalancer<T>> {
+        self.0.get(lb)
+    }
+
+    /// About one backend.
+    pub fn get(&self, backend: &Backend) -> Option<&T> {
+        self.0.get(&backend.lb)?.get(&backend.address)
+    }
+
+    /// Whether there is anything about a backend.
+    pub fn contains_key(&self, backend: &Backend) -> bool {
+        self.get(backend).is_some()
+    }
+
+    /// Says something about a backend.
+    pub fn insert(&mut self, backend: Backend, value: T) {
+        Arc::make_mut(self.0.entry(backend.lb).or_default()).insert(backend.address, value);
+    }
+
+    /// Says something about all backends of a load balancer; nothing, if there are none.
+    pub fn put(&mut self, lb: NamespacedName, all: OfBalancer<T>) {
+        if all.is_empty() {
+            self.0.remove(&lb);
+        } else {
+            self.0.insert(lb, all);
+        }
+    }
+
+    /// Becomes like another one. Where that says nothing else about a load balancer, what is shared stays. Whether
+    /// anything is new is told.
+    pub fn become_like(&mut self, mut other: Self) -> bool {
+        for (lb, new) in &mut other.0 {
+            if let Some(old) = self.0.get(lb)
+                && old == new
+            {
+                *new = Arc::clone(old);
+            }
+        }
+        let is_new = self.0.len() != other.0.len()
+            || self.0.iter().zip(&other.0).any(|(old, new)| old.0 != new.0 || !Arc::ptr_eq(old.1, new.1));
+        *self = other;
+        is_new
+    }
+
+    /// In the order of load balancers and addresses.
+    pub fn iter(&self) -> impl Iterator<Item = (Backend, &T)> {
+        let of_one = |(lb, all): (&NamespacedName, _)| {
+            let lb = lb.clone();
+            std::iter::zip(std::iter::repeat(lb), <&OfBalancer<T>>::clone(&all).iter())
+        };
+        self.0
+            .iter()
+            .flat_map(of_one)
+            .map(|(lb, (address, value))| (Backend { lb, address: *address }, value))
+    }
+
+    /// What is said, in the same order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.values().flat_map(|all| all.values())
+    }
+}
+
+impl<T: Clone + Eq> FromIterator<(Backend, T)> for ByBackend<T> {
+    fn from_iter<I: IntoIterator<Item = (Backend, T)>>(all: I) -> Self {
+        let mut by_backend = Self::new();
+        by_backend.extend(all);
+        by_backend
+    }
+}
+
+impl<T: Clone + Eq> Extend<(Backend, T)> for ByBackend<T> {
+    fn extend<I: IntoIterator<Item = (Backend, T)>>(&mut self, all: I) {
+        for (backend, value) in all {
+            self.insert(backend, value);
+        }
+    }
+}
+
+impl<T: Clone + Eq, const N: usize> From<[(Backend, T); N]> for ByBackend<T> {
+    fn from(all: [(Backend, T); N]) -> Self {
+        all.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+impl<T: Clone + Eq> std::ops::Index<&Backend> for ByBackend<T> {
+    type Output = T;
+
+    fn index(&self, backend: &Backend) -> &T {
+        self.get(backend).unwrap()
+    }
+}
+
 /// How a backend is to be probed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
@@ -25,7 +145,7 @@ pub struct Wanted {
 }
 
 /// All backends, and how each is to be probed.
-pub type WantedBackends = BTreeMap<Backend, Wanted>;
+pub type WantedBackends = ByBackend<Wanted>;
 
 /// How well a backend is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +157,7 @@ pub struct Health {
 }
 
 /// How well all backends are.
-pub type Snapshot = BTreeMap<Backend, Health>;
+pub type Snapshot = ByBackend<Health>;
 
 /// The latest thing known of a backend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -14,7 +14,7 @@ pub struct MemoryProvider {
 impl MemoryProvider {
     /// Replaces the facts.
     pub fn tell(&self, vms: VirtualMachines) {
-        self.facts.send_replace(Facts { vms, problem: None });
+        self.facts.send_replace(Facts { vms: vms.into(), problem: None });
     }
 }
 
@@ -42,6 +42,6 @@ mod tests {
         let vms: VirtualMachines = [(NamespacedName::default(), VirtualMachine::default())].into();
         provider.tell(vms.clone());
         facts.changed().await.unwrap();
-        assert_eq!(facts.borrow().vms, vms);
+        assert_eq!(*facts.borrow().vms, vms);
     }
 }

@@ -1,5 +1,7 @@
 //! What every provider of VMs tells.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 use crate::model::vm::VirtualMachines;
@@ -8,7 +10,7 @@ use crate::model::vm::VirtualMachines;
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Facts {
     /// The latest facts that were good.
-    pub vms: VirtualMachines,
+    pub vms: Arc<VirtualMachines>,
     /// Why there are no newer ones.
     pub problem: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! Addresses of load balancers: released, assigned and refused in the transaction that changes the objects.
 
+use std::sync::Arc;
+
 use super::{Reference, Refusal, Resources};
 use crate::ipam::assign::AssignAddress;
 use crate::ipam::pool::{self, AllocateAddress};
@@ -36,7 +38,7 @@ pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Re
     for key in candidates(before, draft) {
         let Some(object) = draft.load_balancers.get_mut(&key) else { continue };
         let is_written = is_changed(before, object);
-        if let Err(refusal) = settle_one(object, &mut pools, is_written, now) {
+        if let Err(refusal) = settle_one(Arc::make_mut(object), &mut pools, is_written, now) {
             refusals.push(refusal);
         }
     }
@@ -49,7 +51,7 @@ fn candidates(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
     let wanting = draft.load_balancers.values();
     let wanting =
         wanting.filter(|object| object.status.allocated_address.is_none() || is_changed(before, object));
-    let mut wanting: Vec<&LoadBalancer> = wanting.collect();
+    let mut wanting: Vec<&LoadBalancer> = wanting.map(Arc::as_ref).collect();
     wanting.sort_by_key(|object| (&object.metadata.creation_timestamp, object.metadata.key()));
     wanting.into_iter().map(|object| object.metadata.key()).collect()
 }

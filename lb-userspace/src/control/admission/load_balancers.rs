@@ -1,5 +1,7 @@
 //! Writes and deletions of load balancers; addresses follow in `allocation`.
 
+use std::sync::Arc;
+
 use super::{Change, Reference, Refusal, Resources, Stamps, metadata};
 use crate::model::field::{FieldError, Problems};
 use crate::model::load_balancer::LoadBalancer;
@@ -33,10 +35,10 @@ pub(super) fn write(
     }
     let change = match stored {
         None => Change::Created,
-        Some(stored) if *stored == object => Change::Unchanged,
+        Some(stored) if **stored == object => Change::Unchanged,
         Some(_) => Change::Configured,
     };
-    draft.load_balancers.insert(key, object);
+    draft.load_balancers.insert(key, Arc::new(object));
     Ok(change)
 }
 
@@ -58,6 +60,6 @@ fn check_pool_exists(draft: &Resources, object: &LoadBalancer) -> Result<(), Vec
 pub(super) fn delete(draft: &mut Resources, key: &NamespacedName) -> Result<Manifest, Refusal> {
     let removed = draft.load_balancers.remove(key);
     removed
-        .map(|object| Manifest::LoadBalancer(Box::new(object)))
+        .map(|object| Manifest::LoadBalancer(Box::new(Arc::unwrap_or_clone(object))))
         .ok_or_else(|| Refusal::NotFound(Reference::LoadBalancer(key.clone())))
 }

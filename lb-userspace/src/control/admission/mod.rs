@@ -17,6 +17,7 @@ mod tests;
 use serde_json::Value;
 
 use super::resources::{IP_POOLS, LOAD_BALANCERS, Resources};
+use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::{NamespacedName, ObjectMeta};
 use crate::model::parse::Manifest;
 pub use allocation::ALLOCATED;
@@ -222,7 +223,7 @@ pub(super) fn current(resources: &Resources, reference: &Reference) -> Option<Ma
     match reference {
         Reference::LoadBalancer(key) => {
             let object = resources.load_balancers.get(key)?;
-            Some(Manifest::LoadBalancer(Box::new(object.clone())))
+            Some(Manifest::LoadBalancer(Box::new(LoadBalancer::clone(object))))
         }
         Reference::IpPool(name) => Some(Manifest::IpPool(Box::new(resources.pools.get(name)?.clone()))),
     }

@@ -102,6 +102,7 @@ impl<'a> Commands<'a> {
             let state = if takes_flows {
                 let is_new = self.observed.backends.get(&id).is_none_or(|b| b.state != BackendState::Active);
                 let step = life.ramps.step((address, server), is_new, listener.slow_start, life.now);
+                life.leaving.stays((id, generation));
                 members.push(Member { address: server, weight: backend.weight * step });
                 member_ids.push(id);
                 BackendState::Active

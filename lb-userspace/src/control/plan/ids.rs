@@ -89,6 +89,8 @@ pub(super) struct BackendIds<'a> {
     living: BTreeMap<(ListenerIndex, SocketAddr), BackendId>,
     kept: BTreeSet<BackendId>,
     reusable: Vec<BackendId>,
+    /// Listeners whose backends are left alone.
+    passed_over: &'a BTreeSet<ListenerIndex>,
     fresh: u32,
     capacity: u32,
 }
@@ -96,14 +98,21 @@ pub(super) struct BackendIds<'a> {
 impl<'a> BackendIds<'a> {
     pub(super) fn new(
         observed: &'a BTreeMap<BackendId, BackendEntry>,
+        passed_over: &'a BTreeSet<ListenerIndex>,
         reusable: Vec<BackendId>,
         capacity: u32,
     ) -> Self {
         let mut living = BTreeMap::new();
-        for (&id, entry) in observed.iter().filter(|(_, entry)| entry.state != BackendState::Dead) {
+        let is_looked_at = |entry: &BackendEntry| {
+            entry.state != BackendState::Dead && !passed_over.contains(&entry.listener)
+        };
+        for (&id, entry) in observed.iter().filter(|(_, entry)| is_looked_at(entry)) {
             living.entry((entry.listener, entry.address)).or_insert(id);
         }
-        Self { observed, living, kept: BTreeSet::new(), reusable, fresh: 1, capacity }
+        // Where there is no gap, none has to be looked for.
+        let last = observed.last_key_value().map_or(0, |(id, _)| id.0);
+        let fresh = if observed.len() == last as usize { last + 1 } else { 1 };
+        Self { observed, living, kept: BTreeSet::new(), reusable, passed_over, fresh, capacity }
     }
 
     /// The id and generation of a backend that lives; it stays its own.
@@ -128,7 +137,8 @@ impl<'a> BackendIds<'a> {
     /// Living backends that nobody asked for.
     pub(super) fn abandoned(&self) -> impl Iterator<Item = (BackendId, &'a BackendEntry)> {
         let abandoned = |(id, entry): &(&BackendId, &BackendEntry)| {
-            entry.state != BackendState::Dead && !self.kept.contains(*id)
+            let is_kept = self.kept.contains(*id) || self.passed_over.contains(&entry.listener);
+            entry.state != BackendState::Dead && !is_kept
         };
         self.observed.iter().filter(abandoned).map(|(id, entry)| (*id, entry))
     }

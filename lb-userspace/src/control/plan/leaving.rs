@@ -31,6 +31,11 @@ impl Leaving {
         self.known.retain(|_, known| known.current);
     }
 
+    /// A backend does not leave, or not any more.
+    pub(super) fn stays(&mut self, backend: (BackendId, u8)) {
+        self.known.remove(&backend);
+    }
+
     /// The state of a backend that leaves: draining, until its time is over. Without a time it drains for as
     /// long as its flows last.
     pub(super) fn state(

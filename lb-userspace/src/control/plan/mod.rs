@@ -16,6 +16,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -82,19 +83,41 @@ impl Planner {
 
     /// The commands that lead to `desired`. None, if `observed` is already like it.
     pub fn plan(&mut self, desired: &Desired, observed: &Observed, now: Instant) -> Plan {
-        self.retired.refresh(&observed.backends, now);
         self.tables.retain(&desired.listeners);
         self.leaving.begin();
+        let plan = self.plan_where(desired, observed, now, |_| true);
+        self.leaving.end();
+        plan
+    }
+
+    /// As [`Planner::plan`], where `observed` is like what was desired before, but for the listeners in `changed`:
+    /// those that were desired otherwise, or not at all.
+    pub fn plan_changes(
+        &mut self,
+        desired: &Desired,
+        observed: &Observed,
+        changed: &BTreeSet<ListenerAddress>,
+        now: Instant,
+    ) -> Plan {
+        self.plan_where(desired, observed, now, |address| changed.contains(address))
+    }
+
+    fn plan_where(
+        &mut self,
+        desired: &Desired,
+        observed: &Observed,
+        now: Instant,
+        is_wanted: impl Fn(&ListenerAddress) -> bool,
+    ) -> Plan {
+        self.retired.refresh(&observed.backends, now);
         self.ramps.retain(|listener, server| {
             desired.listeners.get(&listener).is_some_and(|entry| entry.backends.contains_key(&server))
         });
         let mut indices = ListenerIndices::new(observed, self.capacity.listeners);
-        let mut ids = BackendIds::new(&observed.backends, self.retired.reusable(now), self.capacity.backends);
         let mut policies = Policies::new(desired, observed);
         let mut commands = Commands::new(observed);
-        let mut life = Life { leaving: &mut self.leaving, ramps: &mut self.ramps, now };
+        let mut placed = Vec::new();
         let mut plan = Plan::default();
-
         for (&address, listener) in &desired.listeners {
             let terms = policies.terms(address, listener.strict);
             let (Some(index), Some(terms)) = (indices.of(address), terms) else {
@@ -102,7 +125,18 @@ impl Planner {
                 continue;
             };
             let grants = Grants { terms, limited_by: policies.limited_by(address.vip) };
-            let placed = Placed { address, index, grants };
+            placed.push((Placed { address, index, grants }, listener));
+        }
+        let passed_over = placed.iter().filter(|(placed, _)| !is_wanted(&placed.address));
+        let passed_over = passed_over.map(|(placed, _)| placed.index).collect();
+        let reusable = self.retired.reusable(now);
+        let mut ids = BackendIds::new(&observed.backends, &passed_over, reusable, self.capacity.backends);
+        let mut life = Life { leaving: &mut self.leaving, ramps: &mut self.ramps, now };
+        for (placed, listener) in placed {
+            let address = placed.address;
+            if !is_wanted(&address) {
+                continue;
+            }
             let left_out = commands.listener(placed, listener, &mut ids, &mut self.tables, &mut life);
             plan.unplaced_backends.extend(left_out.into_iter().map(|backend| (address, backend)));
         }
@@ -111,7 +145,6 @@ impl Planner {
         }
         commands.policies(&policies);
         commands.remove_rest(desired, &indices, &ids, &mut life);
-        self.leaving.end();
         plan.commands = commands.in_order();
         plan
     }

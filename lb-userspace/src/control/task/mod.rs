@@ -151,7 +151,7 @@ impl<D: Datapath> Control<D> {
         self.about.inventory_problem.clone_from(&inventory.problem);
         // An inventory that never could be read knows nothing; it does not know that there is nobody.
         if inventory.problem.is_none() || self.facts.virtual_machines.is_some() {
-            self.facts.virtual_machines = Some(inventory.vms.clone());
+            self.facts.virtual_machines = Some(Arc::clone(&inventory.vms));
         }
         drop(inventory);
         self.facts.resources = Arc::clone(&self.inputs.resources.borrow_and_update());

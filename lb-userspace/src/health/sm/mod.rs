@@ -66,7 +66,7 @@ impl Checks {
             }
             stays
         });
-        for (backend, wanted) in wanted {
+        for (backend, wanted) in wanted.iter() {
             let reason = Reason::NotProbed;
             let fresh = Entry { health: Health { ready: wanted.was_ready, reason }, probe: None };
             let entry = self.backends.entry(backend.clone()).or_insert(fresh);

@@ -51,12 +51,12 @@ async fn run_with<P, F>(
                 }
                 let commands = checks.handle_wanted(&wanted.borrow_and_update());
                 loops.execute(commands, &probe, &sender);
-                states.send_if_modified(|states| replace(states, checks.snapshot()));
+                states.send_if_modified(|states| states.become_like(checks.snapshot()));
             }
             Some((backend, id, result)) = results.recv() => {
                 if checks.handle_result(&backend, id, result) && let Some(health) = checks.health(&backend) {
                     report(&backend, health, &states);
-                    states.send_modify(|states| _ = states.insert(backend, health));
+                    states.send_modify(|states| states.insert(backend, health));
                 }
             }
             // Aborted loops are collected as they end.
@@ -158,12 +158,6 @@ fn report(backend: &Backend, health: Health, states: &watch::Sender<Snapshot>) {
         let (lb, state) = (&backend.lb, if health.ready { "ready" } else { "not ready" });
         tracing::info!(%lb, address = %backend.address, reason = health.reason.name(), "backend is {state}");
     }
-}
-
-fn replace(states: &mut Snapshot, new: Snapshot) -> bool {
-    let changed = *states != new;
-    *states = new;
-    changed
 }
 
 #[cfg(test)]

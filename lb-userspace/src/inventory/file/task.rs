@@ -1,5 +1,6 @@
 //! Watching: the file's directory, because editors and mounts replace the file itself.
 
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +21,9 @@ const RESYNC: Duration = Duration::from_secs(5);
 pub(super) async fn run(path: &Path, facts: &watch::Sender<Facts>) {
     let changed = Arc::new(Notify::new());
     let mut watcher = watch(path, &changed);
-    let mut is_first = true;
+    let mut last = None;
     loop {
-        read(path, facts, is_first).await;
-        is_first = false;
+        read(path, facts, &mut last).await;
         // Whatever is missing may be a directory that comes back as another one.
         if watcher.is_none() || facts.borrow().problem.is_some() {
             watcher = watch(path, &changed);
@@ -57,16 +57,30 @@ fn directory(path: &Path) -> PathBuf {
     }
 }
 
-/// The first reading is news, even that there is nobody: the agent waits for it.
-async fn read(path: &Path, facts: &watch::Sender<Facts>, is_first: bool) {
+/// The first reading is news, even that there is nobody: the agent waits for it. `last` is a hash of the text that
+/// was read last: ten thousand VMs take a while to understand.
+async fn read(path: &Path, facts: &watch::Sender<Facts>, last: &mut Option<u64>) {
     let place = path.display();
+    let is_first = last.is_none();
     let result = match tokio::fs::read_to_string(path).await {
-        Ok(text) => parse(&text).map_err(|error| format!("{place}: {error}")),
-        Err(error) => Err(format!("{place}: cannot be read: {error}")),
+        Ok(text) => {
+            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&text);
+            if last.replace(hash) == Some(hash) && facts.borrow().problem.is_none() {
+                return;
+            }
+            let parsed = tokio::task::spawn_blocking(move || parse(&text)).await;
+            parsed
+                .map_err(|error| format!("{place}: {error}"))
+                .and_then(|parsed| parsed.map_err(|error| format!("{place}: {error}")))
+        }
+        Err(error) => {
+            *last = Some(0);
+            Err(format!("{place}: cannot be read: {error}"))
+        }
     };
     facts.send_if_modified(|facts| match result {
         Ok(vms) => {
-            let new = Facts { vms, problem: None };
+            let new = Facts { vms: Arc::new(vms), problem: None };
             let changed = is_first || *facts != new;
             if changed {
                 tracing::info!("{place}: {} virtual machines", new.vms.len());

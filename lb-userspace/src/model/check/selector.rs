@@ -18,6 +18,12 @@ impl Selector {
         !self.0.is_empty() && self.0.iter().all(has)
     }
 
+    /// The values of its first label: whatever it matches has one of them.
+    pub fn first_labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        let first = self.0.iter().take(1);
+        first.flat_map(|(key, values)| values.iter().map(move |value| (key.as_str(), value.as_str())))
+    }
+
     pub(super) fn check(raw: &BTreeMap<String, Vec<String>>, problems: &mut Problems) -> Self {
         for (key, values) in raw {
             let path = format!("spec.backendServerSelector[{key:?}]");

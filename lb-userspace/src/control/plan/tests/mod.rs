@@ -159,6 +159,20 @@ proptest! {
     }
 
     #[test]
+    fn planning_what_has_changed_is_planning_all(first in desired(), second in desired(), third in desired()) {
+        let mut node = Node::new();
+        node.reach(&first);
+        for (before, after) in [(&first, &second), (&second, &third), (&third, &first)] {
+            let all = before.listeners.keys().chain(after.listeners.keys());
+            let differs = |address: &&ListenerAddress| before.listeners.get(address) != after.listeners.get(address);
+            let changed = all.filter(differs).copied().collect();
+            let plan = node.planner.plan_changes(after, &node.observe(), &changed, node.now);
+            plan.commands.iter().for_each(|command| node.datapath.execute(command).unwrap());
+            prop_assert_eq!(node.plan(after), Plan::default());
+        }
+    }
+
+    #[test]
     fn traffic_is_never_worse_in_between(first in desired(), second in desired()) {
         let mut node = Node::new();
         node.reach(&first);

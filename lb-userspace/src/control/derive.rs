@@ -1,0 +1,117 @@
+//! What services come to: desired state, whom to probe, which addresses to resolve. Only what has changed is worked
+//! out anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::cycle::{Facts, listener_addresses};
+use super::desired::{Served, desired, probes};
+use super::model::{Desired, ForwardingMode};
+use super::select::Member;
+use super::services::{Changed, Service, Services};
+use super::status::were_ready;
+use crate::datapath::model::{ListenerAddress, Mac, Placement};
+use crate::health::model::{Wanted, WantedBackends};
+use crate::inventory::links::Topology;
+use crate::model::meta::NamespacedName;
+
+/// What everything follows from, beside services.
+pub(super) struct Context<'a> {
+    pub(super) facts: &'a Facts,
+    /// Of each Maglev table.
+    pub(super) slots: u32,
+    /// How an address is reached.
+    pub(super) place: &'a dyn Fn(ForwardingMode, IpAddr, Option<Mac>) -> Placement,
+}
+
+/// What all services come to.
+#[derive(Default)]
+pub(super) struct Derived {
+    pub(super) desired: Desired,
+    pub(super) probes: WantedBackends,
+    pub(super) addresses: BTreeSet<IpAddr>,
+    /// Load balancers with backends of which the prober has not told anything yet.
+    pub(super) unknown: BTreeSet<NamespacedName>,
+    /// What each load balancer has in the desired state.
+    placed: BTreeMap<NamespacedName, (IpAddr, Vec<ListenerAddress>)>,
+}
+
+impl Derived {
+    /// Takes over what has changed. Tells whose listeners are, or were, among them.
+    pub(super) fn follow(
+        &mut self,
+        changed: &Changed,
+        services: &Services,
+        context: &Context<'_>,
+    ) -> BTreeSet<ListenerAddress> {
+        if changed.members {
+            let members = services.values().filter(|service| service.vip().is_some());
+            self.addresses =
+                members.flat_map(|service| service.members.iter().filter_map(Member::address)).collect();
+        }
+        let topology = &context.facts.topology;
+        let served: Vec<Served> =
+            changed.services.iter().filter_map(|lb| served(services.get(lb)?, topology)).collect();
+        self.follow_probes(changed, &served, context.facts);
+
+        let mut listeners = BTreeSet::new();
+        for lb in &changed.services {
+            let Some((vip, addresses)) = self.placed.remove(lb) else { continue };
+            self.desired.vips.remove(&vip);
+            self.desired.policies.remove(&vip);
+            for address in addresses {
+                self.desired.listeners.remove(&address);
+                listeners.insert(address);
+            }
+        }
+        let new = desired(&served, &context.facts.health, context.slots, context.place);
+        listeners.extend(new.listeners.keys());
+        self.desired.vips.extend(new.vips);
+        self.desired.policies.extend(new.policies);
+        self.desired.listeners.extend(new.listeners);
+        for service in changed.services.iter().filter_map(|lb| services.get(lb)) {
+            if let Some(vip) = service.vip() {
+                self.placed.insert(service.lb.key.clone(), (vip, listener_addresses(service)));
+            }
+        }
+        listeners
+    }
+
+    fn follow_probes(&mut self, changed: &Changed, served: &[Served], facts: &Facts) {
+        let wanted = probes(served, |lb| {
+            let object = facts.resources.load_balancers.get(lb);
+            object.map(|object| were_ready(&object.status)).unwrap_or_default()
+        });
+        for lb in &changed.services {
+            let new = wanted.of(lb).cloned().unwrap_or_default();
+            let health = facts.health.of(lb);
+            if new.keys().all(|address| health.is_some_and(|all| all.contains_key(address))) {
+                self.unknown.remove(lb);
+            } else {
+                self.unknown.insert(lb.clone());
+            }
+            let old = self.probes.of(lb);
+            let is_same = old.map_or_else(|| new.is_empty(), |old| alike(old, &new));
+            if !is_same {
+                self.probes.put(lb.clone(), new);
+            }
+        }
+    }
+}
+
+/// Whether both want the same: what a backend was before it was wanted is of no interest any more.
+fn alike(old: &Arc<BTreeMap<IpAddr, Wanted>>, new: &Arc<BTreeMap<IpAddr, Wanted>>) -> bool {
+    let check = |(address, wanted): (&IpAddr, &Wanted)| (*address, wanted.check.clone());
+    old.len() == new.len() && old.iter().map(check).eq(new.iter().map(check))
+}
+
+/// A backend is placed once it is known where it is: placed before, its first clients were masqueraded.
+pub(super) fn is_settled(member: &Member, topology: &Topology) -> bool {
+    member.address().is_none_or(|address| topology.settled.contains(&address))
+}
+
+fn served(service: &Service, topology: &Topology) -> Option<Served> {
+    let members = service.members.iter().filter(|member| is_settled(member, topology)).cloned().collect();
+    Some(Served { lb: service.lb.clone(), vip: service.vip()?, members })
+}

@@ -1,0 +1,170 @@
+//! Load balancers and who serves them, from turn to turn: what no changed fact bears on is kept as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::admission::ALLOCATED;
+use super::cycle::Facts;
+use super::hold::Stations;
+use super::select::{Labelled, Member, members};
+use crate::datapath::port::AttachedPort;
+use crate::health::model::{Health, OfBalancer};
+use crate::inventory::links::Topology;
+use crate::model::check::CheckedLoadBalancer;
+use crate::model::family::Family;
+use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
+use crate::model::meta::NamespacedName;
+use crate::model::vm::VirtualMachines;
+
+/// A load balancer and who serves it.
+pub(super) struct Service {
+    pub(super) object: Arc<LoadBalancer>,
+    pub(super) lb: CheckedLoadBalancer,
+    pub(super) members: Vec<Member>,
+    /// What is known of its backends.
+    health: Option<OfBalancer<Health>>,
+}
+
+impl Service {
+    /// Its VIP, once it has one.
+    pub(super) fn vip(&self) -> Option<IpAddr> {
+        vip(&self.object)
+    }
+
+    /// The address in its status, or why there is none.
+    pub(super) fn address(&self) -> Result<AllocatedAddress, String> {
+        let conditions = &self.object.status.conditions;
+        let refused = conditions.iter().find(|c| c.kind == ALLOCATED && c.status == "False");
+        match (&self.object.status.allocated_address, refused) {
+            (Some(address), None) => Ok(address.clone()),
+            (_, Some(condition)) => Err(condition.message.clone()),
+            (None, None) => Err("no address is assigned yet".to_owned()),
+        }
+    }
+}
+
+/// All of them, and the facts that they follow from.
+#[derive(Default)]
+pub(super) struct Services {
+    all: BTreeMap<NamespacedName, Service>,
+    vms: Option<Arc<VirtualMachines>>,
+    topology: Topology,
+    ports: BTreeMap<u32, AttachedPort>,
+}
+
+/// What is not as it was.
+#[derive(Default)]
+pub(super) struct Changed {
+    /// Load balancers about which anything is new, those that are gone included.
+    pub(super) services: BTreeSet<NamespacedName>,
+    /// There are other VIPs, or other members or addresses of members.
+    pub(super) members: bool,
+    /// The VMs' addresses may be others.
+    pub(super) stations: bool,
+}
+
+impl Services {
+    pub(super) fn get(&self, lb: &NamespacedName) -> Option<&Service> {
+        self.all.get(lb)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Service> {
+        self.all.values()
+    }
+
+    /// Takes over the facts.
+    pub(super) fn refresh(
+        &mut self,
+        facts: &Facts,
+        vms: &Arc<VirtualMachines>,
+        stations: &mut Stations,
+        ports: &BTreeMap<u32, AttachedPort>,
+        now: Instant,
+    ) -> Changed {
+        let moved = if self.vms.as_ref().is_some_and(|known| Arc::ptr_eq(known, vms)) {
+            stations.handle_timeout(now)
+        } else {
+            stations.handle_facts(vms, now);
+            true
+        };
+        self.vms = Some(Arc::clone(vms));
+        let rewired = self.rewire(&facts.topology, ports);
+        let labelled = moved.then(|| Labelled::new(vms));
+        let stations = &*stations;
+        let choose = |lb: &CheckedLoadBalancer, vip: Option<IpAddr>| {
+            // The VIP's family; before there is one, that of the address that is asked for.
+            let family = vip.or(lb.address).map_or(Family::V4, Family::of);
+            match &labelled {
+                Some(labelled) => members(lb, family, labelled.candidates(lb), stations),
+                None => members(lb, family, vms.values(), stations),
+            }
+        };
+        let mut before = std::mem::take(&mut self.all);
+        let mut changed = Changed { stations: moved, ..Changed::default() };
+        for (key, object) in &facts.resources.load_balancers {
+            let known = before.remove(key);
+            let is_same = known.as_ref().is_some_and(|known| Arc::ptr_eq(&known.object, object));
+            let health = facts.health.of(key).cloned();
+            let (vip_before, health_before) =
+                known.as_ref().map_or((None, None), |known| (known.vip(), known.health.clone()));
+            let (lb, members_before) = match known {
+                Some(known) if is_same => (Some(known.lb), Some(known.members)),
+                Some(known) => (checked(object), Some(known.members)),
+                None => (checked(object), None),
+            };
+            let Some(lb) = lb else {
+                changed.services.insert(key.clone());
+                continue;
+            };
+            let vip = vip(object);
+            let chosen = (moved || !is_same).then(|| choose(&lb, vip));
+            let (members, others) = match (members_before, chosen) {
+                (Some(before), None) => (before, false),
+                (Some(before), Some(members)) => {
+                    let others = before != members;
+                    (members, others)
+                }
+                (None, members) => (members.unwrap_or_default(), true),
+            };
+            let others = others || vip != vip_before;
+            let is_as_well = health.as_ref().map(Arc::as_ptr) == health_before.as_ref().map(Arc::as_ptr);
+            if others || rewired || !is_same || !is_as_well {
+                changed.services.insert(key.clone());
+            }
+            changed.members |= others;
+            self.all.insert(key.clone(), Service { object: Arc::clone(object), lb, members, health });
+        }
+        changed.members |= !before.is_empty();
+        changed.services.extend(before.into_keys());
+        changed
+    }
+
+    /// Takes over how the node is wired; whether it is otherwise than it was is told.
+    fn rewire(&mut self, topology: &Topology, ports: &BTreeMap<u32, AttachedPort>) -> bool {
+        let rewired = self.topology != *topology || self.ports != *ports;
+        if rewired {
+            self.topology.clone_from(topology);
+            self.ports.clone_from(ports);
+        }
+        rewired
+    }
+}
+
+fn vip(object: &LoadBalancer) -> Option<IpAddr> {
+    object.status.allocated_address.as_ref()?.ip.parse().ok()
+}
+
+/// What an object says, if it is right.
+fn checked(object: &LoadBalancer) -> Option<CheckedLoadBalancer> {
+    let errors = match object.check() {
+        Ok(lb) => return Some(lb),
+        Err(errors) => errors,
+    };
+    // Admission lets none of these in; an older version may have.
+    for error in errors {
+        tracing::warn!(load_balancer = %object.metadata.key(), "not served: {error}");
+    }
+    None
+}
