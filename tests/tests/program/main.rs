@@ -4,6 +4,7 @@ mod scene;
 
 mod alike;
 mod answers;
+mod bench;
 mod bridge;
 mod checksums;
 mod endings;

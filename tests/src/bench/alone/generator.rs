@@ -69,20 +69,31 @@ impl Generator {
         ProgramArray::try_from(map)?.set(0, subject, 0).with_context(|| format!("write {name}"))
     }
 
+    /// Sends a packet of each flow, in another order than those that are measured: tables that keep flows in the order
+    /// in which they began would have them in order.
+    pub(super) fn begin(&mut self, shot: &Shot, flows: u32) -> Result<()> {
+        let frame = self.ready(shot, 0, 1)?;
+        self.run(&frame, flows)
+    }
+
     /// Sends packets of all flows in turn, and gives what one of them costs: generator, subject and the kernel's loop.
     pub(super) fn batch(&mut self, shot: &Shot, clock: Clock, packets: u32) -> Result<f64> {
-        let frame = self.ready(shot, 0)?;
-        let options = TestRunOptions { data_in: Some(&frame), repeat: packets, ..TestRunOptions::new() };
+        let frame = self.ready(shot, 0, STEP)?;
         let before = clock.now()?;
-        let ran = self.test_run(options)?;
+        self.run(&frame, packets)?;
         let cost = clock.now()? - before;
-        ensure!(ran.return_value != 0, "the generator could not make a packet");
         Ok(cost as f64 / f64::from(packets))
+    }
+
+    fn run(&mut self, frame: &[u8], repeat: u32) -> Result<()> {
+        let ran = self.test_run(TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() })?;
+        ensure!(ran.return_value != 0, "the generator could not make a packet");
+        Ok(())
     }
 
     /// Sends packets of all flows in turn, each by a run of its own, and gives what each costs.
     pub(super) fn singles(&mut self, shot: &Shot, clock: Clock, packets: u32) -> Result<Vec<u64>> {
-        let frame = self.ready(shot, 0)?;
+        let frame = self.ready(shot, 0, STEP)?;
         let mut costs = Vec::with_capacity(packets as usize);
         for _ in 0..packets {
             let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
@@ -100,7 +111,7 @@ impl Generator {
         number: u32,
         expected: impl FnOnce(&Shot) -> (i32, Vec<u8>),
     ) -> Result<()> {
-        let frame = self.ready(shot, number.wrapping_mul(INVERSE))?;
+        let frame = self.ready(shot, number.wrapping_mul(INVERSE), STEP)?;
         let mut out = vec![0; frame.len() + 64];
         let options =
             TestRunOptions { data_in: Some(&frame), data_out: Some(&mut out), ..TestRunOptions::new() };
@@ -116,12 +127,12 @@ impl Generator {
     }
 
     /// Writes what the packets are to be, the first of which is number `made`.
-    fn ready(&mut self, shot: &Shot, made: u32) -> Result<Vec<u8>> {
+    fn ready(&mut self, shot: &Shot, made: u32, step: u32) -> Result<Vec<u8>> {
         let frame = shot.blank();
         let mut header = [0; HEADER];
         header.copy_from_slice(frame.get(..HEADER).context("a frame that is too short")?);
         let length = u32::try_from(frame.len())?;
-        let turn = Turn { header, mask: shot.mask(), step: STEP, flags: shot.flags(), length };
+        let turn = Turn { header, mask: shot.mask(), step, flags: shot.flags(), length };
         Array::<&mut MapData, Turn>::try_from(self.ebpf.map_mut(bench::TURN).context("no map TURN")?)?
             .set(0, turn, 0)
             .context("write TURN")?;

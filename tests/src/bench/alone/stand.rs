@@ -64,7 +64,7 @@ impl Stand {
             subject::serve(generator, path)?;
         }
         for shot in path.before(subject.is_two_way) {
-            generator.batch(&shot, Clock::Processor, path.flows.min(MOST_BEGUN))?;
+            generator.begin(&shot, path.flows.min(MOST_BEGUN))?;
         }
         for number in [0, path.flows / 2, path.flows - 1] {
             generator.compare(&path.measured(), number, |shot| subject.expected(shot, number))?;
