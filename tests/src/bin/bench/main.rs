@@ -19,9 +19,9 @@ struct Cli {
     /// Only paths of rigs A and B whose names contain this
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     path: String,
-    /// Rounds of rig A
-    #[arg(long, default_value_t = 9)]
-    rounds: usize,
+    /// Rounds of rig A, 1 to 10,000
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    rounds: u16,
     /// Fewer rounds and smaller tables: minutes instead of tens of them, and no verdict on times
     #[arg(long)]
     quick: bool,
@@ -56,18 +56,24 @@ fn run(cli: &Cli) -> Result<()> {
         return show(cli, &report);
     }
     ensure!(nix::unistd::geteuid().is_root(), "benchmarks load packet programs, which needs root");
+    has_room(cli)?;
     let mut report = Report::new();
     let effort = if cli.quick { Effort::Quick } else { Effort::Full };
     let all = [Rig::A, Rig::B, Rig::C, Rig::Control];
     for rig in all.into_iter().filter(|rig| cli.rig.is_empty() || cli.rig.contains(rig)) {
         eprintln!("rig {rig}");
         match rig {
-            Rig::A => alone::run(&mut report, effort, &cli.path, cli.rounds)?,
+            Rig::A => alone::run(&mut report, effort, &cli.path, cli.rounds.into())?,
             Rig::B => traffic::run(&mut report, effort, &cli.path)?,
             Rig::C => emulated::run(&mut report, effort)?,
             Rig::Control => control::run(&mut report, effort)?,
         }
     }
+    ensure!(
+        !report.figures.is_empty() || !report.skipped.is_empty(),
+        "nothing was measured: no path of these rigs has \"{}\" in its name",
+        cli.path
+    );
     if let Some(path) = &cli.json {
         let text = serde_json::to_string_pretty(&report)?;
         fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))?;
@@ -77,6 +83,19 @@ fn run(cli: &Cli) -> Result<()> {
         0 => Ok(()),
         missed => bail!("{missed} rows of the budget are missed"),
     }
+}
+
+/// Can be written what is to be written? Better asked before than after twenty minutes; an earlier run's file is kept
+/// until there is another.
+fn has_room(cli: &Cli) -> Result<()> {
+    if let Some(path) = &cli.json {
+        let opened = fs::File::options().create(true).append(true).open(path);
+        opened.with_context(|| format!("write {}", path.display()))?;
+    }
+    if let Some(directory) = &cli.plot {
+        fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    }
+    Ok(())
 }
 
 fn show(cli: &Cli, report: &Report) -> Result<()> {
