@@ -74,6 +74,16 @@ impl Step {
     }
 }
 
+/// Connections of three clients, so that there are flows that the lane takes.
+fn handshakes() -> impl Iterator<Item = Step> {
+    let plain =
+        Step { client: 0, port: 40_000, udp: false, answer: false, tcp_flags: SYN, oddity: 99, payload: 0 };
+    (0..3).flat_map(move |client| {
+        let step = |answer, tcp_flags| Step { client, answer, tcp_flags, ..plain };
+        [step(false, SYN), step(true, SYN | ACK), step(false, ACK), step(false, ACK), step(true, ACK)]
+    })
+}
+
 fn cut(packet: Packet, length: usize) -> Vec<u8> {
     let mut frame = packet.bytes();
     frame.truncate(length);
@@ -92,6 +102,9 @@ fn compare(given: Given, hook: Hook, answers: Hook) {
         let traced = &mut *traced.borrow_mut();
         rig.forget_flows();
         traced.forget_flows();
+        for (step, at) in handshakes().map(|step| (step, if step.answer { answers } else { hook })) {
+            prop_assert_eq!(rig.at(at, &step.frame()), traced.at(at, &step.frame()), "{:?}", step);
+        }
         for step in &steps {
             let (at, frame) = (if step.answer { answers } else { hook }, step.frame());
             if at.runs(&frame) {
