@@ -2,7 +2,7 @@
 //! the middle of a flow that needs no upkeep, sent on at full length.
 //!
 //! It does what [`crate::journey`] does with such a packet, with fewer looks at it; whatever it does not know at once
-//! it leaves to the journey, untouched. So what is decided here is decided there as well, and tests compare the two.
+//! it leaves to the journey, with the packet as it came. So what is decided here is decided there as well, and tests compare the two.
 
 mod upkeep;
 mod way;
@@ -38,6 +38,10 @@ const ACK: u8 = 0x10;
 /// Takes a packet, or leaves it: [`GENERAL`].
 #[inline(always)]
 pub fn take<P: Packet>(packet: &mut P) -> i32 {
+    // What looks at packets wants to hear of those that are not ours as well.
+    if observe::is_any() {
+        return GENERAL;
+    }
     let Some(port) = port::attached(packet.interface()) else { return passed(packet) };
     let Some(plain) = packet.header::<Plain>(0) else { return GENERAL };
     match plain.kind {
@@ -45,7 +49,7 @@ pub fn take<P: Packet>(packet: &mut P) -> i32 {
         ARP | IPV6 | VLAN | QINQ => return GENERAL,
         _ => return passed(packet),
     }
-    if !is_simple(plain) || observe::is_any() || packet.outer_vlan() != 0 {
+    if !is_simple(plain) || packet.outer_vlan() != 0 {
         return GENERAL;
     }
     let Some(config) = Clock::config() else { return GENERAL };
