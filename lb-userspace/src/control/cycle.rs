@@ -164,7 +164,13 @@ impl<D: Datapath> Cycle<D> {
         let context = Context { facts, slots: self.slots, place: &place };
         self.changed.extend(self.derived.follow(&changed, &self.services, &context));
         if changed.stations {
-            self.derived.desired.running = self.stations.addresses().collect();
+            let running = self.stations.addresses().collect();
+            let desired = &mut self.derived.desired;
+            // Backends that any load balancer has left may have flows to finish at an address that is gone.
+            if !desired.running.is_subset(&running) {
+                self.changed.extend(desired.listeners.keys().copied());
+            }
+            desired.running = running;
         }
         self.unstored.extend(changed.services);
         let mut wishes = Wishes {
