@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::balancing::{Draining, SessionAffinity, SlowStart};
+pub use super::health_check::HealthCheck;
 use super::meta::{API_VERSION, Condition, ObjectMeta, is_false, is_zero, or_default};
 use super::policy::Limits;
 
@@ -127,27 +128,6 @@ pub struct Listener {
     /// to the backend that its hash chooses.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_false")]
     pub strict: bool,
-}
-
-/// A TCP check of every backend. 0 takes the default.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct HealthCheck {
-    /// The probed port; 0 is no check.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
-    pub port: i64,
-    /// Successes in a row that make a backend ready.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
-    pub success_threshold: i64,
-    /// Failures in a row that make it not ready.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
-    pub failure_threshold: i64,
-    /// Seconds from probe to probe.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
-    pub period_seconds: i64,
-    /// Seconds after which a probe has failed.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
-    pub timeout_seconds: i64,
 }
 
 /// How packets reach the backends.
