@@ -2,14 +2,16 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
 use super::failure::Failure;
 use super::query::Parameters;
+use super::write;
 use crate::control::admission::{Intent, Outcome};
+use crate::control::registry::Submission;
 use crate::model::parse::{self, Manifest};
 
 #[derive(Deserialize)]
@@ -21,7 +23,7 @@ struct Request {
 /// Creates or replaces all items, or none.
 pub(super) async fn apply(
     State(api): State<Api>,
-    Query(query): Query<Parameters>,
+    query: Parameters,
     body: Bytes,
 ) -> Result<Json<Value>, Failure> {
     let request: Request = parse::json(&body).map_err(|error| Failure::unreadable(&error))?;
@@ -33,9 +35,8 @@ pub(super) async fn apply(
         })?;
         intents.push(Intent::Apply(manifest));
     }
-    let outcomes = api.submit(intents, query.dry_run()?).await?;
-    let item =
-        |outcome: &Outcome| json!({ "object": value(&outcome.object), "outcome": outcome.change.word() });
+    let outcomes = api.submit(intents, &query.manager, query.dry_run).await?;
+    let item = |outcome: &Outcome| json!({ "object": write::value(&outcome.object), "outcome": outcome.change.word() });
     Ok(Json(json!({ "items": outcomes.iter().map(item).collect::<Vec<_>>() })))
 }
 
@@ -55,33 +56,22 @@ fn manifest(item: &Value) -> Result<Manifest, parse::ParseError> {
 
 impl Api {
     /// Hands intents to control; what is refused is refused whole.
-    pub(super) async fn submit(&self, intents: Vec<Intent>, dry_run: bool) -> Result<Vec<Outcome>, Failure> {
+    pub(super) async fn submit(
+        &self,
+        intents: Vec<Intent>,
+        manager: &str,
+        dry_run: bool,
+    ) -> Result<Vec<Outcome>, Failure> {
         let registry = self.registry.clone();
+        let manager = manager.to_owned();
         // A commit waits for the disk.
-        let submitted = tokio::task::spawn_blocking(move || registry.submit(&intents, dry_run)).await;
+        let submitted = tokio::task::spawn_blocking(move || {
+            registry.submit(&Submission { intents: &intents, manager: &manager, dry_run })
+        });
+        let submitted = submitted.await;
         match submitted {
             Ok(result) => Ok(result?),
             Err(error) => Err(Failure::unavailable(format!("the request was not finished: {error}"))),
         }
-    }
-
-    /// Hands one intent to control and answers with its object.
-    pub(super) async fn submit_one(
-        &self,
-        intent: Intent,
-        query: &Parameters,
-    ) -> Result<Json<Value>, Failure> {
-        let mut outcomes = self.submit(vec![intent], query.dry_run()?).await?;
-        match outcomes.pop() {
-            Some(outcome) => Ok(Json(value(&outcome.object))),
-            None => Err(Failure::unavailable("the request had no outcome")),
-        }
-    }
-}
-
-fn value(object: &Manifest) -> Value {
-    match object {
-        Manifest::LoadBalancer(object) => json!(object),
-        Manifest::IpPool(object) => json!(object),
     }
 }

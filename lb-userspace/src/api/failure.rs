@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::control::admission::{Reference, Refusal};
+use crate::control::journal::NotKnown;
 use crate::model::meta::GROUP;
 use crate::model::parse::ParseError;
 
@@ -81,8 +82,33 @@ impl Failure {
 
     /// The patch is of a kind that is not spoken.
     pub(super) fn unsupported_patch(content_type: &str) -> Self {
-        let message = format!("{content_type:?} is not supported; send application/merge-patch+json");
+        let message = format!(
+            "{content_type:?} is not supported; send application/merge-patch+json, application/json-patch+json \
+             or application/apply-patch+yaml"
+        );
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message, Details::default())
+    }
+
+    /// The body is in a form that is not spoken.
+    pub(super) fn unsupported_body(content_type: &str) -> Self {
+        let message = format!("{content_type:?} is not supported; send application/json or application/yaml");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message, Details::default())
+    }
+
+    /// The state that is asked for is not known any more, or not yet.
+    pub(super) fn expired(error: &NotKnown) -> Self {
+        Self::new(StatusCode::GONE, "Expired", error.to_string(), Details::default())
+    }
+
+    /// The resource does not know the verb.
+    pub(super) fn no_verb_of(resource: &str, verb: &str) -> Self {
+        let message = format!("{resource} can't be asked to {verb}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message, Details::default())
+    }
+
+    /// The answer's body.
+    pub(super) fn status(&self) -> &impl Serialize {
+        &self.0
     }
 
     /// Nothing is served there.
@@ -125,6 +151,10 @@ impl From<Refusal> for Failure {
             Refusal::Conflict { reference, .. } => {
                 Self::new(StatusCode::CONFLICT, "Conflict", message, details(reference))
             }
+            Refusal::Owned { reference, .. } => {
+                let details = Details { causes: causes(&refusal), ..details(reference) };
+                Self::new(StatusCode::CONFLICT, "Conflict", message, details)
+            }
             Refusal::Invalid { reference, .. } => {
                 let details = Details { causes: causes(&refusal), ..details(reference) };
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message, details)
@@ -148,6 +178,14 @@ fn causes(refusal: &Refusal) -> Vec<Cause> {
                 reason: "FieldValueInvalid",
                 message: format!("{}: {} (found {})", field.problem, field.remedy, field.value),
                 field: field.path.clone(),
+            })
+            .collect(),
+        Refusal::Owned { fields, .. } => fields
+            .iter()
+            .map(|owned| Cause {
+                reason: "FieldManagerConflict",
+                message: format!("conflict with {:?} ({})", owned.manager, owned.operation),
+                field: owned.field.clone(),
             })
             .collect(),
         Refusal::Several(all) => all.iter().flat_map(causes).collect(),

@@ -6,14 +6,20 @@
 //! Architecture invariant: only this folder and the command line's client name HTTP.
 
 mod apply;
+mod body;
+mod discovery;
 mod failure;
 mod flows;
-mod ip_pools;
-mod load_balancers;
+mod form;
 mod observe;
 mod query;
+mod read;
 mod reports;
+mod selector;
 pub mod socket;
+mod target;
+mod watch;
+mod write;
 
 use std::sync::Arc;
 
@@ -36,32 +42,22 @@ pub struct Api {
     reports: ReportRequests,
     flows: Lister,
     observer: Observer,
+    /// True when the agent stops: watches end then.
+    stopping: tokio::sync::watch::Receiver<bool>,
+    stop: Arc<tokio::sync::watch::Sender<bool>>,
 }
 
 impl Api {
     /// On a registry; reports are asked for from the control loop, flows from their table, and packets
     /// from their programs.
     pub fn new(registry: Arc<Registry>, reports: ReportRequests, flows: Lister, observer: Observer) -> Self {
-        Self { registry, reports, flows, observer }
+        let (stop, stopping) = tokio::sync::watch::channel(false);
+        Self { registry, reports, flows, observer, stopping, stop: Arc::new(stop) }
     }
 
     fn router(self) -> Router {
-        const GROUP: &str = "/apis/loadbalancer.harvesterhci.io/v1beta1";
-        let one_load_balancer = get(load_balancers::read)
-            .put(load_balancers::replace)
-            .patch(load_balancers::patch)
-            .delete(load_balancers::delete);
-        let one_pool =
-            get(ip_pools::read).put(ip_pools::replace).patch(ip_pools::patch).delete(ip_pools::delete);
-        Router::new()
-            .route(&format!("{GROUP}/loadbalancers"), get(load_balancers::list_all))
-            .route(
-                &format!("{GROUP}/namespaces/{{namespace}}/loadbalancers"),
-                get(load_balancers::list).post(load_balancers::create),
-            )
-            .route(&format!("{GROUP}/namespaces/{{namespace}}/loadbalancers/{{name}}"), one_load_balancer)
-            .route(&format!("{GROUP}/ippools"), get(ip_pools::list).post(ip_pools::create))
-            .route(&format!("{GROUP}/ippools/{{name}}"), one_pool)
+        resources()
+            .merge(discovery::router())
             .route("/lb/v1/apply", post(apply::apply))
             .route("/lb/v1/status", get(reports::status))
             .route("/lb/v1/backends", get(reports::backends))
@@ -81,13 +77,36 @@ impl Api {
     /// # Errors
     /// When the listener fails.
     pub async fn serve(self, listener: UnixListener, mut stop: Stop) -> std::io::Result<()> {
-        let observer = self.observer.clone();
+        let (observer, watches) = (self.observer.clone(), Arc::clone(&self.stop));
         let stopped = async move {
             stop.requested().await;
             observer.stop();
+            watches.send_replace(true);
         };
         axum::serve(listener, self.router()).with_graceful_shutdown(stopped).await
     }
+}
+
+/// The routes of all resources.
+fn resources() -> Router<Api> {
+    let mut router = Router::new();
+    for served in target::SERVED {
+        let root = served.root();
+        let all = get(read::list).post(write::create).delete(write::delete_collection);
+        let one = get(read::get).put(write::replace).patch(write::patch).delete(write::delete);
+        let resource = served.resource;
+        if served.namespaced {
+            router = router
+                .route(&format!("{root}/{resource}"), get(read::list).delete(write::delete_collection))
+                .route(&format!("{root}/namespaces/{{namespace}}/{resource}"), all)
+                .route(&format!("{root}/namespaces/{{namespace}}/{resource}/{{name}}"), one);
+        } else {
+            router = router
+                .route(&format!("{root}/{resource}"), all)
+                .route(&format!("{root}/{resource}/{{name}}"), one);
+        }
+    }
+    router
 }
 
 #[cfg(test)]

@@ -158,6 +158,21 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, RequestError> {
+        let mut request = Request::new(Full::new(body.map_or_else(Bytes::new, |b| b.to_string().into())));
+        *request.method_mut() = method;
+        // A path is built from names that the server checks; one that is no URI can name nothing.
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        request.headers_mut().insert("host", HeaderValue::from_static("localhost"));
+        request.headers_mut().insert("user-agent", HeaderValue::from_static("lb"));
+        request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+        self.exchange(request).await
+    }
+
+    /// Sends a request as it is.
+    ///
+    /// # Errors
+    /// When the agent does not answer.
+    pub async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, RequestError> {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|source| RequestError::Connect { socket: self.socket.clone(), source })?;
@@ -165,12 +180,6 @@ impl Client {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
         // Ends with the answer, or when nobody reads it any more.
         tokio::spawn(connection);
-        let mut request = Request::new(Full::new(body.map_or_else(Bytes::new, |b| b.to_string().into())));
-        *request.method_mut() = method;
-        // A path is built from names that the server checks; one that is no URI can name nothing.
-        *request.uri_mut() = path.parse().unwrap_or_default();
-        request.headers_mut().insert("host", HeaderValue::from_static("localhost"));
-        request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
         sender.send_request(request).await.map_err(http)
     }
 

@@ -3,8 +3,10 @@
 use anyhow::Context;
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
-use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
+
+pub(super) use crate::model::age::age;
 
 /// How to print.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
@@ -25,12 +27,30 @@ impl Format {
         value: &T,
         table: impl FnOnce() -> anyhow::Result<String>,
     ) -> anyhow::Result<String> {
+        if self == Self::Table {
+            return table();
+        }
+        let mut value = serde_json::to_value(value).context("cannot write the answer")?;
+        hide_managed_fields(&mut value);
         match self {
-            Self::Table => table(),
-            Self::Json => {
-                Ok(serde_json::to_string_pretty(value).context("cannot write the answer as JSON")? + "\n")
+            Self::Table | Self::Json => {
+                Ok(serde_json::to_string_pretty(&value).context("cannot write the answer as JSON")? + "\n")
             }
-            Self::Yaml => serde_saphyr::to_string(value).context("cannot write the answer as YAML"),
+            Self::Yaml => serde_saphyr::to_string(&value).context("cannot write the answer as YAML"),
+        }
+    }
+}
+
+/// Takes away the record of who has set which field: nobody reads it, and it is longer than the object.
+fn hide_managed_fields(answer: &mut Value) {
+    if let Some(metadata) = answer.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    for parts in ["items", "object", "loadBalancer"] {
+        match answer.get_mut(parts) {
+            Some(Value::Array(items)) => items.iter_mut().for_each(hide_managed_fields),
+            Some(object @ Value::Object(_)) => hide_managed_fields(object),
+            Some(_) | None => {}
         }
     }
 }
@@ -56,18 +76,6 @@ pub(super) fn table<const N: usize>(
     text
 }
 
-/// The time since an RFC 3339 moment in its greatest unit: `5s`, `12m`, `3h`, `4d`. Empty if it is no moment.
-pub(super) fn age(since: Option<&str>, now: Timestamp) -> String {
-    let Some(since) = since.and_then(|text| text.parse::<Timestamp>().ok()) else { return String::new() };
-    let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
 /// Bytes in their greatest binary unit: `1.5 MiB`.
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -89,20 +97,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_use_the_greatest_unit() {
-        let now: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();
-        for (since, expected) in [
-            ("2026-01-03T00:00:00Z", "0s"),
-            ("2026-01-02T23:58:01Z", "119s"),
-            ("2026-01-02T23:30:00Z", "30m"),
-            ("2026-01-02T20:00:00Z", "4h"),
-            ("2025-12-30T00:00:00Z", "4d"),
-            ("2026-01-04T00:00:00Z", "0s"),
-            ("yesterday", ""),
+    fn the_owners_of_fields_are_not_shown() {
+        let object = || serde_json::json!({"metadata": {"name": "a", "managedFields": [{"manager": "lb"}]}});
+        for answer in [
+            object(),
+            serde_json::json!({"items": [object()]}),
+            serde_json::json!({"items": [{"object": object()}]}),
+            serde_json::json!({"loadBalancer": object()}),
         ] {
-            assert_eq!(age(Some(since), now), expected, "{since}");
+            let text = Format::Json.show(&answer, || unreachable!()).unwrap();
+            assert!(text.contains("\"a\"") && !text.contains("manager"), "{text}");
         }
-        assert_eq!(age(None, now), "");
     }
 
     #[test]

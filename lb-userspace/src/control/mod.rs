@@ -1,14 +1,16 @@
 //! What to do: desired state from facts, a plan from desired and observed state.
 //!
-//! Architecture invariant: everything here but `task.rs` and `registry.rs` decides without clock, I/O or async.
+//! Architecture invariant: everything here but `task.rs`, `registry.rs` and `changes.rs` decides without clock, I/O or async.
 
 pub mod admission;
+pub mod changes;
 pub mod converge;
 pub mod cycle;
 mod derive;
 pub mod desired;
 pub mod flows;
 pub mod hold;
+pub mod journal;
 pub mod maglev;
 pub mod model;
 pub mod observe;

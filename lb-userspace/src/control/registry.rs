@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::admission::{self, ALLOCATED, Intent, Outcome, Refusal, Stamps};
+use super::changes::Changes;
 use super::resources::Resources;
 use crate::model::load_balancer::LoadBalancerStatus;
 use crate::model::meta::NamespacedName;
@@ -14,6 +15,7 @@ use crate::store::{Store, StoreError};
 /// The resources, their store, and those who watch them.
 pub struct Registry {
     store: Mutex<Box<dyn Store>>,
+    changes: Arc<Changes>,
     published: watch::Sender<Arc<Resources>>,
 }
 
@@ -23,12 +25,14 @@ impl Registry {
     /// # Errors
     /// When the store can't be read.
     pub fn open(store: Box<dyn Store>) -> Result<Self, StoreError> {
-        let (resources, broken) = Resources::from_records(&store.load()?);
+        let (resources, broken) = Resources::from_records(store.revision()?, &store.load()?);
         for record in broken {
             tracing::warn!("{record}");
         }
+        // What was changed before the start is not known any more: who watched then has to list again.
+        let changes = Arc::new(Changes::new(resources.revision));
         let (published, _) = watch::channel(Arc::new(resources));
-        Ok(Self { store: Mutex::new(store), published })
+        Ok(Self { store: Mutex::new(store), changes, published })
     }
 
     /// The resources of the last commit.
@@ -41,6 +45,11 @@ impl Registry {
         self.published.subscribe()
     }
 
+    /// The latest changes.
+    pub fn changes(&self) -> Arc<Changes> {
+        Arc::clone(&self.changes)
+    }
+
     /// Where the store is, for people.
     pub fn place(&self) -> String {
         self.lock().place()
@@ -50,13 +59,13 @@ impl Registry {
     ///
     /// # Errors
     /// When an intent is refused or the store fails; nothing has changed then.
-    pub fn submit(&self, intents: &[Intent], dry_run: bool) -> Result<Vec<Outcome>, Refusal> {
+    pub fn submit(&self, submission: &Submission<'_>) -> Result<Vec<Outcome>, Refusal> {
         let mut store = self.lock();
         let before = self.snapshot();
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let mut stamps = Stamps { now: &now, uid: &mut uid };
-        let (after, mut outcomes) = admission::admit(&before, intents, &mut stamps)?;
-        if dry_run {
+        let mut stamps = Stamps { now: &now, uid: &mut uid, manager: submission.manager };
+        let (after, mut outcomes) = admission::admit(&before, submission.intents, &mut stamps)?;
+        if submission.dry_run {
             return Ok(outcomes);
         }
         let after = self.commit(store.as_mut(), &before, after)?;
@@ -104,6 +113,10 @@ impl Registry {
         if !writes.is_empty() {
             let revision = store.commit(&writes)?;
             after.stamp(before, revision);
+            // They had a JSON form a moment ago.
+            let changes = after.changes_since(before).unwrap_or_default();
+            // Whoever lists what is published may ask at once for what comes after it.
+            self.changes.push(revision, changes);
             let after = Arc::new(after);
             self.published.send_replace(Arc::clone(&after));
             return Ok(after);
@@ -115,6 +128,17 @@ impl Registry {
         // A panic in a commit leaves the store as it was before: its transaction is never finished.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a client wants done.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// All of it, or nothing.
+    pub intents: &'a [Intent],
+    /// Who writes: the name under which the fields are kept.
+    pub manager: &'a str,
+    /// Only tell what would be.
+    pub dry_run: bool,
 }
 
 /// Statuses to write back.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::journal::{Entry, Happened};
 use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::{NamespacedName, ObjectMeta};
@@ -37,12 +38,11 @@ pub struct BrokenRecord {
 }
 
 impl Resources {
-    /// From the records of a store, and those that can't be read.
-    pub fn from_records(records: &[Record]) -> (Self, Vec<BrokenRecord>) {
-        let mut resources = Self::default();
+    /// From the records of a store and its revision, and those that can't be read.
+    pub fn from_records(revision: u64, records: &[Record]) -> (Self, Vec<BrokenRecord>) {
+        let mut resources = Self { revision, ..Self::default() };
         let mut broken = Vec::new();
         for record in records {
-            resources.revision = resources.revision.max(record.revision);
             if let Err(message) = resources.insert(record) {
                 broken.push(BrokenRecord { key: record.key.clone(), message });
             }
@@ -79,6 +79,16 @@ impl Resources {
             |name: &String| Key { resource: IP_POOLS.into(), namespace: String::new(), name: name.clone() };
         let mut all = writes(&before.load_balancers, &self.load_balancers, load_balancer)?;
         all.extend(writes(&before.pools, &self.pools, pool)?);
+        Ok(all)
+    }
+
+    /// What has changed since `before`, which this is stamped after.
+    ///
+    /// # Errors
+    /// When an object has no JSON form.
+    pub fn changes_since(&self, before: &Self) -> Result<Vec<Entry>, serde_json::Error> {
+        let mut all = changes(LOAD_BALANCERS, &before.load_balancers, &self.load_balancers, self.revision)?;
+        all.extend(changes(IP_POOLS, &before.pools, &self.pools, self.revision)?);
         Ok(all)
     }
 
@@ -150,6 +160,33 @@ fn writes<K: Ord, T: Object>(
     Ok(writes)
 }
 
+fn changes<K: Ord, T: Object>(
+    resource: &'static str,
+    before: &BTreeMap<K, T>,
+    after: &BTreeMap<K, T>,
+    revision: u64,
+) -> Result<Vec<Entry>, serde_json::Error> {
+    let entry = |old: Option<&T>, new: Option<&T>| {
+        let (happened, object) = match (old, new) {
+            (None, Some(new)) => (Happened::Added, new),
+            (Some(_), Some(new)) => (Happened::Modified, new),
+            (Some(old), None) => (Happened::Deleted, old),
+            (None, None) => return Ok(None),
+        };
+        let mut object = object.clone();
+        object.metadata().resource_version = revision.to_string();
+        let text = String::from_utf8_lossy(&object.json()?).into_owned();
+        let ObjectMeta { namespace, name, labels, .. } = std::mem::take(object.metadata());
+        let labels_before = old.map(|old| old.clone().metadata().labels.clone());
+        Ok(Some(Entry { revision, happened, resource, namespace, name, labels_before, labels, text }))
+    };
+    let changed = after.iter().filter(|(key, new)| before.get(key) != Some(new));
+    let changed = changed.map(|(key, new)| entry(before.get(key), Some(new)));
+    let gone = before.iter().filter(|(key, _)| !after.contains_key(key));
+    let gone = gone.map(|(_, old)| entry(Some(old), None));
+    changed.chain(gone).filter_map(Result::transpose).collect()
+}
+
 fn stamp<K: Ord, T: Object>(before: &BTreeMap<K, T>, after: &mut BTreeMap<K, T>, revision: u64) {
     for (key, object) in after {
         if before.get(key) != Some(object) {
@@ -178,7 +215,7 @@ mod tests {
         let writes = resources.writes_since(&Resources::default()).unwrap();
         let revision = store.commit(&writes).unwrap();
         resources.stamp(&Resources::default(), revision);
-        let (read, broken) = Resources::from_records(&store.load().unwrap());
+        let (read, broken) = Resources::from_records(store.revision().unwrap(), &store.load().unwrap());
         assert!(broken.is_empty());
         assert_eq!(read, resources);
         assert_eq!(read.pools["lab"].metadata.resource_version, "1");
@@ -202,7 +239,7 @@ mod tests {
         let writes =
             [Write::Put(key("loadbalancers"), b"{}".into()), Write::Put(key("others"), b"{}".into())];
         store.commit(&writes).unwrap();
-        let (resources, broken) = Resources::from_records(&store.load().unwrap());
+        let (resources, broken) = Resources::from_records(store.revision().unwrap(), &store.load().unwrap());
         assert!(resources.load_balancers.is_empty());
         assert_eq!(broken.len(), 2);
         assert!(broken[0].to_string().contains("loadbalancers/n/x"), "{}", broken[0]);

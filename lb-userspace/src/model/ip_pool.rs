@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::meta::{API_VERSION, Condition, ObjectMeta, is_zero, or_default};
@@ -10,7 +11,7 @@ use super::meta::{API_VERSION, Condition, ObjectMeta, is_zero, or_default};
 pub const KIND: &str = "IPPool";
 
 /// A cluster-wide pool of addresses for load balancers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IpPool {
     /// [`API_VERSION`].
@@ -42,7 +43,7 @@ impl IpPool {
 }
 
 /// What the user wants.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IpPoolSpec {
     /// Free text.
@@ -57,7 +58,7 @@ pub struct IpPoolSpec {
 }
 
 /// A run of addresses in one subnet.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PoolRange {
     /// CIDR; host bits are ignored.
@@ -75,7 +76,7 @@ pub struct PoolRange {
 }
 
 /// Who may take from a pool automatically.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PoolSelector {
     /// The larger wins; 0 is none.
@@ -90,7 +91,7 @@ pub struct PoolSelector {
 }
 
 /// `*` is any; the empty text is literally empty.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ScopeTuple {
     /// Rancher's project, `c-x/p-y`.
@@ -117,7 +118,7 @@ impl ScopeTuple {
 }
 
 /// Who has which address. Written by others too, so unknown fields are tolerated.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct IpPoolStatus {
     /// Addresses that can be given, gateways left out.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::balancing::{Draining, SessionAffinity, SlowStart};
@@ -13,7 +14,7 @@ use super::policy::Limits;
 pub const KIND: &str = "LoadBalancer";
 
 /// A namespaced load balancer: one VIP, its listeners, and the VMs that serve them.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadBalancer {
     /// [`API_VERSION`].
@@ -47,7 +48,7 @@ impl LoadBalancer {
 
 /// What the user wants. An empty text means the default; numbers are as wide as JSON's, so that a check can
 /// refuse them by name.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LoadBalancerSpec {
     /// Free text.
@@ -108,7 +109,7 @@ pub struct LoadBalancerSpec {
 }
 
 /// One port that clients dial.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Listener {
     /// Unique in the load balancer; empty becomes `<protocol>-<port>`.
@@ -131,7 +132,7 @@ pub struct Listener {
 }
 
 /// How packets reach the backends.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Forwarding {
     /// `Auto` (default), `Preserve` or `Masquerade`.
@@ -140,7 +141,7 @@ pub struct Forwarding {
 }
 
 /// What has become of a load balancer. Written by others too, so unknown fields are tolerated.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancerStatus {
     /// Addresses of all matching VMs, ready or not.
@@ -161,7 +162,7 @@ pub struct LoadBalancerStatus {
 }
 
 /// An address of a pool.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AllocatedAddress {
     /// The pool's name.
@@ -179,7 +180,7 @@ pub struct AllocatedAddress {
 }
 
 /// The state of one matching VM.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BackendStatus {
     /// The VM's name.

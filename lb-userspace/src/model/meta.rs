@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// API group and version of LoadBalancer and IPPool.
 pub const API_VERSION: &str = "loadbalancer.harvesterhci.io/v1beta1";
@@ -14,12 +16,15 @@ pub const GROUP: &str = "loadbalancer.harvesterhci.io";
 pub const READY: &str = "Ready";
 
 /// Kubernetes' object metadata, as far as it is used. Unknown fields are tolerated and dropped.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ObjectMeta {
     /// Unique among the objects of its kind and namespace.
     #[serde(deserialize_with = "or_default")]
     pub name: String,
+    /// What a name is made of that the client leaves to the store.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub generate_name: String,
     /// Empty for a pool.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub namespace: String,
@@ -38,6 +43,9 @@ pub struct ObjectMeta {
     /// RFC 3339; set while the object waits for its finalizers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<String>,
+    /// Seconds that the object has after its deletion: always 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_grace_period_seconds: Option<i64>,
     /// For selection.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -47,6 +55,36 @@ pub struct ObjectMeta {
     /// Who must agree before the object goes.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub finalizers: Vec<String>,
+    /// Whose part the object is: kept for whoever wrote them, nothing follows from them.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub owner_references: Vec<Value>,
+    /// Which writer has set which fields.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub managed_fields: Vec<ManagedFields>,
+}
+
+/// The fields that one writer has set.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ManagedFields {
+    /// Who.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub manager: String,
+    /// `Apply`, or `Update` by any other verb.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub operation: String,
+    /// The version of the API that names the fields.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub api_version: String,
+    /// RFC 3339: when the set of fields changed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// `FieldsV1`.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub fields_type: String,
+    /// A tree of `f:<field>`.
+    #[serde(rename = "fieldsV1", deserialize_with = "or_default", skip_serializing_if = "Value::is_null")]
+    pub fields: Value,
 }
 
 impl ObjectMeta {
@@ -102,7 +140,7 @@ impl FromStr for NamespacedName {
 }
 
 /// One aspect of an object's state.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// Which aspect: [`READY`].
@@ -150,7 +188,7 @@ mod tests {
     #[test]
     fn unknown_metadata_and_null_are_tolerated() {
         let meta: ObjectMeta = serde_json::from_str(
-            r#"{"name": "a", "creationTimestamp": null, "labels": null, "managedFields": [{"manager": "kubectl"}]}"#,
+            r#"{"name": "a", "creationTimestamp": null, "labels": null, "selfLink": "/x"}"#,
         )
         .unwrap();
         assert_eq!(meta, ObjectMeta { name: "a".into(), ..ObjectMeta::default() });

@@ -6,6 +6,7 @@
 //!
 //! Architecture invariant: nothing here knows a clock, a file or a socket.
 
+pub mod age;
 pub mod balancing;
 pub mod check;
 pub mod family;
@@ -19,4 +20,5 @@ pub mod parse;
 pub mod policy;
 pub mod range;
 pub mod requirement;
+pub mod schema;
 pub mod vm;

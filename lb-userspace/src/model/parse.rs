@@ -138,7 +138,8 @@ fn first_line(document: &str) -> u64 {
 
 fn shown(path: &serde_path_to_error::Path) -> String {
     let path = path.to_string();
-    if path == "." { String::new() } else { path }
+    // A text that breaks off has a path that nobody knows.
+    if path == "." || path.contains('?') { String::new() } else { path }
 }
 
 fn json_error(path: String, error: &serde_json::Error) -> ParseError {

@@ -1,11 +1,12 @@
 //! What a load balancer grants its clients, as it is written.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::meta::{is_zero, or_default};
 
 /// Limits of a load balancer, all its listeners and clients together. 0 is no limit.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
     /// New connections and UDP flows a second, and as many in a burst.
@@ -20,7 +21,7 @@ pub struct Limits {
 }
 
 /// Limits of each client. 0 is no limit.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SourceLimits {
     /// New connections and UDP flows a second, and as many in a burst.

@@ -21,6 +21,10 @@ impl Store for MemoryStore {
         Ok(self.objects.iter().map(record).collect())
     }
 
+    fn revision(&self) -> Result<u64, StoreError> {
+        Ok(self.revision)
+    }
+
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
         self.revision += 1;
         for write in writes {

@@ -50,6 +50,12 @@ pub trait Store: Send {
     /// When the store can't be read.
     fn load(&self) -> Result<Vec<Record>, StoreError>;
 
+    /// The revision of the last transaction; 0 before the first.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    fn revision(&self) -> Result<u64, StoreError>;
+
     /// Executes all writes in one transaction and returns its revision, greater than all before.
     ///
     /// # Errors

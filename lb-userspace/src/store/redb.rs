@@ -112,6 +112,14 @@ impl Store for RedbStore {
         read().map_err(|error| StoreError::Read { path: self.path.clone(), message: error.to_string() })
     }
 
+    fn revision(&self) -> Result<u64, StoreError> {
+        let read = || -> Result<u64, redb::Error> {
+            let meta = self.database.begin_read()?.open_table(META)?;
+            Ok(meta.get(REVISION_KEY)?.map_or(0, |value| value.value()))
+        };
+        read().map_err(|error| StoreError::Read { path: self.path.clone(), message: error.to_string() })
+    }
+
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
         let write = || -> Result<u64, redb::Error> {
             let transaction = self.database.begin_write()?;

@@ -37,6 +37,9 @@ fn transactions_are_kept_in_order(store: &mut dyn Store) {
     assert!(second > first);
     let expected = Record { key: key("a"), revision: second, content: b"3".into() };
     assert_eq!(store.load().unwrap(), [expected]);
+    // A deletion is a revision, too: nobody may be given the one before it again.
+    let third = store.commit(&[Write::Delete(key("a")), put("a", "3")]).unwrap();
+    assert_eq!(store.revision().unwrap(), third);
 }
 
 #[test]
@@ -50,7 +53,10 @@ fn a_file_keeps_transactions_over_a_restart() {
     transactions_are_kept_in_order(&mut RedbStore::open(&directory.file()).unwrap());
     let mut store = RedbStore::open(&directory.file()).unwrap();
     assert_eq!(store.load().unwrap().len(), 1);
-    assert_eq!(store.commit(&[put("c", "4")]).unwrap(), 3);
+    assert_eq!(store.commit(&[Write::Delete(key("a"))]).unwrap(), 4);
+    drop(store);
+    let store = RedbStore::open(&directory.file()).unwrap();
+    assert_eq!(store.revision().unwrap(), 4, "the last transaction left no record");
 }
 
 #[test]

@@ -121,6 +121,7 @@ mod tests {
         let text = "// aya::Ebpf\nfn f() { \"aya::Ebpf\"; }\n#[cfg(test)]\nmod tests { use aya::Ebpf; }\n";
         assert_eq!(findings("lb-userspace/src/control/plan.rs", text), [""; 0]);
         assert_eq!(findings("lb-userspace/src/control/tests.rs", "use aya::Ebpf;\n"), [""; 0]);
+        assert_eq!(findings("lb-userspace/src/api/tests/mod.rs", "use aya::Ebpf;\n"), [""; 0]);
     }
 
     #[test]

@@ -17,7 +17,8 @@ impl Source {
     pub(super) fn parse(path: String, text: &str) -> Self {
         let mut code = Vec::new();
         // Compiled for tests only, as what follows `#[cfg(test)]` elsewhere.
-        let text_of_code = if path.ends_with("/tests.rs") { "" } else { text };
+        let is_test = path.ends_with("/tests.rs") || (path.contains("/src/") && path.contains("/tests/"));
+        let text_of_code = if is_test { "" } else { text };
         for (index, line) in text_of_code.lines().enumerate() {
             if line.trim() == "#[cfg(test)]" {
                 break;

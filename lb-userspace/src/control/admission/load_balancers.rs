@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Change, Reference, Refusal, Resources, Stamps, metadata};
+use super::writes::stamped;
+use super::{Change, Reference, Refusal, Resources, Stamps};
 use crate::model::field::{FieldError, Problems};
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::NamespacedName;
@@ -11,16 +12,15 @@ use crate::model::parse::Manifest;
 /// Stores the specification beside the status that is there.
 pub(super) fn write(
     draft: &mut Resources,
-    object: LoadBalancer,
+    mut object: LoadBalancer,
     stamps: &mut Stamps<'_>,
 ) -> Result<Change, Refusal> {
     let key = object.metadata.key();
     let reference = Reference::LoadBalancer(key.clone());
     let stored = draft.load_balancers.get(&key);
-    let mut object = object.with_defaults();
     let spec_changed = stored.is_none_or(|stored| stored.spec != object.spec);
     let given = object.metadata.clone();
-    object.metadata = metadata(&reference, given, stored.map(|s| &s.metadata), spec_changed, stamps)?;
+    object.metadata = stamped(&reference, given, stored.map(|s| &s.metadata), spec_changed, stamps)?;
     let announced = std::mem::take(&mut object.status.address);
     object.status = stored.map(|stored| stored.status.clone()).unwrap_or_default();
     // The provider of a guest cluster writes what the cluster announces; nobody else writes a status.

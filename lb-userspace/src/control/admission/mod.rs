@@ -8,19 +8,23 @@
 
 mod allocation;
 mod load_balancers;
+mod ownership;
 mod patch;
 mod pools;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod writes;
 
 use serde_json::Value;
 
+use self::ownership::Writer;
 use super::resources::{IP_POOLS, LOAD_BALANCERS, Resources};
 use crate::model::load_balancer::LoadBalancer;
-use crate::model::meta::{NamespacedName, ObjectMeta};
+use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
 pub use allocation::ALLOCATED;
+pub use ownership::Owned;
 pub use refusal::Refusal;
 
 /// What a client wants.
@@ -32,10 +36,37 @@ pub enum Intent {
     Replace(Manifest),
     /// Either of both.
     Apply(Manifest),
-    /// Changes to fields of an existing object (RFC 7396).
-    Patch(Reference, Value),
-    /// No such object any more.
-    Delete(Reference),
+    /// Changes to fields of an existing object.
+    Patch(Reference, Patch),
+    /// Server-side apply: exactly these fields from this writer. Takes those of others if `force`.
+    ApplyFields {
+        /// The object.
+        reference: Reference,
+        /// The fields.
+        manifest: Value,
+        /// Whether others lose fields that they have set.
+        force: bool,
+    },
+    /// No such object any more, once nobody's finalizer is on it.
+    Delete(Reference, Preconditions),
+}
+
+/// Changes to fields.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Patch {
+    /// RFC 7396.
+    Merge(Value),
+    /// RFC 6902.
+    Json(json_patch::Patch),
+}
+
+/// What must hold of the object that is deleted; empty is anything.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Preconditions {
+    /// Its `metadata.uid`.
+    pub uid: String,
+    /// Its `metadata.resourceVersion`.
+    pub resource_version: String,
 }
 
 /// What names an object.
@@ -102,6 +133,8 @@ pub enum Change {
     Unchanged,
     /// It is gone.
     Deleted,
+    /// It goes when its finalizers are gone.
+    Terminating,
 }
 
 impl Change {
@@ -112,6 +145,7 @@ impl Change {
             Self::Configured => "configured",
             Self::Unchanged => "unchanged",
             Self::Deleted => "deleted",
+            Self::Terminating => "terminating",
         }
     }
 }
@@ -122,6 +156,14 @@ pub struct Stamps<'a> {
     pub now: &'a str,
     /// A name that no object ever had.
     pub uid: &'a mut dyn FnMut() -> String,
+    /// Who writes: the name under which the fields are kept.
+    pub manager: &'a str,
+}
+
+impl Stamps<'_> {
+    const fn writer(&self) -> Writer<'_> {
+        Writer { manager: self.manager, now: self.now }
+    }
 }
 
 /// Carries out all intents, or none. Pools go before load balancers, so that a manifest may define both.
@@ -162,14 +204,16 @@ const fn rank(intent: &Intent) -> u8 {
         Intent::Create(Manifest::IpPool(_))
         | Intent::Replace(Manifest::IpPool(_))
         | Intent::Apply(Manifest::IpPool(_))
-        | Intent::Patch(Reference::IpPool(_), _) => 0,
+        | Intent::Patch(Reference::IpPool(_), _)
+        | Intent::ApplyFields { reference: Reference::IpPool(_), .. } => 0,
         Intent::Create(Manifest::LoadBalancer(_))
         | Intent::Replace(Manifest::LoadBalancer(_))
         | Intent::Apply(Manifest::LoadBalancer(_))
         | Intent::Patch(Reference::LoadBalancer(_), _)
-        | Intent::Delete(Reference::LoadBalancer(_)) => 1,
+        | Intent::ApplyFields { reference: Reference::LoadBalancer(_), .. }
+        | Intent::Delete(Reference::LoadBalancer(_), _) => 1,
         // A pool goes when nobody has an address of it any more.
-        Intent::Delete(Reference::IpPool(_)) => 2,
+        Intent::Delete(Reference::IpPool(_), _) => 2,
     }
 }
 
@@ -179,43 +223,32 @@ type Done = (Reference, Change, Option<Manifest>);
 fn carry_out(draft: &mut Resources, intent: &Intent, stamps: &mut Stamps<'_>) -> Result<Done, Refusal> {
     match intent {
         Intent::Create(manifest) => {
-            let reference = Reference::of(manifest);
+            let manifest = writes::named(manifest.clone(), stamps);
+            let reference = Reference::of(&manifest);
             if current(draft, &reference).is_some() {
                 return Err(Refusal::AlreadyExists(reference));
             }
-            write(draft, manifest.clone(), stamps)
+            writes::write(draft, manifest, stamps)
         }
         Intent::Replace(manifest) => {
             let reference = Reference::of(manifest);
             if current(draft, &reference).is_none() {
                 return Err(Refusal::NotFound(reference));
             }
-            write(draft, manifest.clone(), stamps)
+            writes::write(draft, manifest.clone(), stamps)
         }
-        Intent::Apply(manifest) => write(draft, manifest.clone(), stamps),
-        Intent::Patch(reference, changes) => {
+        Intent::Apply(manifest) => writes::write(draft, manifest.clone(), stamps),
+        Intent::Patch(reference, patch) => {
             let Some(object) = current(draft, reference) else {
                 return Err(Refusal::NotFound(reference.clone()));
             };
-            write(draft, patch::merged(reference, &object, changes)?, stamps)
+            writes::write(draft, patch::patched(reference, &object, patch)?, stamps)
         }
-        Intent::Delete(reference) => {
-            let removed = match reference {
-                Reference::LoadBalancer(key) => load_balancers::delete(draft, key)?,
-                Reference::IpPool(name) => pools::delete(draft, name)?,
-            };
-            Ok((reference.clone(), Change::Deleted, Some(removed)))
+        Intent::ApplyFields { reference, manifest, force } => {
+            writes::apply(draft, reference, manifest, *force, stamps)
         }
+        Intent::Delete(reference, preconditions) => writes::delete(draft, reference, preconditions, stamps),
     }
-}
-
-fn write(draft: &mut Resources, manifest: Manifest, stamps: &mut Stamps<'_>) -> Result<Done, Refusal> {
-    let reference = Reference::of(&manifest);
-    let change = match manifest {
-        Manifest::LoadBalancer(object) => load_balancers::write(draft, *object, stamps)?,
-        Manifest::IpPool(object) => pools::write(draft, *object, stamps)?,
-    };
-    Ok((reference, change, None))
 }
 
 /// The object as it stands.
@@ -227,35 +260,4 @@ pub(super) fn current(resources: &Resources, reference: &Reference) -> Option<Ma
         }
         Reference::IpPool(name) => Some(Manifest::IpPool(Box::new(resources.pools.get(name)?.clone()))),
     }
-}
-
-/// The metadata as it is to be stored: what the store gives is the store's.
-fn metadata(
-    reference: &Reference,
-    mut given: ObjectMeta,
-    stored: Option<&ObjectMeta>,
-    spec_changed: bool,
-    stamps: &mut Stamps<'_>,
-) -> Result<ObjectMeta, Refusal> {
-    let Some(stored) = stored else {
-        given.uid = (stamps.uid)();
-        given.resource_version.clear();
-        given.generation = 1;
-        given.creation_timestamp = Some(stamps.now.to_owned());
-        given.deletion_timestamp = None;
-        return Ok(given);
-    };
-    if !given.resource_version.is_empty() && given.resource_version != stored.resource_version {
-        return Err(Refusal::Conflict {
-            reference: reference.clone(),
-            given: given.resource_version,
-            current: stored.resource_version.clone(),
-        });
-    }
-    given.uid.clone_from(&stored.uid);
-    given.resource_version.clone_from(&stored.resource_version);
-    given.generation = stored.generation + i64::from(spec_changed);
-    given.creation_timestamp.clone_from(&stored.creation_timestamp);
-    given.deletion_timestamp.clone_from(&stored.deletion_timestamp);
-    Ok(given)
 }

@@ -1,6 +1,7 @@
 //! Writes and deletions of pools.
 
-use super::{Change, Reference, Refusal, Resources, Stamps, metadata};
+use super::writes::stamped;
+use super::{Change, Reference, Refusal, Resources, Stamps};
 use crate::model::check::check_pool;
 use crate::model::ip_pool::IpPool;
 use crate::model::parse::Manifest;
@@ -8,16 +9,15 @@ use crate::model::parse::Manifest;
 /// Stores the specification beside the allocations that are there.
 pub(super) fn write(
     draft: &mut Resources,
-    object: IpPool,
+    mut object: IpPool,
     stamps: &mut Stamps<'_>,
 ) -> Result<Change, Refusal> {
     let name = object.metadata.name.clone();
     let reference = Reference::IpPool(name.clone());
     let stored = draft.pools.get(&name);
-    let mut object = object.with_defaults();
     let spec_changed = stored.is_none_or(|stored| stored.spec != object.spec);
     let given = object.metadata.clone();
-    object.metadata = metadata(&reference, given, stored.map(|s| &s.metadata), spec_changed, stamps)?;
+    object.metadata = stamped(&reference, given, stored.map(|s| &s.metadata), spec_changed, stamps)?;
     object.status = stored.map(|stored| stored.status.clone()).unwrap_or_default();
     if let Err(fields) = check_pool(&object, draft.pools.values()) {
         return Err(Refusal::Invalid { reference, fields });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Reference;
+use super::{Owned, Reference};
 use crate::model::field::FieldError;
 use crate::store::StoreError;
 
@@ -16,12 +16,12 @@ pub enum Refusal {
     #[error("{0} exists already; choose another name, or change it with `lb apply`")]
     AlreadyExists(Reference),
     /// Another writer was faster.
-    #[error(
-        "{reference} has changed: metadata.resourceVersion is {current}, not {given}; read it again and repeat"
-    )]
+    #[error("{reference} has changed: {field} is {current}, not {given}; read it again and repeat")]
     Conflict {
         /// The object.
         reference: Reference,
+        /// What tells one state of an object from another.
+        field: &'static str,
         /// The version that the writer knows.
         given: String,
         /// The version that is stored.
@@ -34,6 +34,17 @@ pub enum Refusal {
         reference: Reference,
         /// All of them.
         fields: Vec<FieldError>,
+    },
+    /// Other writers have set the fields that are applied.
+    #[error(
+        "{reference} is refused: others have set {}; apply with force to take these fields, or leave them out",
+        owned(fields)
+    )]
+    Owned {
+        /// The object.
+        reference: Reference,
+        /// All of them.
+        fields: Vec<Owned>,
     },
     /// Several objects of one transaction are refused.
     #[error("nothing is applied:{}", all(.0))]
@@ -58,6 +69,11 @@ fn listed(fields: &[FieldError]) -> String {
         return format!(" {field}");
     }
     lines(fields)
+}
+
+fn owned(fields: &[Owned]) -> String {
+    let shown: Vec<_> = fields.iter().map(|owned| format!("{} ({})", owned.field, owned.manager)).collect();
+    shown.join(", ")
 }
 
 fn all(refusals: &[Refusal]) -> String {

@@ -37,7 +37,8 @@ fn created(manifests: impl IntoIterator<Item = Manifest>) -> Resources {
 fn submit(resources: &Resources, intents: &[Intent], moment: usize) -> Result<Resources, Refusal> {
     let now = format!("2026-01-01T00:00:{moment:02}Z");
     let mut uid = || "uid".to_owned();
-    admit(resources, intents, &mut Stamps { now: &now, uid: &mut uid }).map(|(resources, _)| resources)
+    admit(resources, intents, &mut Stamps { now: &now, uid: &mut uid, manager: "test" })
+        .map(|(resources, _)| resources)
 }
 
 fn done(resources: &Resources, intents: &[Intent], moment: usize) -> Resources {
@@ -76,7 +77,8 @@ fn the_oldest_of_those_that_wait_gets_the_freed_address() {
     let resources = created([lab, lb(balancer("a")), lb(balancer("z")), lb(balancer("b"))]);
     assert_eq!(address(&resources, "a"), "192.0.2.80");
     assert_eq!(condition(&resources, "z", "Ready"), pair("False", "AddressNotAssigned"));
-    let resources = done(&resources, &[Intent::Delete(Reference::LoadBalancer(key("a")))], 9);
+    let resources =
+        done(&resources, &[Intent::Delete(Reference::LoadBalancer(key("a")), Preconditions::default())], 9);
     assert_eq!([address(&resources, "z"), address(&resources, "b")], ["192.0.2.80", ""]);
     assert_eq!(condition(&resources, "z", "Allocated"), pair("True", "Assigned"));
 }
@@ -147,8 +149,8 @@ fn writing_the_same_again_changes_nothing() {
 fn a_pool_and_its_last_user_go_together() {
     let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.81"));
     let resources = created([lab, lb(balancer("a"))]);
-    let delete_pool = Intent::Delete(Reference::IpPool("lab".into()));
+    let delete_pool = Intent::Delete(Reference::IpPool("lab".into()), Preconditions::default());
     assert!(submit(&resources, std::slice::from_ref(&delete_pool), 9).is_err());
-    let both = [delete_pool, Intent::Delete(Reference::LoadBalancer(key("a")))];
+    let both = [delete_pool, Intent::Delete(Reference::LoadBalancer(key("a")), Preconditions::default())];
     assert_eq!(done(&resources, &both, 9), Resources::default());
 }

@@ -159,7 +159,9 @@ async fn a_status_due_while_another_is_stored_is_stored_after_it() {
     .unwrap();
     let pool: IpPool = serde_json::from_value(pool()).unwrap();
     let create = [Manifest::IpPool(pool.into()), Manifest::LoadBalancer(front.into())].map(Intent::Create);
-    registry.submit(&create, false).unwrap();
+    registry
+        .submit(&crate::control::registry::Submission { intents: &create, manager: "test", dry_run: false })
+        .unwrap();
     let (_inventory, inventory) = watch::channel(facts(&[]));
     let (_topology, topology) = watch::channel(Topology::default());
     let (_states, health) = watch::channel(Snapshot::new());

@@ -1,0 +1,83 @@
+//! `get` and `list`, and the way to `watch`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::Api;
+use super::failure::Failure;
+use super::form::Form;
+use super::query::{Parameters, Since};
+use super::selector::Filter;
+use super::target::{Source, Target};
+use super::watch;
+use crate::control::admission::Refusal;
+use crate::control::changes::Changes;
+use crate::control::journal::NotKnown;
+
+pub(super) async fn get(
+    State(api): State<Api>,
+    target: Target,
+    query: Parameters,
+    form: Form,
+) -> Result<Json<Value>, Failure> {
+    let object = api.object(&target)?;
+    Ok(Json(form.one(target.served, object, &query.include)))
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    target: Target,
+    query: Parameters,
+    form: Form,
+) -> Result<Response, Failure> {
+    let filter = Filter::new(&target, &query.labels, &query.fields)?;
+    if query.watch {
+        return watch::watch(&api, target, &query, form, filter);
+    }
+    let (revision, items) = api.objects(&target, &filter);
+    if let Since::Revision(asked) = query.since
+        && (asked > revision || (query.exact && asked != revision))
+    {
+        // Old states are not kept, and new ones are not waited for.
+        return Err(Failure::expired(&NotKnown { asked, oldest: revision, newest: revision }));
+    }
+    Ok(Json(form.list(&target, revision, items, &query.include)).into_response())
+}
+
+impl Api {
+    /// The object that a target names.
+    pub(super) fn object(&self, target: &Target) -> Result<Value, Failure> {
+        let resources = self.registry.snapshot();
+        let found = match target.served.source {
+            Source::LoadBalancers => {
+                resources.load_balancers.get(&target.key()).map(|object| json!(**object))
+            }
+            Source::IpPools => resources.pools.get(target.name()).map(|object| json!(object)),
+        };
+        found.ok_or_else(|| Refusal::NotFound(target.reference()).into())
+    }
+
+    /// The objects of a target that are wanted, and their revision.
+    pub(super) fn objects(&self, target: &Target, filter: &Filter) -> (u64, Vec<Value>) {
+        let resources = self.registry.snapshot();
+        let wanted = |object: &Value| filter.wants(object);
+        let items = match target.served.source {
+            Source::LoadBalancers => {
+                resources.load_balancers.values().map(|object| json!(**object)).filter(wanted).collect()
+            }
+            Source::IpPools => resources.pools.values().map(|object| json!(object)).filter(wanted).collect(),
+        };
+        (resources.revision, items)
+    }
+
+    /// What tells of changes of a target's objects.
+    pub(super) fn changes(&self, target: &Target) -> Arc<Changes> {
+        match target.served.source {
+            Source::LoadBalancers | Source::IpPools => self.registry.changes(),
+        }
+    }
+}
