@@ -6,7 +6,7 @@ use crate::abi;
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct VipValue {
-    /// [`ANSWER_ARP`], [`ANSWER_ECHO`], [`DROP_UNSERVED`].
+    /// [`ANSWER_ARP`], [`ANSWER_ECHO`], [`DROP_UNSERVED`], [`LEASED`].
     pub flags: u32,
     /// Zero.
     pub padding: u32,
@@ -19,5 +19,11 @@ pub const ANSWER_ECHO: u32 = 1 << 1;
 /// A packet to a port without listener, or to a listener without ready backend, is dropped; without this
 /// flag TCP gets a RST and UDP an ICMP port unreachable.
 pub const DROP_UNSERVED: u32 = 1 << 2;
+/// A DHCP server lent the address: what it sends to port [`LEASE_PORT`] is the agent's, which listens beside the
+/// stack. It is passed.
+pub const LEASED: u32 = 1 << 3;
+
+/// The UDP port of DHCP clients.
+pub const LEASE_PORT: u16 = 68;
 
 abi!(VipValue, 8);

@@ -1,9 +1,11 @@
 //! The story of a packet: each stage of it is a function here.
 
-use lb_common::net::{Be16, Mac};
+use lb_common::flow::FlowKey;
+use lb_common::net::{Be16, Mac, Protocol};
 use lb_common::port::{PortValue, UPLINK};
 use lb_common::reason::Reason;
 use lb_common::stage::{STAGES, Stage};
+use lb_common::vip::{LEASE_PORT, LEASED};
 
 use crate::config::Clock;
 use crate::family::{Family, V4, V6};
@@ -295,10 +297,10 @@ fn decide<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
     let port = enter::<P, F>(packet)?;
     let clock = Clock::read().ok_or(Reason::NotOurs)?;
     let ip = parse::ip::<P, F>(packet)?;
-    if ip.destination.vip().is_none() {
+    let Some(vip) = ip.destination.vip() else {
         yield_to_direct::<P, F>(packet, &ip, &clock);
         return Err(Reason::NotOurs);
-    }
+    };
     addressed_to_us(packet, port)?;
     // Nobody is at such an address, and a VIP dials nobody: an answer would go to us, or to everybody.
     if !F::answerable(ip.source) || ip.source.vip().is_some() {
@@ -312,11 +314,20 @@ fn decide<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
     }
     match parse::segment(packet, &ip) {
         Some(segment) if segment.is_whole() => {
+            if vip.flags & LEASED != 0 && is_for_lease(&segment.key) {
+                return Err(Reason::NotOurs);
+            }
             let refusal = forward::ends::<F>(&segment, &clock);
             Ok(refusal.map_or_else(|| Step::next(F::OPEN), Step::refuse::<F>))
         }
         _ => Err(Reason::Malformed),
     }
+}
+
+/// Does a DHCP server answer a client here? It is before any listener: a range may have the port.
+#[inline(always)]
+fn is_for_lease<A>(key: &FlowKey<A>) -> bool {
+    key.protocol == Protocol::Udp && key.destination_port == Be16::new(LEASE_PORT)
 }
 
 /// Takes a control message.

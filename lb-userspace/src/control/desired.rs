@@ -7,7 +7,7 @@ use super::model::{Desired, DesiredBackend, DesiredListener, ForwardingMode};
 use super::select::Member;
 use crate::datapath::model::{ListenerAddress, Mac, Placement, VipPolicy};
 use crate::health::model::{Snapshot, Wanted, WantedBackends};
-use crate::model::check::{CheckedListener, CheckedLoadBalancer, Port, Unserved, Workload};
+use crate::model::check::{CheckedListener, CheckedLoadBalancer, Ipam, Port, Unserved, Workload};
 use crate::model::meta::NamespacedName;
 
 /// A load balancer that has its address.
@@ -35,7 +35,7 @@ pub fn desired(
     for service in served.iter().filter(|service| service.lb.workload == Workload::Vm) {
         let (lb, vip) = (&service.lb, service.vip);
         let drop_unserved = lb.unserved == Unserved::Drop;
-        desired.vips.insert(vip, VipPolicy { drop_unserved });
+        desired.vips.insert(vip, VipPolicy { drop_unserved, leased: lb.ipam == Ipam::Dhcp });
         desired.policies.insert(vip, lb.policy.clone());
         for listener in &lb.listeners {
             let address = listener_address(vip, listener);
@@ -143,7 +143,7 @@ mod tests {
         });
         lb.spec.forwarding = Some(Forwarding { mode: "Masquerade".into() });
         let desired = desired(&[served(&lb)], &health(&[(11, true), (12, false)]), SLOTS, place);
-        assert_eq!(desired.vips, [(VIP.into(), VipPolicy { drop_unserved: false })].into());
+        assert_eq!(desired.vips, [(VIP.into(), VipPolicy::default())].into());
         let listener = &desired.listeners[&ListenerAddress::new(VIP.into(), 80, Protocol::Tcp)];
         let backend = |ifindex, admitted| DesiredBackend {
             weight: 1,

@@ -81,6 +81,8 @@ pub type Table = Arc<[BackendId]>;
 pub struct VipPolicy {
     /// Drop what no listener takes, instead of answering with RST or ICMP port unreachable.
     pub drop_unserved: bool,
+    /// Lent by a DHCP server, whose answers the agent gets.
+    pub leased: bool,
 }
 
 /// One entry of LISTENERS.

@@ -1,12 +1,13 @@
 //! What is not ours is passed, byte for byte.
 
-use lb_common::net::{Ipv4, Ipv6};
+use lb_common::net::{Ipv4, Ipv6, Protocol};
 use lb_common::reason::Reason;
+use lb_common::vip::{ANSWER_ARP, LEASE_PORT, LEASED};
 use lb_tests::assert_delta;
 use lb_tests::counters::reason;
-use lb_tests::packet::{Frame as _, flags, packet_v6};
-use lb_tests::program::Verdict::Pass;
-use lb_tests::program::{Hook, uplink, vm_port};
+use lb_tests::packet::{Frame as _, flags, packet_v6, port_unreachable};
+use lb_tests::program::Verdict::{Back, Pass};
+use lb_tests::program::{Hook, listener, uplink, vm_port};
 
 use crate::scene::*;
 
@@ -107,5 +108,24 @@ fn a_vip_that_is_gone_is_somebody_elses() {
         rig.remove_vip(VIP);
         rig.when(&syn()).then_untouched();
         assert_delta!(rig);
+    });
+}
+
+/// The answer to a renewal goes to the VIP, where no socket of the host is: the agent listens beside the stack.
+#[test]
+fn what_a_dhcp_server_sends_to_an_address_that_it_lent_is_passed() {
+    let lent = (VIP, LEASE_PORT);
+    let answer = query().to(lent).payload(b"an answer");
+    let listened = || bridge().listener(listener(lent, Protocol::Udp));
+    for given in [bridge(), listened()] {
+        given.vip_with(VIP, ANSWER_ARP | LEASED).at_ingress(|rig| {
+            rig.when(&answer).then_untouched();
+            assert_delta!(rig);
+            assert!(rig.flows().is_empty());
+        });
+    }
+    bridge().at_ingress(|rig| {
+        rig.when(&answer).then(Back, &port_unreachable(&answer).unfragmentable());
+        assert_delta!(rig, reason(Reason::NoListenerUnreachable));
     });
 }

@@ -12,7 +12,7 @@ use lb_common::maglev::SlotPair;
 use lb_common::net::Be16;
 use lb_common::policy::{ALLOWED, DENIED, LimitsValue, Rate};
 use lb_common::port::{ACCOUNTED, ATTACHED, GENERIC, PARTIAL_CHECKSUMS, PortValue, UPLINK};
-use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, DROP_UNSERVED, VipValue};
+use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, DROP_UNSERVED, LEASED, VipValue};
 
 use crate::config::Timeouts;
 use crate::datapath::model::{
@@ -22,11 +22,12 @@ use crate::datapath::model::{
 use crate::datapath::port::{Hook, Port, Role};
 
 pub(super) fn vip_value(policy: VipPolicy) -> VipValue {
-    VipValue { flags: ANSWER_ARP | ANSWER_ECHO | flag(policy.drop_unserved, DROP_UNSERVED), padding: 0 }
+    let flags = flag(policy.drop_unserved, DROP_UNSERVED) | flag(policy.leased, LEASED);
+    VipValue { flags: ANSWER_ARP | ANSWER_ECHO | flags, padding: 0 }
 }
 
 pub(super) fn vip_policy(value: VipValue) -> VipPolicy {
-    VipPolicy { drop_unserved: value.flags & DROP_UNSERVED != 0 }
+    VipPolicy { drop_unserved: value.flags & DROP_UNSERVED != 0, leased: value.flags & LEASED != 0 }
 }
 
 pub(super) fn listener_value(entry: ListenerEntry) -> ListenerValue {
@@ -265,17 +266,17 @@ mod tests {
 
         #[test]
         fn listeners_and_vips_are_read_back(
-            index: u32, slots: u32, drop_unserved: bool, affinity: u16, balancer: u16, bits: [bool; 3],
+            index: u32, slots: u32, drop_unserved: bool, affinity: u16, balancer: u16, bits: [bool; 4],
             selection in prop::sample::select(vec![
                 Selection::Maglev, Selection::Random, Selection::LeastConnections,
             ]),
         ) {
-            let [filtered, limited, strict] = bits;
+            let [filtered, limited, strict, leased] = bits;
             let terms = Terms { balancer: BalancerIndex(balancer), filtered, limited, strict };
             let index = ListenerIndex(index);
             let entry = ListenerEntry { index, slots, drop_unserved, selection, affinity, terms };
             prop_assert_eq!(listener_entry(listener_value(entry)), entry);
-            let policy = VipPolicy { drop_unserved };
+            let policy = VipPolicy { drop_unserved, leased };
             prop_assert_eq!(vip_policy(vip_value(policy)), policy);
         }
     }

@@ -63,7 +63,7 @@ prop_compose! {
         ),
         drop_unserved: bool,
     ) -> Desired {
-        let policy = VipPolicy { drop_unserved };
+        let policy = VipPolicy { drop_unserved, ..VipPolicy::default() };
         let vips = entries.keys().map(|&(last, _)| (vip(last), policy)).collect();
         let listeners = entries.into_iter().map(|((last, port), (drop_unserved, large, backends))| {
             let slots = if large { 1021 } else { 251 };

@@ -125,7 +125,7 @@ fn commands() -> Vec<Command> {
         Command::PutBackend(BackendId(1), backend(BackendState::Active, 0)),
         Command::PutTable(ListenerIndex(5), vec![BackendId(1); 251].into()),
         Command::PutListener(LISTENER, entry),
-        Command::PutVip(LISTENER.vip, VipPolicy { drop_unserved: true }),
+        Command::PutVip(LISTENER.vip, VipPolicy { drop_unserved: true, ..VipPolicy::default() }),
         Command::PutBackend(
             BackendId(2),
             BackendEntry {
@@ -136,7 +136,7 @@ fn commands() -> Vec<Command> {
         ),
         Command::PutTable(ListenerIndex(6), vec![BackendId(2); 251].into()),
         Command::PutListener(LISTENER_V6, ListenerEntry { index: ListenerIndex(6), ..entry }),
-        Command::PutVip(LISTENER_V6.vip, VipPolicy { drop_unserved: false }),
+        Command::PutVip(LISTENER_V6.vip, VipPolicy { drop_unserved: false, ..VipPolicy::default() }),
     ]
 }
 

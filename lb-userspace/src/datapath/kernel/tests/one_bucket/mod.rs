@@ -71,7 +71,12 @@ impl Bench {
         };
         kernel.execute(&Command::PutTable(ListenerIndex(0), table.clone().into())).unwrap();
         kernel.execute(&Command::PutListener(listener, entry)).unwrap();
-        kernel.execute(&Command::PutVip(listener.vip, VipPolicy { drop_unserved: true })).unwrap();
+        kernel
+            .execute(&Command::PutVip(
+                listener.vip,
+                VipPolicy { drop_unserved: true, ..VipPolicy::default() },
+            ))
+            .unwrap();
         let port = PortValue { flags: ATTACHED | UPLINK, bridge: BRIDGE, mac: Mac(NODE_MAC), mtu: 1500 };
         kernel.maps.ports.set(INTERFACE, port, 0).unwrap();
         let secrets = kernel.maps.config.get(&0, 0).unwrap().maglev_secrets;
