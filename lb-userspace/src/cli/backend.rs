@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 use super::client::Client;
 use super::output::{self, Format};
@@ -95,11 +96,11 @@ async fn list(
     if let Some(name) = load_balancer {
         report.load_balancers.retain(|lb| lb.namespace == namespace.namespace && lb.name == *name);
     }
-    format.show(&report, || Ok(table(&report.load_balancers)))
+    format.show(&report, || Ok(table(&report.load_balancers, Timestamp::now())))
 }
 
 /// One row for each listener and backend.
-pub(super) fn table(load_balancers: &[LoadBalancerReport]) -> String {
+pub(super) fn table(load_balancers: &[LoadBalancerReport], now: Timestamp) -> String {
     let mut rows = Vec::new();
     for lb in load_balancers {
         for listener in &lb.listeners {
@@ -112,6 +113,8 @@ pub(super) fn table(load_balancers: &[LoadBalancerReport]) -> String {
                     backend.address.clone(),
                     backend.state.clone(),
                     backend.health.clone(),
+                    output::age(Some(&backend.since), now),
+                    backend.probe.clone(),
                     backend.mode.clone(),
                     flows,
                     forward,
@@ -128,6 +131,8 @@ pub(super) fn table(load_balancers: &[LoadBalancerReport]) -> String {
         "ADDRESS",
         "STATE",
         "HEALTH",
+        "SINCE",
+        "PROBE",
         "MODE",
         "FLOWS",
         "FORWARD",

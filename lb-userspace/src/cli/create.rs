@@ -122,6 +122,7 @@ fn manifest(arguments: &Arguments) -> anyhow::Result<LoadBalancer> {
         failure_threshold: arguments.health_failure.unwrap_or_default(),
         period_seconds: arguments.health_period.unwrap_or_default(),
         timeout_seconds: arguments.health_timeout.unwrap_or_default(),
+        ..HealthCheck::default()
     });
     arguments.policy.enter(spec);
     if arguments.mode != Mode::Auto {

@@ -56,8 +56,14 @@ fn describe(object: &LoadBalancer, report: &LoadBalancerReport, now: Timestamp) 
     });
     let header = ["NAME", "PORT", "BACKENDPORT", "FLOWS", "FORWARD", "REPLY", "REFUSED"];
     text += &indent(&output::table(header, listeners));
+    for listener in &object.spec.listeners {
+        if let Some(check) = &listener.health_check {
+            let check = health_check(check, &listener.protocol, listener.backend_port);
+            super::line(&mut text, format_args!("  Health check of {}: {check}", listener.name));
+        }
+    }
     text += "Backends:\n";
-    text += &indent(&backend::table(std::slice::from_ref(report)));
+    text += &indent(&backend::table(std::slice::from_ref(report), now));
     text
 }
 
@@ -76,19 +82,33 @@ fn fields(object: &LoadBalancer, now: Timestamp) -> Vec<(&'static str, String)> 
         ("Address", or(&object.status.address, "-")),
         ("Pool", or(&allocated.ip_pool, "-")),
         ("Selector", or(&selector.join(" and "), "-")),
-        ("Health check", object.spec.health_check.as_ref().map_or_else(|| "off".into(), health_check)),
+        ("Health check", shared_check(object)),
         ("Mode", or(mode, "Auto")),
     ]
 }
 
-fn health_check(check: &HealthCheck) -> String {
-    if check.port == 0 {
+fn shared_check(object: &LoadBalancer) -> String {
+    object
+        .spec
+        .health_check
+        .as_ref()
+        .filter(|check| check.port != 0)
+        .map_or_else(|| "off".into(), |check| health_check(check, "TCP", 0))
+}
+
+fn health_check(check: &HealthCheck, protocol: &str, default_port: i64) -> String {
+    if check.kind == "None" {
         return "off".into();
     }
     let or = |number: i64, default: i64| if number == 0 { default } else { number };
+    let kind = match (check.kind.as_str(), &check.http) {
+        ("", _) => protocol.to_owned(),
+        (kind, Some(http)) if !http.path.is_empty() => format!("{kind} {}", http.path),
+        (kind, _) => kind.to_owned(),
+    };
     format!(
-        "TCP {}, every {} s, timeout {} s, ready after {}, not ready after {}",
-        check.port,
+        "{kind} {}, every {} s, timeout {} s, ready after {}, not ready after {}",
+        or(check.port, default_port),
         or(check.period_seconds, 5),
         or(check.timeout_seconds, 3),
         or(check.success_threshold, 1),
@@ -135,7 +155,8 @@ mod tests {
                 "counters": {"flows": 7, "forwardPackets": 70, "forwardBytes": 7000, "replyPackets": 60,
                     "replyBytes": 9_000_000, "refused": 2},
                 "backends": [
-                    {"vm": "web-1", "address": "192.0.2.11:8080", "state": "Active", "health": "Healthy",
+                    {"vm": "web-1", "address": "192.0.2.11:8080", "state": "Active", "health": "Unhealthy",
+                        "probe": "HTTP 503", "since": "2026-01-01T00:00:48Z",
                         "mode": "Preserve", "reason": "port of bridge br0 on this node",
                         "counters": {"flows": 7, "forwardPackets": 70, "forwardBytes": 7000}},
                     {"vm": "web-2", "state": "Absent", "health": "Unknown", "reason": "VM has no address"}

@@ -33,7 +33,8 @@ pub(super) fn listener(text: &str) -> anyhow::Result<Listener> {
     };
     // A range keeps the port that is dialled.
     let backend_port = backend_port.unwrap_or(if end_port == 0 { port } else { 0 });
-    Ok(Listener { name: name.to_owned(), port, end_port, protocol, backend_port, strict: false })
+    let name = name.to_owned();
+    Ok(Listener { name, port, end_port, protocol, backend_port, strict: false, health_check: None })
 }
 
 /// `KEY=VALUE[,VALUE…]`, one a label; the values of one key add up.

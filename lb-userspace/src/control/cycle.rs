@@ -261,7 +261,7 @@ mod tests {
             vm("shop", &address.replace('.', "-"), &[("app", "web")], &address)
         };
         let health = |address: &[u8; 4]| {
-            let backend = Backend { lb: key.clone(), address: IpAddr::from(*address) };
+            let backend = Backend::new(key.clone(), IpAddr::from(*address));
             (backend, Health { ready: true, reason: Reason::NotChecked })
         };
         let mut topology = sample::vm_host();

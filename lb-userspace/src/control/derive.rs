@@ -3,16 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
+use super::backend_status::were_ready;
 use super::cycle::{Facts, listener_addresses};
 use super::desired::{Served, desired, probes};
 use super::model::{Desired, ForwardingMode};
 use super::select::Member;
 use super::services::{Changed, Service, Services};
-use super::status::were_ready;
 use crate::datapath::model::{ListenerAddress, Mac, Placement};
-use crate::health::model::{Wanted, WantedBackends};
+use crate::health::model::{OfBalancer, Target, Wanted, WantedBackends};
 use crate::inventory::links::Topology;
 use crate::model::meta::NamespacedName;
 
@@ -86,7 +85,7 @@ impl Derived {
         for lb in &changed.services {
             let new = wanted.of(lb).cloned().unwrap_or_default();
             let health = facts.health.of(lb);
-            if new.keys().all(|address| health.is_some_and(|all| all.contains_key(address))) {
+            if new.keys().all(|target| health.is_some_and(|all| all.contains_key(target))) {
                 self.unknown.remove(lb);
             } else {
                 self.unknown.insert(lb.clone());
@@ -101,9 +100,11 @@ impl Derived {
 }
 
 /// Whether both want the same: what a backend was before it was wanted is of no interest any more.
-fn alike(old: &Arc<BTreeMap<IpAddr, Wanted>>, new: &Arc<BTreeMap<IpAddr, Wanted>>) -> bool {
-    let check = |(address, wanted): (&IpAddr, &Wanted)| (*address, wanted.check.clone());
-    old.len() == new.len() && old.iter().map(check).eq(new.iter().map(check))
+fn alike(old: &OfBalancer<Wanted>, new: &OfBalancer<Wanted>) -> bool {
+    let is_same = |((one, old), (other, new)): ((&Target, &Wanted), (&Target, &Wanted))| {
+        one == other && old.check == new.check
+    };
+    old.len() == new.len() && old.iter().zip(new.iter()).all(is_same)
 }
 
 /// A backend is placed once it is known where it is: placed before, its first clients were masqueraded.

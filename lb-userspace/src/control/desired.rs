@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::model::{Desired, DesiredBackend, DesiredListener, ForwardingMode};
 use super::select::Member;
 use crate::datapath::model::{ListenerAddress, Mac, Placement, VipPolicy};
-use crate::health::model::{Snapshot, Wanted, WantedBackends};
-use crate::model::check::{CheckedListener, CheckedLoadBalancer, Ipam, Port, Unserved, Workload};
+use crate::health::model::{Snapshot, Target, Wanted, WantedBackends};
+use crate::model::check::{
+    CheckedHealthCheck, CheckedListener, CheckedLoadBalancer, Ipam, ListenerCheck, Port, Unserved, Workload,
+};
 use crate::model::meta::NamespacedName;
 
 /// A load balancer that has its address.
@@ -65,17 +68,43 @@ pub fn listener_address(vip: IpAddr, listener: &CheckedListener) -> ListenerAddr
 
 /// Whom to probe. `were_ready` tells which backends of a load balancer that are new to the prober were found ready
 /// before, by the stored status: an agent that restarts changes nothing that didn't change.
-pub fn probes(served: &[Served], were_ready: impl Fn(&NamespacedName) -> BTreeSet<IpAddr>) -> WantedBackends {
+pub fn probes(served: &[Served], were_ready: impl Fn(&NamespacedName) -> BTreeSet<Target>) -> WantedBackends {
     let mut wanted = WantedBackends::new();
     for Served { lb, members, .. } in served {
         let ready = were_ready(&lb.key);
-        let one = |address: IpAddr| {
-            (address, Wanted { check: lb.health_check.clone(), was_ready: ready.contains(&address) })
-        };
-        let all: BTreeMap<_, _> = members.iter().filter_map(Member::address).map(one).collect();
+        let mut all = BTreeMap::new();
+        for (listener, check) in checks(lb) {
+            for address in members.iter().filter_map(Member::address) {
+                let target = Target { address, listener: listener.clone() };
+                let was_ready = ready.contains(&target);
+                all.insert(target, Wanted { check: check.clone(), was_ready });
+            }
+        }
         wanted.put(lb.key.clone(), all.into());
     }
     wanted
+}
+
+type Check = Option<Arc<CheckedHealthCheck>>;
+
+/// The checks of a load balancer: its own, if any listener goes by it, and those of listeners.
+fn checks(lb: &CheckedLoadBalancer) -> Vec<(Option<Arc<str>>, Check)> {
+    let mut checks = Vec::new();
+    if lb.listeners.is_empty() || lb.listeners.iter().any(|l| l.health_check == ListenerCheck::Shared) {
+        checks.push((None, lb.health_check.clone()));
+    }
+    for listener in &lb.listeners {
+        if let ListenerCheck::Own(check) = &listener.health_check {
+            checks.push((own(listener), check.clone()));
+        }
+    }
+    checks
+}
+
+/// The listener as targets of its check name it; `None` if it goes by the load balancer's.
+pub(super) fn own(listener: &CheckedListener) -> Option<Arc<str>> {
+    let is_own = listener.health_check != ListenerCheck::Shared;
+    is_own.then(|| listener.name.as_str().into())
 }
 
 fn backends(
@@ -86,9 +115,11 @@ fn backends(
 ) -> BTreeMap<SocketAddr, DesiredBackend> {
     let stations = service.members.iter().filter_map(|member| Some((member.weight, member.station?)));
     let health = health.of(&service.lb.key);
+    let own = own(listener);
     stations
         .map(|(weight, station)| {
-            let health = health.and_then(|all| all.get(&station.address));
+            let target = Target { address: station.address, listener: own.clone() };
+            let health = health.and_then(|all| all.get(&target));
             let admitted = health.is_some_and(|health| health.ready);
             let placement = place(service.lb.mode, station.address, station.mac);
             let address = SocketAddr::new(station.address, listener.server_port());
@@ -121,7 +152,7 @@ mod tests {
 
     /// By the last byte of the address.
     fn health(states: &[(u8, bool)]) -> Snapshot {
-        let key = |host: u8| Backend { lb: raw_lb().metadata.key(), address: [192, 0, 2, host].into() };
+        let key = |host: u8| Backend::new(raw_lb().metadata.key(), [192, 0, 2, host].into());
         let health = |ready| Health { ready, reason: Reason::Succeeded };
         states.iter().map(|(host, ready)| (key(*host), health(*ready))).collect()
     }
@@ -190,9 +221,11 @@ mod tests {
     fn members_with_an_address_are_probed_as_the_load_balancer_says() {
         let mut lb = raw_lb();
         lb.spec.health_check = Some(HealthCheck { port: 8080, ..HealthCheck::default() });
-        let wanted = probes(&[served(&lb)], |_| BTreeSet::from([IpAddr::from([192, 0, 2, 12])]));
-        let found: Vec<(String, bool)> =
-            wanted.iter().map(|(backend, wanted)| (backend.address.to_string(), wanted.was_ready)).collect();
+        let wanted = probes(&[served(&lb)], |_| BTreeSet::from([IpAddr::from([192, 0, 2, 12]).into()]));
+        let found: Vec<(String, bool)> = wanted
+            .iter()
+            .map(|(backend, wanted)| (backend.target.address.to_string(), wanted.was_ready))
+            .collect();
         assert_eq!(found, [("192.0.2.11".to_owned(), false), ("192.0.2.12".to_owned(), true)]);
         assert!(wanted.values().all(|wanted| wanted.check == lb.check().unwrap().health_check));
     }

@@ -3,6 +3,7 @@
 //! Architecture invariant: everything here but `task.rs`, `registry.rs` and `changes.rs` decides without clock, I/O or async.
 
 pub mod admission;
+pub mod backend_status;
 pub mod changes;
 pub mod converge;
 pub mod cycle;

@@ -159,6 +159,12 @@ pub struct BackendReport {
     pub state: String,
     /// `Healthy`, `Unhealthy`, `Unknown`, or `Unchecked` without health check.
     pub health: String,
+    /// What the latest probe failed with, in words; empty if it did not fail.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub probe: String,
+    /// RFC 3339: since when it is ready or not ready.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub since: String,
     /// How packets reach it: `Preserve` or `Masquerade`; empty while unknown.
     pub mode: String,
     /// Why this mode, or why it is not served.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::cycle::{Cycle, Facts, listener_addresses};
+use super::desired::own;
 use super::placement::place;
 use super::report::{
     BackendReport, BackendsReport, Counters, FailureReport, FlowReport, InterfaceReport, InventoryReport,
@@ -16,7 +17,7 @@ use crate::datapath::counters;
 use crate::datapath::model::{BackendEntry, BackendId, BackendState, ListenerAddress, Observed};
 use crate::datapath::port::Served;
 use crate::datapath::processes::Processes;
-use crate::health::model::{Backend, Reason};
+use crate::health::model::{Backend, Reason, Target};
 use crate::model::check::{CheckedListener, Port};
 
 /// What does not come from the facts.
@@ -169,7 +170,7 @@ impl View<'_> {
                     && Some(backend.address) == server
                     && backend.state != BackendState::Dead
             });
-            self.backend(service, member, server, found)
+            self.backend(service, listener, member, server, found)
         });
         ListenerReport {
             name: listener.name.clone(),
@@ -185,25 +186,36 @@ impl View<'_> {
     fn backend(
         &self,
         service: &Service,
+        listener: &CheckedListener,
         member: &Member,
         server: Option<SocketAddr>,
         found: Option<(&BackendId, &BackendEntry)>,
     ) -> BackendReport {
         let counters = found.and_then(|(id, _)| self.counters.backends.get(id)).copied();
         let mode = found.map_or("", |(_, e)| if e.placement.masquerade { "Masquerade" } else { "Preserve" });
+        let (health, probe) = self.health(service, listener, member.address());
         BackendReport {
             vm: member.vm.clone(),
             address: server.map(|server| server.to_string()).unwrap_or_default(),
             state: found.map_or_else(|| "Absent".to_owned(), |(_, entry)| format!("{:?}", entry.state)),
-            health: self.health(service, member.address()),
+            health: health.to_owned(),
+            probe,
+            since: since(service, listener, member),
             mode: mode.to_owned(),
             reason: self.reason(service, member),
             counters: counters.map(Counters::from).unwrap_or_default(),
         }
     }
 
-    fn health(&self, service: &Service, address: Option<IpAddr>) -> String {
-        let backend = address.map(|address| Backend { lb: service.lb.key.clone(), address });
+    /// A word, and what the latest probe failed with.
+    fn health(
+        &self,
+        service: &Service,
+        listener: &CheckedListener,
+        address: Option<IpAddr>,
+    ) -> (&'static str, String) {
+        let target = address.map(|address| Target { address, listener: own(listener) });
+        let backend = target.map(|target| Backend { lb: service.lb.key.clone(), target });
         let health = backend.and_then(|backend| self.facts.health.get(&backend));
         let word = match health {
             None => "Unknown",
@@ -212,7 +224,7 @@ impl View<'_> {
             Some(health) if health.reason == Reason::NotProbed => "Unknown",
             Some(_) => "Unhealthy",
         };
-        word.to_owned()
+        (word, health.map(|health| health.reason.message()).unwrap_or_default())
     }
 
     fn reason(&self, service: &Service, member: &Member) -> String {
@@ -220,4 +232,12 @@ impl View<'_> {
         let (topology, ports) = (&self.facts.topology, &self.ports.attached);
         place(station.address, station.mac, service.lb.mode, topology, ports).reason
     }
+}
+
+/// Since when a backend is ready or not, as the status has it.
+fn since(service: &Service, listener: &CheckedListener, member: &Member) -> String {
+    let backends = &service.object.status.backends;
+    let Some(backend) = backends.iter().find(|backend| backend.vm == member.vm) else { return String::new() };
+    let own = backend.listeners.iter().find(|own| own.name == listener.name);
+    own.map_or(&backend.last_transition_time, |own| &own.last_transition_time).clone()
 }

@@ -1,22 +1,13 @@
 //! What a load balancer's status says. Written anew it is the same, so only changes are stored.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 
+use super::backend_status::{BACKEND_READY, backends};
 use super::select::Member;
-use crate::health::model::{Health, OfBalancer, Reason, Snapshot};
-use crate::model::check::{CheckedLoadBalancer, Workload};
+use crate::health::model::Snapshot;
+use crate::model::check::{CheckedLoadBalancer, ListenerCheck, Workload};
 use crate::model::load_balancer::{AllocatedAddress, BackendStatus, LoadBalancerStatus};
 use crate::model::meta::{Condition, READY};
-
-/// The state of a backend that takes new flows.
-pub const BACKEND_READY: &str = "Ready";
-/// The state of a backend that takes none.
-pub const BACKEND_NOT_READY: &str = "NotReady";
-/// The reason of a backend without an address.
-const NO_ADDRESS: &str = "NoAddress";
 
 /// The status of a load balancer whose status was `old`.
 ///
@@ -31,11 +22,7 @@ pub fn status(
     now: Timestamp,
 ) -> LoadBalancerStatus {
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let health = health.of(&lb.key);
-    let known: BTreeMap<(&str, &str), &BackendStatus> =
-        old.backends.iter().map(|old| ((old.vm.as_str(), old.state.as_str()), old)).collect();
-    let backends: Vec<BackendStatus> =
-        members.iter().map(|member| backend(member, health, &known, &now)).collect();
+    let backends = backends(&old.backends, lb, members, health.of(&lb.key), &now);
     let (allocated_address, refusal) = match address {
         Ok(address) => (Some(address), None),
         Err(message) => (old.allocated_address.clone(), Some(message)),
@@ -48,7 +35,7 @@ pub fn status(
     let not_ready = match (refusal, lb.workload) {
         (Some(message), _) => Some(("AddressNotAssigned", message)),
         (None, Workload::Cluster) => None,
-        (None, Workload::Vm) => unserved(&backends),
+        (None, Workload::Vm) => unserved(lb, &backends),
     };
     LoadBalancerStatus {
         backend_servers: members
@@ -63,48 +50,28 @@ pub fn status(
     }
 }
 
-/// The backends that a status found ready: what a prober that starts anew begins with.
-pub fn were_ready(status: &LoadBalancerStatus) -> BTreeSet<IpAddr> {
-    let ready = status.backends.iter().filter(|backend| backend.state == BACKEND_READY);
-    ready.filter_map(|backend| backend.address.parse().ok()).collect()
-}
-
-fn backend(
-    member: &Member,
-    health: Option<&OfBalancer<Health>>,
-    known: &BTreeMap<(&str, &str), &BackendStatus>,
-    now: &str,
-) -> BackendStatus {
-    let health = member.address().and_then(|address| health?.get(&address));
-    let (ready, reason) = match (member.station, health) {
-        (None, _) => (false, NO_ADDRESS),
-        (Some(_), None) => (false, Reason::NotProbed.name()),
-        (Some(_), Some(health)) => (health.ready, health.reason.name()),
-    };
-    let state = if ready { BACKEND_READY } else { BACKEND_NOT_READY };
-    let since = known.get(&(member.vm.as_str(), state));
-    BackendStatus {
-        vm: member.vm.clone(),
-        address: member.address().map(|address| address.to_string()).unwrap_or_default(),
-        state: state.to_owned(),
-        reason: reason.to_owned(),
-        last_transition_time: since.map_or_else(|| now.to_owned(), |old| old.last_transition_time.clone()),
-    }
-}
-
-/// Reason and message, if nobody serves. The messages are those that Harvester's users know.
-fn unserved(backends: &[BackendStatus]) -> Option<(&'static str, String)> {
+/// Reason and message, if nobody serves. The messages are those that Harvester's users know; of a listener with a
+/// check of its own, its name goes before.
+fn unserved(lb: &CheckedLoadBalancer, backends: &[BackendStatus]) -> Option<(&'static str, String)> {
+    const UNHEALTHY: &str = "running backend servers are not probed as healthy";
     let with_address = backends.iter().filter(|backend| !backend.address.is_empty()).count();
     if backends.is_empty() {
-        Some(("NoBackend", "no running backend servers".to_owned()))
-    } else if with_address == 0 {
-        Some(("NoBackendAddress", "running backend servers have no IP".to_owned()))
-    } else if backends.iter().all(|backend| backend.state != BACKEND_READY) {
-        let message = "running backend servers are not probed as healthy";
-        Some(("NoHealthyBackend", format!("{message} total:{with_address}, healthy:0")))
-    } else {
-        None
+        return Some(("NoBackend", "no running backend servers".to_owned()));
     }
+    if with_address == 0 {
+        return Some(("NoBackendAddress", "running backend servers have no IP".to_owned()));
+    }
+    if backends.iter().all(|backend| backend.state != BACKEND_READY) {
+        return Some(("NoHealthyBackend", format!("{UNHEALTHY} total:{with_address}, healthy:0")));
+    }
+    let is_ready = |backend: &BackendStatus, name: &str| {
+        backend.listeners.iter().any(|listener| listener.name == name && listener.state == BACKEND_READY)
+    };
+    let own = lb.listeners.iter().filter(|listener| listener.health_check != ListenerCheck::Shared);
+    let names = own.map(|listener| listener.name.as_str());
+    let mut unserved = names.filter(|name| !backends.iter().any(|backend| is_ready(backend, name)));
+    let name = unserved.next()?;
+    Some(("NoHealthyBackend", format!("listener {name}: {UNHEALTHY} total:{with_address}, healthy:0")))
 }
 
 /// The old conditions with `Ready` brought up to date.
@@ -133,9 +100,14 @@ fn conditions(old: &[Condition], not_ready: Option<(&str, String)>, now: &str) -
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::control::backend_status::were_ready;
     use crate::control::select::tests::{members_of, raw_lb, vm};
-    use crate::health::model::{Backend, ProbeFailed};
+    use crate::health::failure::ProbeFailed;
+    use crate::health::model::{Backend, Health, Reason};
     use crate::model::vm::VirtualMachine;
 
     fn at(second: i64) -> Timestamp {
@@ -151,7 +123,7 @@ mod tests {
     }
 
     fn health(host: u8, health: Health) -> Snapshot {
-        [(Backend { lb: raw_lb().metadata.key(), address: [192, 0, 2, host].into() }, health)].into()
+        [(Backend::new(raw_lb().metadata.key(), [192, 0, 2, host].into()), health)].into()
     }
 
     const READY_NOW: Health = Health { ready: true, reason: Reason::Succeeded };
@@ -198,7 +170,7 @@ mod tests {
     fn backends_are_shown_with_state_and_reason() {
         let list = [web("a", "192.0.2.11"), web("b", "192.0.2.12"), web("c", "")];
         let mut probed = health(11, READY_NOW);
-        probed.extend(health(12, REFUSED).iter().map(|(backend, health)| (backend, *health)));
+        probed.extend(health(12, REFUSED).iter().map(|(backend, health)| (backend, health.clone())));
         let status = status_of(&LoadBalancerStatus::default(), &list, &probed, 1_700_000_000);
         assert_eq!(status.address, "203.0.113.10");
         assert_eq!(status.backend_servers, ["192.0.2.11", "192.0.2.12"]);
@@ -216,7 +188,7 @@ mod tests {
             ]
         );
         assert!(status.backends.iter().all(|b| b.last_transition_time == "2023-11-14T22:13:20Z"));
-        assert_eq!(were_ready(&status), BTreeSet::from([IpAddr::from([192, 0, 2, 11])]));
+        assert_eq!(were_ready(&status), BTreeSet::from([IpAddr::from([192, 0, 2, 11]).into()]));
     }
 
     #[test]

@@ -4,25 +4,49 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::failure::ProbeFailed;
 use crate::model::check::CheckedHealthCheck;
 use crate::model::meta::NamespacedName;
+
+/// What one check looks at.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Target {
+    /// The server's address.
+    pub address: IpAddr,
+    /// The name of the listener whose own check it is; `None` is the load balancer's, for all other listeners.
+    pub listener: Option<Arc<str>>,
+}
+
+impl From<IpAddr> for Target {
+    /// For the load balancer's check.
+    fn from(address: IpAddr) -> Self {
+        Self { address, listener: None }
+    }
+}
 
 /// One server of one load balancer: what is probed, and what is ready or not.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Backend {
     /// The load balancer.
     pub lb: NamespacedName,
-    /// The server's address.
-    pub address: IpAddr,
+    /// The server, and for which listeners.
+    pub target: Target,
+}
+
+impl Backend {
+    /// What the load balancer's own check looks at.
+    pub fn new(lb: NamespacedName, address: IpAddr) -> Self {
+        Self { lb, target: address.into() }
+    }
 }
 
 /// Something about each backend, shared by load balancer: a copy costs as much as there are load balancers, not
 /// backends, and so does to tell what differs between two.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ByBackend<T>(BTreeMap<NamespacedName, Arc<BTreeMap<IpAddr, T>>>);
+pub struct ByBackend<T>(BTreeMap<NamespacedName, Arc<BTreeMap<Target, T>>>);
 
 /// What there is about the backends of one load balancer.
-pub type OfBalancer<T> = Arc<BTreeMap<IpAddr, T>>;
+pub type OfBalancer<T> = Arc<BTreeMap<Target, T>>;
 
 impl<T> Default for ByBackend<T> {
     fn default() -> Self {
@@ -48,7 +72,7 @@ impl<T: Clone + Eq> ByBackend<T> {
 
     /// About one backend.
     pub fn get(&self, backend: &Backend) -> Option<&T> {
-        self.0.get(&backend.lb)?.get(&backend.address)
+        self.0.get(&backend.lb)?.get(&backend.target)
     }
 
     /// Whether there is anything about a backend.
@@ -58,7 +82,7 @@ impl<T: Clone + Eq> ByBackend<T> {
 
     /// Says something about a backend.
     pub fn insert(&mut self, backend: Backend, value: T) {
-        Arc::make_mut(self.0.entry(backend.lb).or_default()).insert(backend.address, value);
+        Arc::make_mut(self.0.entry(backend.lb).or_default()).insert(backend.target, value);
     }
 
     /// Says something about all backends of a load balancer; nothing, if there are none.
@@ -95,7 +119,7 @@ impl<T: Clone + Eq> ByBackend<T> {
         self.0
             .iter()
             .flat_map(of_one)
-            .map(|(lb, (address, value))| (Backend { lb, address: *address }, value))
+            .map(|(lb, (target, value))| (Backend { lb, target: target.clone() }, value))
     }
 
     /// What is said, in the same order.
@@ -139,7 +163,7 @@ impl<T: Clone + Eq> std::ops::Index<&Backend> for ByBackend<T> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
     /// `None` is not at all: the backend is ready.
-    pub check: Option<CheckedHealthCheck>,
+    pub check: Option<Arc<CheckedHealthCheck>>,
     /// What a backend that is new here starts as. It is not ready unless this agent's predecessor found it so.
     pub was_ready: bool,
 }
@@ -148,7 +172,7 @@ pub struct Wanted {
 pub type WantedBackends = ByBackend<Wanted>;
 
 /// How well a backend is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Health {
     /// May take new flows.
     pub ready: bool,
@@ -160,9 +184,9 @@ pub struct Health {
 pub type Snapshot = ByBackend<Health>;
 
 /// The latest thing known of a backend.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reason {
-    /// Its load balancer has no health check.
+    /// It has no health check.
     NotChecked,
     /// No probe has ended yet.
     NotProbed,
@@ -174,7 +198,7 @@ pub enum Reason {
 
 impl Reason {
     /// One word, for status and events.
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::NotChecked => "NotChecked",
             Self::NotProbed => "NotProbed",
@@ -182,33 +206,12 @@ impl Reason {
             Self::Failed(failed) => failed.name(),
         }
     }
-}
 
-/// Why a probe failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ProbeFailed {
-    /// The server answered with RST.
-    #[error("connection refused")]
-    Refused,
-    /// No answer in time.
-    #[error("no answer in time")]
-    TimedOut,
-    /// The network or the host is out of reach.
-    #[error("unreachable")]
-    Unreachable,
-    /// The operating system refused to probe.
-    #[error("cannot probe: {0}")]
-    System(std::io::ErrorKind),
-}
-
-impl ProbeFailed {
-    /// One word, for status and events.
-    pub const fn name(self) -> &'static str {
+    /// What failed, in words; empty if nothing did.
+    pub fn message(&self) -> String {
         match self {
-            Self::Refused => "ConnectionRefused",
-            Self::TimedOut => "ProbeTimedOut",
-            Self::Unreachable => "Unreachable",
-            Self::System(_) => "ProbeNotPossible",
+            Self::NotChecked | Self::NotProbed | Self::Succeeded => String::new(),
+            Self::Failed(failed) => failed.to_string(),
         }
     }
 }

@@ -129,6 +129,9 @@ pub struct Listener {
     /// to the backend that its hash chooses.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_false")]
     pub strict: bool,
+    /// Addition: a check of its own, in place of the load balancer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
 }
 
 /// How packets reach the backends.
@@ -189,12 +192,39 @@ pub struct BackendStatus {
     /// Its address; empty while it has none.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub address: String,
+    /// `Ready` or `NotReady`: for the listeners without a check of their own; if all have one, `Ready` for any.
+    #[serde(deserialize_with = "or_default")]
+    pub state: String,
+    /// One word that says why.
+    #[serde(deserialize_with = "or_default")]
+    pub reason: String,
+    /// What the latest probe failed with, in words; empty if it did not fail.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// RFC 3339: when `state` changed last.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub last_transition_time: String,
+    /// The state at each listener that has a check of its own.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// The state of one matching VM at one listener.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListenerStatus {
+    /// The listener's name.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
     /// `Ready` or `NotReady`.
     #[serde(deserialize_with = "or_default")]
     pub state: String,
     /// One word that says why.
     #[serde(deserialize_with = "or_default")]
     pub reason: String,
+    /// What the latest probe failed with, in words; empty if it did not fail.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub message: String,
     /// RFC 3339: when `state` changed last.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub last_transition_time: String,

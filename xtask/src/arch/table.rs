@@ -58,8 +58,12 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         words: &["axum", "hyper", "hyper_util", "http_body_util"],
         within: Within::Under(&[AGENT]),
-        except: &["lb-userspace/src/api/", "lb-userspace/src/cli/client"],
-        reason: "only api/ and the command line's client speak HTTP",
+        except: &[
+            "lb-userspace/src/api/",
+            "lb-userspace/src/cli/client",
+            "lb-userspace/src/health/probe/http.rs",
+        ],
+        reason: "only api/, the command line's client and probes of HTTP speak it",
     },
     Rule {
         words: &["redb"],

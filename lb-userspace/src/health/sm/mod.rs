@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::model::{Backend, Health, ProbeFailed, Reason, Snapshot, WantedBackends};
+use super::failure::ProbeFailed;
+use super::model::{Backend, Health, Reason, Snapshot, WantedBackends};
 use crate::model::check::CheckedHealthCheck;
 
 /// Tells the results of a probe loop from those of its predecessor.
@@ -24,7 +26,7 @@ pub enum Command {
         /// Where.
         address: SocketAddr,
         /// How.
-        check: CheckedHealthCheck,
+        check: Arc<CheckedHealthCheck>,
     },
     /// Probe no more.
     Stop(ProbeId),
@@ -46,7 +48,7 @@ struct Entry {
 #[derive(Debug)]
 struct Probe {
     id: ProbeId,
-    check: CheckedHealthCheck,
+    check: Arc<CheckedHealthCheck>,
     /// Of equal results, up to now.
     in_a_row: u32,
     /// The latest result.
@@ -56,8 +58,16 @@ struct Probe {
 impl Checks {
     /// Takes over which backends there are. A new one with a check is not ready until probes say so, one without
     /// is ready; switching a check on, or changing its options, keeps the state and counts from 0; switching it
-    /// off makes the backend ready.
+    /// off makes the backend ready. A listener that gets a check of its own, or returns to the load balancer's,
+    /// keeps the state, too.
     pub fn handle_wanted(&mut self, wanted: &WantedBackends) -> Vec<Command> {
+        let new = wanted.iter().filter(|(backend, _)| !self.backends.contains_key(backend));
+        let fresh: Vec<(Backend, Entry)> = new
+            .map(|(backend, wanted)| {
+                let ready = self.was_ready(&backend).unwrap_or(wanted.was_ready);
+                (backend, Entry { health: Health { ready, reason: Reason::NotProbed }, probe: None })
+            })
+            .collect();
         let mut commands = Vec::new();
         self.backends.retain(|backend, entry| {
             let stays = wanted.contains_key(backend);
@@ -66,10 +76,9 @@ impl Checks {
             }
             stays
         });
+        self.backends.extend(fresh);
         for (backend, wanted) in wanted.iter() {
-            let reason = Reason::NotProbed;
-            let fresh = Entry { health: Health { ready: wanted.was_ready, reason }, probe: None };
-            let entry = self.backends.entry(backend.clone()).or_insert(fresh);
+            let Some(entry) = self.backends.get_mut(&backend) else { continue };
             if entry.probe.as_ref().map(|probe| &probe.check) == wanted.check.as_ref() {
                 if wanted.check.is_none() {
                     entry.health = Health { ready: true, reason: Reason::NotChecked };
@@ -84,11 +93,24 @@ impl Checks {
             entry.health.reason = Reason::NotProbed;
             self.last_id += 1;
             let id = ProbeId(self.last_id);
-            let address = SocketAddr::new(backend.address, check.port.get());
-            entry.probe = Some(Probe { id, check: check.clone(), in_a_row: 0, succeeded: false });
-            commands.push(Command::Start { id, backend: backend.clone(), address, check });
+            let address = SocketAddr::new(backend.target.address, check.port.get());
+            entry.probe = Some(Probe { id, check: Arc::clone(&check), in_a_row: 0, succeeded: false });
+            commands.push(Command::Start { id, backend, address, check });
         }
         commands
+    }
+
+    /// Whether a backend that a new check looks at was ready by the check that decided before: the load
+    /// balancer's, or those of listeners.
+    fn was_ready(&self, backend: &Backend) -> Option<bool> {
+        let address = backend.target.address;
+        let shared = Backend::new(backend.lb.clone(), address);
+        let is_of = |other: &Backend| other.lb == backend.lb && other.target.address == address;
+        // The load balancer's is the first in order.
+        let mut before = self.backends.range(shared..).take_while(|(other, _)| is_of(other));
+        let (first, entry) = before.next()?;
+        let is_shared = first.target.listener.is_none();
+        Some(entry.health.ready || !is_shared && before.any(|(_, entry)| entry.health.ready))
     }
 
     /// Counts a probe's result. Whether the backend's health has changed is told; a result of a probe that has
@@ -96,7 +118,7 @@ impl Checks {
     pub fn handle_result(&mut self, backend: &Backend, id: ProbeId, result: Result<(), ProbeFailed>) -> bool {
         let Some(entry) = self.backends.get_mut(backend) else { return false };
         let Some(probe) = entry.probe.as_mut().filter(|probe| probe.id == id) else { return false };
-        let before = entry.health;
+        let before = entry.health.clone();
         let succeeded = result.is_ok();
         if probe.succeeded != succeeded {
             probe.in_a_row = 0;
@@ -116,12 +138,12 @@ impl Checks {
 
     /// How well one backend is.
     pub fn health(&self, backend: &Backend) -> Option<Health> {
-        self.backends.get(backend).map(|entry| entry.health)
+        self.backends.get(backend).map(|entry| entry.health.clone())
     }
 
     /// How well everyone is.
     pub fn snapshot(&self) -> Snapshot {
-        self.backends.iter().map(|(backend, entry)| (backend.clone(), entry.health)).collect()
+        self.backends.iter().map(|(backend, entry)| (backend.clone(), entry.health.clone())).collect()
     }
 }
 

@@ -5,24 +5,25 @@ use std::time::Duration;
 
 use super::*;
 use crate::health::model::Wanted;
-use crate::model::check::Port;
+use crate::model::check::{Port, ProbeMethod};
 use crate::model::meta::NamespacedName;
 
 fn backend() -> Backend {
-    Backend { lb: NamespacedName::new("shop", "front"), address: [192, 0, 2, 11].into() }
+    Backend::new(NamespacedName::new("shop", "front"), [192, 0, 2, 11].into())
 }
 
-fn check(success: u32, failure: u32) -> CheckedHealthCheck {
-    CheckedHealthCheck {
+fn check(success: u32, failure: u32) -> Arc<CheckedHealthCheck> {
+    Arc::new(CheckedHealthCheck {
         port: Port::new(80).unwrap(),
         success_threshold: NonZeroU32::new(success).unwrap(),
         failure_threshold: NonZeroU32::new(failure).unwrap(),
         period: Duration::from_secs(5),
         timeout: Duration::from_secs(3),
-    }
+        method: ProbeMethod::Tcp,
+    })
 }
 
-fn wanted(check: Option<CheckedHealthCheck>, was_ready: bool) -> WantedBackends {
+fn wanted(check: Option<Arc<CheckedHealthCheck>>, was_ready: bool) -> WantedBackends {
     [(backend(), Wanted { check, was_ready })].into()
 }
 

@@ -1,20 +1,24 @@
-//! The prober: one loop per backend, none waits for another.
+//! The loops that probe: one per backend, none waits for another.
+
+mod lanes;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::model::{Backend, Health, ProbeFailed, Snapshot, WantedBackends};
+use super::failure::ProbeFailed;
+use super::model::{Backend, Health, Snapshot, Target, WantedBackends};
+use super::probe::Prober;
 use super::sm::{Checks, Command, ProbeId};
 use crate::model::check::CheckedHealthCheck;
+use lanes::Lanes;
 
 /// Results under way. A full channel delays the loops that report, and so slows probing down instead of piling
 /// results up.
@@ -24,9 +28,14 @@ const JITTER_PART: u32 = 10;
 /// First probes are sent within this time.
 const MAX_JITTER: Duration = Duration::from_millis(250);
 
-/// Probes with TCP connections until nobody wants it any more (the sender of `wanted` is gone).
+/// Probes until nobody wants it any more (the sender of `wanted` is gone).
 pub async fn run(wanted: watch::Receiver<WantedBackends>, states: watch::Sender<Snapshot>) {
-    run_with(wanted, states, connect).await;
+    let prober = Prober::default();
+    let probe = move |address, check: Arc<CheckedHealthCheck>| {
+        let prober = prober.clone();
+        async move { prober.probe(address, &check).await }
+    };
+    run_with(wanted, states, Lanes::of_process(), probe).await;
 }
 
 type ProbeResult = (Backend, ProbeId, Result<(), ProbeFailed>);
@@ -34,13 +43,14 @@ type ProbeResult = (Backend, ProbeId, Result<(), ProbeFailed>);
 async fn run_with<P, F>(
     mut wanted: watch::Receiver<WantedBackends>,
     states: watch::Sender<Snapshot>,
+    lanes: Lanes,
     probe: P,
 ) where
-    P: Fn(SocketAddr, Duration) -> F + Clone + Send + 'static,
+    P: Fn(SocketAddr, Arc<CheckedHealthCheck>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<(), ProbeFailed>> + Send + 'static,
 {
     let mut checks = Checks::default();
-    let mut loops = Loops { tasks: JoinSet::new(), handles: BTreeMap::new() };
+    let mut loops = Loops { tasks: JoinSet::new(), handles: BTreeMap::new(), lanes };
     let (sender, mut results) = mpsc::channel(RESULTS);
     wanted.mark_changed();
     loop {
@@ -55,7 +65,7 @@ async fn run_with<P, F>(
             }
             Some((backend, id, result)) = results.recv() => {
                 if checks.handle_result(&backend, id, result) && let Some(health) = checks.health(&backend) {
-                    report(&backend, health, &states);
+                    report(&backend, &health, &states);
                     states.send_modify(|states| states.insert(backend, health));
                 }
             }
@@ -69,12 +79,13 @@ async fn run_with<P, F>(
 struct Loops {
     tasks: JoinSet<()>,
     handles: BTreeMap<ProbeId, AbortHandle>,
+    lanes: Lanes,
 }
 
 impl Loops {
     fn execute<P, F>(&mut self, commands: Vec<Command>, probe: &P, results: &mpsc::Sender<ProbeResult>)
     where
-        P: Fn(SocketAddr, Duration) -> F + Clone + Send + 'static,
+        P: Fn(SocketAddr, Arc<CheckedHealthCheck>) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), ProbeFailed>> + Send + 'static,
     {
         for command in commands {
@@ -85,7 +96,8 @@ impl Loops {
                     }
                 }
                 Command::Start { id, backend, address, check } => {
-                    let task = probe_loop(id, backend, address, check, probe.clone(), results.clone());
+                    let subject = Subject { id, backend, address, check };
+                    let task = probe_loop(subject, self.lanes.clone(), probe.clone(), results.clone());
                     self.handles.insert(id, self.tasks.spawn(task));
                 }
             }
@@ -93,55 +105,34 @@ impl Loops {
     }
 }
 
-async fn probe_loop<P, F>(
+struct Subject {
     id: ProbeId,
     backend: Backend,
     address: SocketAddr,
-    check: CheckedHealthCheck,
-    probe: P,
-    results: mpsc::Sender<ProbeResult>,
-) where
-    P: Fn(SocketAddr, Duration) -> F + Send,
+    check: Arc<CheckedHealthCheck>,
+}
+
+async fn probe_loop<P, F>(subject: Subject, lanes: Lanes, probe: P, results: mpsc::Sender<ProbeResult>)
+where
+    P: Fn(SocketAddr, Arc<CheckedHealthCheck>) -> F + Send,
     F: Future<Output = Result<(), ProbeFailed>> + Send + 'static,
 {
+    let Subject { id, backend, address, check } = subject;
     let mut ticks = interval_at(Instant::now() + jitter(&backend, check.period), check.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut is_slow = false;
     loop {
         ticks.tick().await;
-        let result = probe(address, check.timeout).await;
+        let place = lanes.place(is_slow).await;
+        // Time spent on waiting for a place is not the server's.
+        let started = Instant::now();
+        let result = probe(address, Arc::clone(&check)).await;
+        is_slow = started.elapsed() >= check.timeout / 2;
+        drop(place);
         if results.send((backend.clone(), id, result)).await.is_err() {
             return;
         }
     }
-}
-
-/// Connects and resets: the server's queue and the node's ports are free again at once.
-async fn connect(address: SocketAddr, within: Duration) -> Result<(), ProbeFailed> {
-    match timeout(within, open(address)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(explain(error.kind())),
-        Err(_) => Err(ProbeFailed::TimedOut),
-    }
-}
-
-fn explain(kind: io::ErrorKind) -> ProbeFailed {
-    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
-    if matches!(kind, ConnectionRefused | ConnectionReset) {
-        ProbeFailed::Refused
-    } else if matches!(kind, HostUnreachable | NetworkUnreachable) {
-        ProbeFailed::Unreachable
-    } else if kind == TimedOut {
-        ProbeFailed::TimedOut
-    } else {
-        ProbeFailed::System(kind)
-    }
-}
-
-async fn open(address: SocketAddr) -> io::Result<()> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_zero_linger()?;
-    drop(socket.connect(address).await?);
-    Ok(())
 }
 
 /// Spreads first probes; the same backend always waits as long.
@@ -152,11 +143,16 @@ fn jitter(backend: &Backend, period: Duration) -> Duration {
     (period / JITTER_PART).min(MAX_JITTER).mul_f64(part)
 }
 
-fn report(backend: &Backend, health: Health, states: &watch::Sender<Snapshot>) {
+fn report(backend: &Backend, health: &Health, states: &watch::Sender<Snapshot>) {
     let before = states.borrow().get(backend).map(|health| health.ready);
     if before != Some(health.ready) {
         let (lb, state) = (&backend.lb, if health.ready { "ready" } else { "not ready" });
-        tracing::info!(%lb, address = %backend.address, reason = health.reason.name(), "backend is {state}");
+        let Target { address, listener } = &backend.target;
+        let (reason, message) = (health.reason.name(), health.reason.message());
+        match listener {
+            None => tracing::info!(%lb, %address, reason, message, "backend is {state}"),
+            Some(listener) => tracing::info!(%lb, %address, %listener, reason, message, "backend is {state}"),
+        }
     }
 }
 

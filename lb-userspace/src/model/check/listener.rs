@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 
 use lb_common::net::Protocol;
 
+use super::health_check::{self, ListenerCheck};
 use crate::model::field::Problems;
 use crate::model::load_balancer::Listener;
 use crate::model::names;
@@ -48,6 +49,8 @@ pub struct CheckedListener {
     pub backend_port: Option<Port>,
     /// Only a SYN opens a connection.
     pub strict: bool,
+    /// By which check its backends are ready.
+    pub health_check: ListenerCheck,
 }
 
 impl CheckedListener {
@@ -161,10 +164,11 @@ fn check_one(raw: &Listener, path: &str, problems: &mut Problems) -> Option<Chec
     {
         problems.add(format!("{path}.name"), &raw.name, "not a listener name", rule.to_string());
     }
+    let health_check = health_check::check_own(raw, path, problems);
     let (protocol, port, (end_port, backend_port)) = (protocol?, port?, ends?);
     let default = || default_name(protocol, raw.port, raw.end_port);
     let name = if raw.name.is_empty() { default() } else { raw.name.clone() };
-    Some(CheckedListener { name, port, end_port, protocol, backend_port, strict: raw.strict })
+    Some(CheckedListener { name, port, end_port, protocol, backend_port, strict: raw.strict, health_check })
 }
 
 /// The last port of a range.

@@ -11,7 +11,7 @@ mod selector;
 mod words;
 
 pub use balancing::Balancing;
-pub use health_check::CheckedHealthCheck;
+pub use health_check::{CheckedHealthCheck, CheckedTls, ListenerCheck, ProbeMethod, StatusRange};
 pub use listener::{CheckedListener, Port};
 pub use load_balancer::CheckedLoadBalancer;
 pub use policy::{CheckedLimits, CheckedPolicy, Source};

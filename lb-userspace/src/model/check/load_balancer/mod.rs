@@ -1,6 +1,7 @@
 //! LoadBalancer: as written → checked (reference section 2.1 with decisions D2, D5 to D8, D11).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::balancing::{self, Balancing};
 use super::health_check::{self, CheckedHealthCheck};
@@ -35,7 +36,7 @@ pub struct CheckedLoadBalancer {
     /// Which VMs serve it.
     pub selector: Selector,
     /// How they are probed; `None` is not at all.
-    pub health_check: Option<CheckedHealthCheck>,
+    pub health_check: Option<Arc<CheckedHealthCheck>>,
     /// How packets reach them.
     pub mode: ForwardingMode,
     /// What unserved clients get.
@@ -127,10 +128,11 @@ impl LoadBalancer {
             if listener.name.is_empty() {
                 listener.name = default_name(protocol, listener.port, listener.end_port);
             }
+            listener.health_check = listener.health_check.take().map(|check| check.with_defaults(true));
         }
         let namespace = self.metadata.namespace.clone();
         self.metadata.annotations.insert(format!("{GROUP}/namespace"), namespace);
-        self.spec.health_check = self.spec.health_check.map(|check| check.with_defaults());
+        self.spec.health_check = self.spec.health_check.map(|check| check.with_defaults(false));
         self
     }
 }

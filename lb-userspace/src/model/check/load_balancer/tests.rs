@@ -98,6 +98,7 @@ fn health_check_defaults_are_one_three_five_and_three() {
         failure_threshold: 3,
         period_seconds: 5,
         timeout_seconds: 3,
+        ..HealthCheck::default()
     };
     assert_eq!(stored.spec.health_check, Some(expected));
 }
@@ -117,6 +118,7 @@ fn health_check_numbers_are_bounded() {
         failure_threshold: 1_001,
         period_seconds: 2,
         timeout_seconds: 3,
+        ..HealthCheck::default()
     });
     assert_problems(
         &lb,
