@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::unistd::{Gid, Group};
 use tokio::sync::{mpsc, watch};
 
-use crate::api::Api;
 use crate::api::socket::{self, BindSocket};
+use crate::api::tls::{self, Authority, BindTls};
+use crate::api::{Api, Endpoint, Users};
 use crate::config::{Config, NodeProcesses};
 use crate::control::cycle::Cycle;
 use crate::control::flows::Lister;
@@ -52,6 +54,17 @@ pub enum StartAgent {
     /// Another agent runs, or the socket can't be made.
     #[error(transparent)]
     Socket(#[from] BindSocket),
+    /// The API can't be served over TLS.
+    #[error(transparent)]
+    Tls(#[from] BindTls),
+    /// The group that may use the socket is not known.
+    #[error("api.socketGroup: {name:?}: {reason}; create it, or name another")]
+    Group {
+        /// Its name.
+        name: String,
+        /// Why it can't be used.
+        reason: String,
+    },
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -146,13 +159,39 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     });
     // The loop answers after its first turn.
     reports.ask().await;
-    let (listener, socket) = socket::bind(&config.socket).await?;
-    supervisor.start("api", |stop| async move {
-        let _socket = socket;
-        Ok(Api::new(registry, reports, Lister::new(flow_table), observer).serve(listener, stop).await?)
-    });
+    let api = Api::new(registry, reports, Lister::new(flow_table), observer);
+    start_api(&mut supervisor, &config, api).await?;
     tracing::info!(node = config.node, "READY: serving the API at {}", config.socket.display());
     Ok(supervisor)
+}
+
+/// Serves the API on the Unix socket and, if that is configured, over TCP with TLS.
+async fn start_api(supervisor: &mut Supervisor, config: &Config, api: Api) -> Result<(), StartAgent> {
+    let group = config.api.socket_group.as_deref().map(group).transpose()?;
+    let mut api = api.with_users(Users { group, certificates: config.api.users.clone() });
+    if let Some(listen) = &config.api.listen {
+        let (listener, Authority(authority)) = tls::bind(listen).await?;
+        let address = listener.address().to_string();
+        tracing::info!("serving the API at https://{address}");
+        api = api.with_endpoint(Endpoint { address, authority });
+        let over_tls = api.clone();
+        supervisor.start("api-tls", |stop| async move { Ok(over_tls.serve_tls(listener, stop).await?) });
+    }
+    let (listener, socket) = socket::bind(&config.socket, group).await?;
+    supervisor.start("api", |stop| async move {
+        let _socket = socket;
+        Ok(api.serve(listener, stop).await?)
+    });
+    Ok(())
+}
+
+fn group(name: &str) -> Result<Gid, StartAgent> {
+    let unknown = |reason: String| StartAgent::Group { name: name.to_owned(), reason };
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid),
+        Ok(None) => Err(unknown("there is no such group".into())),
+        Err(error) => Err(unknown(error.to_string())),
+    }
 }
 
 fn pins(config: &Config) -> PathBuf {

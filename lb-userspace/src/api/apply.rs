@@ -2,16 +2,18 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
+use super::auth::Identity;
 use super::failure::Failure;
 use super::query::Parameters;
 use super::write;
 use crate::control::admission::{Intent, Outcome};
 use crate::control::registry::Submission;
+use crate::model::grant::Access;
 use crate::model::parse::{self, Manifest};
 
 #[derive(Deserialize)]
@@ -23,6 +25,7 @@ struct Request {
 /// Creates or replaces all items, or none.
 pub(super) async fn apply(
     State(api): State<Api>,
+    Extension(identity): Extension<Identity>,
     query: Parameters,
     body: Bytes,
 ) -> Result<Json<Value>, Failure> {
@@ -33,11 +36,19 @@ pub(super) async fn apply(
             error.path = format!("items[{index}].{}", error.path);
             Failure::unreadable(&error)
         })?;
+        identity.check(access(&manifest), &format!("to apply items[{index}]"))?;
         intents.push(Intent::Apply(manifest));
     }
     let outcomes = api.submit(intents, &query.manager, query.dry_run).await?;
     let item = |outcome: &Outcome| json!({ "object": write::value(&outcome.object), "outcome": outcome.change.word() });
     Ok(Json(json!({ "items": outcomes.iter().map(item).collect::<Vec<_>>() })))
+}
+
+fn access(manifest: &Manifest) -> Access<'_> {
+    match manifest {
+        Manifest::LoadBalancer(object) => Access::Edit(&object.metadata.namespace),
+        Manifest::IpPool(_) => Access::Rule,
+    }
 }
 
 fn manifest(item: &Value) -> Result<Manifest, parse::ParseError> {

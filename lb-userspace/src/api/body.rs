@@ -10,7 +10,7 @@ use super::query::Unknown;
 use super::target::{Source, Target};
 use crate::control::admission::Preconditions;
 use crate::model::parse::{self, Manifest};
-use crate::model::schema;
+use crate::model::schema::{self, Dialect};
 
 /// What a client sends to change some fields.
 pub(super) enum Change {
@@ -117,8 +117,8 @@ pub(super) fn known_fields(target: &Target, object: &mut Value, unknown: Unknown
         return Vec::new();
     }
     let schema = match target.served.source {
-        Source::LoadBalancers => schema::load_balancer(),
-        Source::IpPools => schema::ip_pool(),
+        Source::LoadBalancers => schema::load_balancer(Dialect::OpenApi),
+        Source::IpPools => schema::ip_pool(Dialect::OpenApi),
     };
     let fields = schema::prune(object, &schema);
     if unknown == Unknown::Drop {

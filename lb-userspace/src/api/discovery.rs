@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::target::{SERVED, Served};
 
 /// Kubernetes' minor version whose conventions are kept.
-const MINOR: u32 = 33;
+const MINOR: u32 = 36;
 
 pub(super) async fn version() -> Json<Value> {
     let own = env!("CARGO_PKG_VERSION");

@@ -89,6 +89,26 @@ impl Failure {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message, Details::default())
     }
 
+    /// Nobody knows who asks.
+    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message, Details::default())
+    }
+
+    /// Who asks is known and may not.
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message, Details::default())
+    }
+
+    /// The name is taken.
+    pub(super) fn exists(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "AlreadyExists", message, Details::default())
+    }
+
+    /// There is no such thing.
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message, Details::default())
+    }
+
     /// The body is in a form that is not spoken.
     pub(super) fn unsupported_body(content_type: &str) -> Self {
         let message = format!("{content_type:?} is not supported; send application/json or application/yaml");

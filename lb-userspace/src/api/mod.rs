@@ -1,4 +1,4 @@
-//! HTTP over a Unix socket, in Kubernetes' API conventions.
+//! HTTP over a Unix socket, and over TCP with TLS where that is configured, in Kubernetes' API conventions.
 //!
 //! Input: requests. Output: intents to `control`'s registry, and snapshots of what it holds. Resources have
 //! Kubernetes' paths, verbs and `Status` errors; what Kubernetes has no place for is under `/lb/v1`.
@@ -6,18 +6,22 @@
 //! Architecture invariant: only this folder and the command line's client name HTTP.
 
 mod apply;
+mod auth;
 mod body;
 mod discovery;
 mod failure;
 mod flows;
 mod form;
 mod observe;
+pub mod openapi;
 mod query;
 mod read;
 mod reports;
 mod selector;
 pub mod socket;
 mod target;
+pub mod tls;
+mod tokens;
 mod watch;
 mod write;
 
@@ -33,7 +37,9 @@ use crate::control::observe::Observer;
 use crate::control::registry::Registry;
 use crate::control::report::ReportRequests;
 use crate::supervise::Stop;
+pub use auth::{Peer, Users};
 use failure::Failure;
+use tls::TlsListener;
 
 /// What the handlers work on.
 #[derive(Clone)]
@@ -45,6 +51,17 @@ pub struct Api {
     /// True when the agent stops: watches end then.
     stopping: tokio::sync::watch::Receiver<bool>,
     stop: Arc<tokio::sync::watch::Sender<bool>>,
+    users: Arc<Users>,
+    endpoint: Option<Arc<Endpoint>>,
+}
+
+/// Where clients reach the API over TCP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// Address and port.
+    pub address: String,
+    /// The certificate that clients have to trust, in PEM.
+    pub authority: String,
 }
 
 impl Api {
@@ -52,12 +69,36 @@ impl Api {
     /// from their programs.
     pub fn new(registry: Arc<Registry>, reports: ReportRequests, flows: Lister, observer: Observer) -> Self {
         let (stop, stopping) = tokio::sync::watch::channel(false);
-        Self { registry, reports, flows, observer, stopping, stop: Arc::new(stop) }
+        Self {
+            registry,
+            reports,
+            flows,
+            observer,
+            stopping,
+            stop: Arc::new(stop),
+            users: Arc::default(),
+            endpoint: None,
+        }
+    }
+
+    /// With those who may do something beside root.
+    #[must_use]
+    pub fn with_users(mut self, users: Users) -> Self {
+        self.users = Arc::new(users);
+        self
+    }
+
+    /// With the place where it is reached over TCP.
+    #[must_use]
+    pub fn with_endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = Some(Arc::new(endpoint));
+        self
     }
 
     fn router(self) -> Router {
         resources()
             .merge(discovery::router())
+            .merge(openapi::router())
             .route("/lb/v1/apply", post(apply::apply))
             .route("/lb/v1/status", get(reports::status))
             .route("/lb/v1/backends", get(reports::backends))
@@ -65,25 +106,43 @@ impl Api {
             .route("/lb/v1/trace", post(observe::trace))
             .route("/lb/v1/capture", get(observe::capture))
             .route("/lb/v1/events", get(observe::events))
+            .route("/lb/v1/tokens", get(tokens::list).post(tokens::create))
+            .route("/lb/v1/tokens/{name}", axum::routing::delete(tokens::revoke))
+            .route("/lb/v1/listener", get(tokens::listener))
             .fallback(async |uri: Uri| Failure::no_such_path(uri.path()))
             .method_not_allowed_fallback(async |method: Method, uri: Uri| {
                 Failure::no_such_verb(&method, uri.path())
             })
+            // Around the fallbacks as well: whoever is not known learns nothing.
+            .layer(axum::middleware::from_fn_with_state(self.clone(), auth::guard))
             .with_state(self)
     }
 
-    /// Answers until it is asked to stop; requests that are under way are finished.
+    /// Answers on the Unix socket until it is asked to stop; requests that are under way are finished.
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn serve(self, listener: UnixListener, mut stop: Stop) -> std::io::Result<()> {
-        let (observer, watches) = (self.observer.clone(), Arc::clone(&self.stop));
-        let stopped = async move {
-            stop.requested().await;
-            observer.stop();
-            watches.send_replace(true);
-        };
-        axum::serve(listener, self.router()).with_graceful_shutdown(stopped).await
+    pub async fn serve(self, listener: UnixListener, stop: Stop) -> std::io::Result<()> {
+        let stopped = self.clone().stopped(stop);
+        let service = self.router().into_make_service_with_connect_info::<Peer>();
+        axum::serve(listener, service).with_graceful_shutdown(stopped).await
+    }
+
+    /// As [`Api::serve`], over TLS.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve_tls(self, listener: TlsListener, stop: Stop) -> std::io::Result<()> {
+        let stopped = self.clone().stopped(stop);
+        let service = self.router().into_make_service_with_connect_info::<Peer>();
+        axum::serve(listener, service).with_graceful_shutdown(stopped).await
+    }
+
+    /// Ends what would go on for ever, when it is asked for.
+    async fn stopped(self, mut stop: Stop) {
+        stop.requested().await;
+        self.observer.stop();
+        self.stop.send_replace(true);
     }
 }
 

@@ -1,13 +1,16 @@
-//! The Unix socket: one agent, root alone.
+//! The Unix socket: one agent; root alone, or one group as well.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Gid;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Read and write for the owner alone: who can connect can change what is balanced.
 const MODE: u32 = 0o600;
+/// The same for a group's members, too.
+const GROUP_MODE: u32 = 0o660;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +74,7 @@ pub async fn check_free(path: &Path) -> Result<(), BindSocket> {
 ///
 /// # Errors
 /// When another agent answers, the file is no socket, or the operating system refuses.
-pub async fn bind(path: &Path) -> Result<(UnixListener, Socket), BindSocket> {
+pub async fn bind(path: &Path, group: Option<Gid>) -> Result<(UnixListener, Socket), BindSocket> {
     check_free(path).await?;
     let listen = || -> io::Result<UnixListener> {
         if let Some(directory) = path.parent() {
@@ -86,7 +89,11 @@ pub async fn bind(path: &Path) -> Result<(UnixListener, Socket), BindSocket> {
             std::fs::remove_file(&unready)?;
         }
         let listener = UnixListener::bind(&unready)?;
-        std::fs::set_permissions(&unready, std::fs::Permissions::from_mode(MODE))?;
+        if let Some(group) = group {
+            std::os::unix::fs::chown(&unready, None, Some(group.as_raw()))?;
+        }
+        let mode = if group.is_some() { GROUP_MODE } else { MODE };
+        std::fs::set_permissions(&unready, std::fs::Permissions::from_mode(mode))?;
         std::fs::rename(&unready, path)?;
         Ok(listener)
     };
@@ -105,19 +112,29 @@ mod tests {
     #[tokio::test]
     async fn a_live_agents_socket_is_refused_and_a_dead_ones_replaced() {
         let path = path("live");
-        let (listener, _socket) = bind(&path).await.unwrap();
+        let (listener, _socket) = bind(&path, None).await.unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        let error = bind(&path).await.unwrap_err().to_string();
+        let error = bind(&path, None).await.unwrap_err().to_string();
         assert!(error.contains("another agent is running"), "{error}");
         drop(listener);
-        let (_listener, _socket) = bind(&path).await.unwrap();
+        let (_listener, _socket) = bind(&path, None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_groups_members_may_use_the_socket_and_nobody_else() {
+        use std::os::unix::fs::MetadataExt;
+        let path = path("group");
+        let own = nix::unistd::getegid();
+        let (_listener, _socket) = bind(&path, Some(own)).await.unwrap();
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert_eq!((metadata.mode() & 0o777, metadata.gid()), (GROUP_MODE, own.as_raw()));
     }
 
     #[tokio::test]
     async fn a_file_that_is_no_socket_is_kept() {
         let path = path("file");
         std::fs::write(&path, "precious").unwrap();
-        assert!(matches!(bind(&path).await, Err(BindSocket::NoSocket { .. })));
+        assert!(matches!(bind(&path, None).await, Err(BindSocket::NoSocket { .. })));
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
         std::fs::remove_file(&path).unwrap();
     }

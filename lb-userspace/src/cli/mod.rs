@@ -17,12 +17,15 @@ mod doctor;
 mod events;
 mod flows;
 mod get;
+mod kubeconfig;
 mod listener;
 mod output;
 mod policy;
 mod pool;
+mod schema;
 mod spec;
 mod status;
+mod token;
 mod trace;
 mod version;
 
@@ -94,8 +97,14 @@ enum Verb {
     Capture(capture::Arguments),
     /// Tell of flows that begin and end, and of dropped packets, as it happens
     Events(events::Arguments),
+    /// Give tokens to those who use the API over the network, and take them back
+    Token(token::Arguments),
+    /// Print what kubectl needs to reach the agent, with a new token
+    Kubeconfig(kubeconfig::Arguments),
     /// Look for what is wrong with this node, and say how to mend it
     Doctor(doctor::Arguments),
+    /// Print JSON Schemas of the resources, or the API's OpenAPI document
+    Schema(schema::Arguments),
     /// Show the versions of this program and of the agent
     Version,
 }
@@ -129,6 +138,10 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Verb::Agent(arguments) = verb {
         return agent::run(&arguments).map(|()| ExitCode::SUCCESS);
     }
+    if let Verb::Schema(arguments) = verb {
+        print(&schema::run(&arguments)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the I/O runtime")?.block_on(call(&global, verb))
 }
@@ -139,7 +152,7 @@ async fn call(global: &Global, verb: Verb) -> anyhow::Result<ExitCode> {
         return doctor::run(&client, &arguments, global.output).await;
     }
     let text = match verb {
-        Verb::Agent(_) | Verb::Doctor(_) => return Ok(ExitCode::SUCCESS),
+        Verb::Agent(_) | Verb::Doctor(_) | Verb::Schema(_) => return Ok(ExitCode::SUCCESS),
         Verb::Create(arguments) => create::run(&client, &arguments, global.output).await?,
         Verb::Get(arguments) => get::run(&client, &arguments, global.output).await?,
         Verb::Describe(arguments) => describe::run(&client, &arguments, global.output).await?,
@@ -161,6 +174,8 @@ async fn call(global: &Global, verb: Verb) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Trace(arguments) => trace::run(&client, &arguments, global.output).await?,
+        Verb::Token(arguments) => token::run(&client, &arguments, global.output).await?,
+        Verb::Kubeconfig(arguments) => kubeconfig::run(&client, &arguments).await?,
         Verb::Status => status::run(&client, global.output).await?,
         Verb::Version => version::run(&client, global.output).await?,
     };

@@ -28,9 +28,12 @@ const NEW_FLOWS_RANGE: (u32, u32) = (0, Rate::MAX_PER_SECOND);
 /// Checks everything and collects what is wrong.
 pub(super) fn check(file: schema::File) -> Result<Config, Vec<WrongField>> {
     let mut wrong = Checks::default();
+    let node = wrong.node(file.node.unwrap_or_default());
+    let state_directory = wrong.path("stateDirectory", file.state_directory, "/var/lib/lb");
     let config = Config {
-        node: wrong.node(file.node.unwrap_or_default()),
-        state_directory: wrong.path("stateDirectory", file.state_directory, "/var/lib/lb"),
+        node,
+        api: wrong.api(file.api, &state_directory),
+        state_directory,
         socket: wrong.path("socket", file.socket, "/run/lb/lb.sock"),
         pin_directory: wrong.path("pinDirectory", file.pin_directory, "/sys/fs/bpf/lb"),
         interfaces: wrong.interfaces(file.interfaces),
@@ -43,10 +46,10 @@ pub(super) fn check(file: schema::File) -> Result<Config, Vec<WrongField>> {
 }
 
 #[derive(Default)]
-struct Checks(Vec<WrongField>);
+pub(super) struct Checks(Vec<WrongField>);
 
 impl Checks {
-    fn add(&mut self, field: impl Into<String>, message: impl fmt::Display) {
+    pub(super) fn add(&mut self, field: impl Into<String>, message: impl fmt::Display) {
         self.0.push(WrongField { field: field.into(), message: message.to_string() });
     }
 
@@ -62,7 +65,7 @@ impl Checks {
         self.absolute(field, given.unwrap_or_else(|| default.into()))
     }
 
-    fn absolute(&mut self, field: &str, path: PathBuf) -> PathBuf {
+    pub(super) fn absolute(&mut self, field: &str, path: PathBuf) -> PathBuf {
         if !path.is_absolute() {
             self.add(
                 field,

@@ -3,6 +3,7 @@
 //! Input: the file. Output: [`Config`], in which every value has been checked. All that is wrong with a file
 //! is reported at once, each with the path of its field and what to write instead.
 
+mod api;
 mod check;
 mod duration;
 mod pattern;
@@ -14,6 +15,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use api::{Api, Listen};
 pub use duration::{ParseDuration, parse as parse_duration};
 pub use pattern::{InterfacePattern, ParseInterfacePattern};
 
@@ -34,6 +36,8 @@ pub struct Config {
     pub node_processes: NodeProcesses,
     /// Who exists.
     pub inventory: Inventory,
+    /// Who may speak to the agent, and where.
+    pub api: Api,
     /// Sizes and times of the datapath.
     pub datapath: Datapath,
     /// Slots of each Maglev table: one of [`lb_common::maglev::SIZES`].

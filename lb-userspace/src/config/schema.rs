@@ -15,6 +15,7 @@ pub(super) struct File {
     pub(super) interfaces: Interfaces,
     pub(super) node_processes: Option<String>,
     pub(super) inventory: Inventory,
+    pub(super) api: Api,
     pub(super) datapath: Datapath,
     pub(super) maglev_slots: Option<i64>,
 }
@@ -33,6 +34,32 @@ pub(super) struct Interfaces {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Inventory {
     pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Api {
+    pub(super) socket_group: Option<String>,
+    pub(super) listen: Option<Listen>,
+    pub(super) users: Vec<User>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Listen {
+    pub(super) address: String,
+    pub(super) names: Vec<String>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) client_authority: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) role: String,
+    pub(super) namespaces: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]

@@ -28,3 +28,4 @@ pub mod select;
 mod services;
 pub mod status;
 pub mod task;
+pub mod tokens;

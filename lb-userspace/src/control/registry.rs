@@ -1,5 +1,6 @@
 //! The door to the resources: one writer at a time, every commit published.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -7,6 +8,7 @@ use tokio::sync::watch;
 use super::admission::{self, ALLOCATED, Intent, Outcome, Refusal, Stamps};
 use super::changes::Changes;
 use super::resources::Resources;
+use super::tokens::Token;
 use crate::model::load_balancer::LoadBalancerStatus;
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
@@ -77,6 +79,22 @@ impl Registry {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Changes who has which token. Waits for the disk. Gives what the change gives.
+    ///
+    /// # Errors
+    /// When the store fails; nothing has changed then.
+    pub fn change_tokens<T>(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<String, Token>) -> T,
+    ) -> Result<T, StoreError> {
+        let mut store = self.lock();
+        let before = self.snapshot();
+        let mut after = (*before).clone();
+        let given = change(&mut after.tokens);
+        self.commit(store.as_mut(), &before, after)?;
+        Ok(given)
     }
 
     /// Writes statuses of objects that still exist; those that are as before are not written. Waits for the disk.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::journal::{Entry, Happened};
+use super::tokens::{TOKENS, Token};
 use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::{NamespacedName, ObjectMeta};
@@ -25,6 +26,8 @@ pub struct Resources {
     pub load_balancers: BTreeMap<NamespacedName, Arc<LoadBalancer>>,
     /// By name.
     pub pools: BTreeMap<String, IpPool>,
+    /// By name.
+    pub tokens: BTreeMap<String, Token>,
 }
 
 /// A stored object that can't be read. It is left alone and ignored.
@@ -60,6 +63,11 @@ impl Resources {
                 let object: IpPool = read(record)?;
                 self.pools.insert(object.metadata.name.clone(), object);
             }
+            TOKENS => {
+                let token: Token =
+                    crate::model::parse::json(&record.content).map_err(|error| error.to_string())?;
+                self.tokens.insert(token.name.clone(), token);
+            }
             other => return Err(format!("resource {other:?} is not known to this version")),
         }
         Ok(())
@@ -79,6 +87,9 @@ impl Resources {
             |name: &String| Key { resource: IP_POOLS.into(), namespace: String::new(), name: name.clone() };
         let mut all = writes(&before.load_balancers, &self.load_balancers, load_balancer)?;
         all.extend(writes(&before.pools, &self.pools, pool)?);
+        let token =
+            |name: &String| Key { resource: TOKENS.into(), namespace: String::new(), name: name.clone() };
+        all.extend(writes(&before.tokens, &self.tokens, token)?);
         Ok(all)
     }
 
@@ -143,17 +154,34 @@ fn read<T: Object + DeserializeOwned>(record: &Record) -> Result<T, String> {
     Ok(object)
 }
 
-fn writes<K: Ord, T: Object>(
+/// What the store keeps.
+trait Stored: Clone + PartialEq {
+    /// Its JSON form; the revision is the record's.
+    fn content(&self) -> Result<Vec<u8>, serde_json::Error>;
+}
+
+impl<T: Object> Stored for T {
+    fn content(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut object = self.clone();
+        object.metadata().resource_version.clear();
+        object.json()
+    }
+}
+
+impl Stored for Token {
+    fn content(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+}
+
+fn writes<K: Ord, T: Stored>(
     before: &BTreeMap<K, T>,
     after: &BTreeMap<K, T>,
     key_of: impl Fn(&K) -> Key,
 ) -> Result<Vec<Write>, serde_json::Error> {
     let mut writes = Vec::new();
     for (key, object) in after.iter().filter(|(key, object)| before.get(key) != Some(object)) {
-        let mut object = object.clone();
-        // The record carries it.
-        object.metadata().resource_version.clear();
-        writes.push(Write::Put(key_of(key), object.json()?));
+        writes.push(Write::Put(key_of(key), object.content()?));
     }
     let gone = before.keys().filter(|key| !after.contains_key(key));
     writes.extend(gone.map(|key| Write::Delete(key_of(key))));

@@ -11,6 +11,7 @@ pub mod balancing;
 pub mod check;
 pub mod family;
 pub mod field;
+pub mod grant;
 pub mod health_check;
 pub mod ip_pool;
 pub mod load_balancer;

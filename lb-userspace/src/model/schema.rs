@@ -6,20 +6,34 @@ use serde_json::Value;
 use super::ip_pool::IpPool;
 use super::load_balancer::LoadBalancer;
 
+/// Which dialect a schema is written in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// JSON Schema 2020-12, for editors.
+    JsonSchema,
+    /// OpenAPI 3.0, for clients of the API.
+    OpenApi,
+}
+
 /// Of a LoadBalancer.
-pub fn load_balancer() -> Value {
-    schema::<LoadBalancer>()
+pub fn load_balancer(dialect: Dialect) -> Value {
+    schema::<LoadBalancer>(dialect)
 }
 
 /// Of an IPPool.
-pub fn ip_pool() -> Value {
-    schema::<IpPool>()
+pub fn ip_pool(dialect: Dialect) -> Value {
+    schema::<IpPool>(dialect)
 }
 
-fn schema<T: schemars::JsonSchema>() -> Value {
-    let mut settings = SchemaSettings::draft2020_12();
+fn schema<T: schemars::JsonSchema>(dialect: Dialect) -> Value {
+    let mut settings = match dialect {
+        Dialect::JsonSchema => SchemaSettings::draft2020_12(),
+        Dialect::OpenApi => SchemaSettings::openapi3(),
+    };
     settings.inline_subschemas = true;
-    settings.meta_schema = None;
+    if dialect == Dialect::OpenApi {
+        settings.meta_schema = None;
+    }
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
@@ -75,7 +89,7 @@ mod tests {
             "metadata": {"labels": {"any": "key"}},
             "spec": {"listeners": [{"port": 80, "prot": "TCP"}], "backendServerSelector": {"any": ["key"]}, "healthCheck": {"x": 1}},
         });
-        let unknown = prune(&mut object, &load_balancer());
+        let unknown = prune(&mut object, &load_balancer(Dialect::OpenApi));
         assert_eq!(unknown, ["sepc", "spec.healthCheck.x", "spec.listeners[0].prot"]);
         let expected = json!({
             "kind": "LoadBalancer",

@@ -30,7 +30,7 @@ impl Server {
         let path = directory.join("lb.sock");
         let registry = Arc::new(Registry::open(Box::new(MemoryStore::default())).unwrap());
         let (reports, _) = ReportRequests::channel();
-        let (listener, socket) = socket::bind(&path).await.unwrap();
+        let (listener, socket) = socket::bind(&path, None).await.unwrap();
         let mut supervisor = Supervisor::default();
         supervisor.start("api", |stop| async move {
             let _socket = socket;

@@ -120,7 +120,7 @@ impl Agent {
             control.run(requests, async move { stop.requested().await }).await;
             Ok(())
         });
-        let (listener, socket) = socket::bind(&path).await.unwrap();
+        let (listener, socket) = socket::bind(&path, None).await.unwrap();
         let flows = Lister::new(datapath.flow_table());
         let api = Api::new(Arc::clone(&registry), reports, flows, crate::control::observe::in_memory());
         supervisor.start("api", |stop| async move {

@@ -1,0 +1,202 @@
+//! Who asks, and whether they may: before any handler runs.
+//!
+//! On the Unix socket the kernel says who it is: root and the agent's own user may do everything, and so may the
+//! members of one group. On TCP it is a bearer token or the common name of a client certificate.
+
+pub(super) mod token;
+
+use std::collections::BTreeMap;
+
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::serve::IncomingStream;
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+use tokio::net::UnixListener;
+
+use super::Api;
+use super::failure::Failure;
+use super::target::{Source, Target};
+use super::tls::TlsListener;
+use crate::model::grant::{Access, Grant};
+
+/// Who is at the other end of a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// A process of this node; `None` if the kernel does not say whose.
+    Process(Option<Uid>),
+    /// Somebody over TCP, with the common name of the certificate if there is one.
+    Remote(Option<String>),
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self::Process(stream.io().peer_cred().ok().map(|credentials| Uid::from_raw(credentials.uid())))
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+/// Who may do what, beside those who have tokens.
+#[derive(Clone, Default, Debug)]
+pub struct Users {
+    /// The group whose members may do everything on the Unix socket.
+    pub group: Option<Gid>,
+    /// By the common name of a client certificate.
+    pub certificates: BTreeMap<String, Grant>,
+}
+
+/// Somebody who is known.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// For people.
+    pub(super) name: String,
+    /// What they may do.
+    pub(super) grant: Grant,
+}
+
+impl Identity {
+    /// Refuses what is not granted.
+    pub(super) fn check(&self, access: Access<'_>, what: &str) -> Result<(), Failure> {
+        if self.grant.allows(access) {
+            return Ok(());
+        }
+        let Grant { role, namespaces } = &self.grant;
+        let place = match namespaces.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [] => "all namespaces".to_owned(),
+            names => names.join(", "),
+        };
+        Err(Failure::forbidden(format!("{what} is forbidden: {:?} is {} of {place}", self.name, role.name())))
+    }
+}
+
+/// Lets a request through whose sender is known and may do it.
+pub(super) async fn guard(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let identity = api.identify(&peer, request.headers())?;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    identity.check(access(&method, &path), &format!("{method} {path}"))?;
+    request.extensions_mut().insert(identity);
+    Ok(next.run(request).await)
+}
+
+/// What a request wants. Whatever is not known here is for those who may do everything.
+fn access<'a>(method: &Method, path: &'a str) -> Access<'a> {
+    let is_read = *method == Method::GET;
+    if let Some(target) = Target::of(path) {
+        let namespace = target.namespace.is_some().then(|| namespace_of(path)).flatten();
+        return match (target.served.source, namespace) {
+            (_, namespace) if is_read => Access::Read(namespace),
+            (Source::LoadBalancers, Some(namespace)) => Access::Edit(namespace),
+            (Source::LoadBalancers | Source::IpPools, _) => Access::Rule,
+        };
+    }
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    match (first, path) {
+        (_, "/lb/v1/status" | "/lb/v1/backends") if is_read => Access::Node,
+        // Its items are looked at one by one.
+        (_, "/lb/v1/apply") => Access::Discover,
+        ("lb", _) => Access::Rule,
+        (_, _) => Access::Discover,
+    }
+}
+
+/// The namespace that a path names.
+fn namespace_of(path: &str) -> Option<&str> {
+    path.split_once("/namespaces/")?.1.split('/').next()
+}
+
+impl Api {
+    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity, Failure> {
+        match peer {
+            Peer::Process(user) => self.process(*user),
+            Peer::Remote(common_name) => {
+                let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                match bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+                    Some(token) => self.bearer(token.trim()),
+                    None => self.certificate(common_name.as_deref()),
+                }
+            }
+        }
+    }
+
+    fn process(&self, user: Option<Uid>) -> Result<Identity, Failure> {
+        let may = |uid: Uid| uid.is_root() || uid == Uid::effective() || self.is_member(uid);
+        match user.filter(|uid| may(*uid)) {
+            Some(uid) => Ok(Identity { name: format!("uid {uid}"), grant: Grant::admin() }),
+            None => Err(Failure::forbidden("the socket is for root and the members of api.socketGroup")),
+        }
+    }
+
+    fn is_member(&self, uid: Uid) -> bool {
+        let Some(group) = self.users.group else { return false };
+        let Ok(Some(user)) = User::from_uid(uid) else { return false };
+        let Ok(name) = std::ffi::CString::new(user.name) else { return false };
+        getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group))
+    }
+
+    fn bearer(&self, secret: &str) -> Result<Identity, Failure> {
+        let hash = token::hash(secret);
+        let resources = self.registry.snapshot();
+        let now = jiff::Timestamp::now();
+        let found = resources.tokens.values().find(|token| token.hash == hash && token.is_good(now));
+        match found {
+            Some(token) => Ok(Identity { name: format!("token {}", token.name), grant: token.grant.clone() }),
+            None => Err(Failure::unauthorized("the token is not known, revoked or expired")),
+        }
+    }
+
+    fn certificate(&self, common_name: Option<&str>) -> Result<Identity, Failure> {
+        let Some(name) = common_name else {
+            return Err(Failure::unauthorized("send a bearer token or a client certificate"));
+        };
+        match self.users.certificates.get(name) {
+            Some(grant) => Ok(Identity { name: name.to_owned(), grant: grant.clone() }),
+            None => Err(Failure::unauthorized(format!("{name:?} is not among api.users"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_wants_follows_from_its_verb_and_path() {
+        const GROUP: &str = "/apis/loadbalancer.harvesterhci.io/v1beta1";
+        let lbs = format!("{GROUP}/namespaces/shop/loadbalancers");
+        let (one, all) = (format!("{lbs}/front"), format!("{GROUP}/loadbalancers"));
+        let (pools, pool) = (format!("{GROUP}/ippools"), format!("{GROUP}/ippools/lab"));
+        for (method, path, expected) in [
+            (Method::GET, lbs.as_str(), Access::Read(Some("shop"))),
+            (Method::GET, &one, Access::Read(Some("shop"))),
+            (Method::GET, &all, Access::Read(None)),
+            (Method::GET, &pool, Access::Read(None)),
+            (Method::POST, &lbs, Access::Edit("shop")),
+            (Method::PATCH, &one, Access::Edit("shop")),
+            (Method::DELETE, &lbs, Access::Edit("shop")),
+            (Method::DELETE, &all, Access::Rule),
+            (Method::POST, &pools, Access::Rule),
+            (Method::DELETE, &pool, Access::Rule),
+            (Method::GET, "/apis", Access::Discover),
+            (Method::GET, "/openapi/v3", Access::Discover),
+            (Method::GET, "/lb/v1/status", Access::Node),
+            (Method::GET, "/lb/v1/flows", Access::Rule),
+            (Method::POST, "/lb/v1/tokens", Access::Rule),
+            (Method::GET, "/lb/v1/capture", Access::Rule),
+        ] {
+            assert_eq!(access(&method, path), expected, "{method} {path}");
+        }
+    }
+}
