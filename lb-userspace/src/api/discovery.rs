@@ -21,7 +21,9 @@ pub(super) async fn version() -> Json<Value> {
 }
 
 pub(super) async fn core() -> Json<Value> {
-    Json(json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] }))
+    let served = SERVED.iter().any(|served| served.group.is_empty());
+    let versions: &[&str] = if served { &["v1"] } else { &[] };
+    Json(json!({ "kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": [] }))
 }
 
 pub(super) async fn groups() -> Json<Value> {
@@ -72,7 +74,7 @@ pub(super) fn router() -> axum::Router<Api> {
 
 /// The paths of all versions, each once.
 pub(super) fn roots() -> Vec<String> {
-    let mut roots = vec!["/api/v1".to_owned()];
+    let mut roots = Vec::new();
     for root in SERVED.iter().map(Served::root) {
         if !roots.contains(&root) {
             roots.push(root);

@@ -1,5 +1,6 @@
 //! Real HTTP over a Unix socket, on a registry in memory.
 
+mod access;
 mod kubernetes;
 mod watches;
 
@@ -19,6 +20,8 @@ const GROUP: &str = "/apis/loadbalancer.harvesterhci.io/v1beta1";
 
 /// An API that lives as long as this value.
 struct Server {
+    api: Api,
+    registry: Arc<Registry>,
     client: Client,
     supervisor: Supervisor,
     directory: PathBuf,
@@ -31,14 +34,16 @@ impl Server {
         let registry = Arc::new(Registry::open(Box::new(MemoryStore::default())).unwrap());
         let (reports, _) = ReportRequests::channel();
         let (listener, socket) = socket::bind(&path, None).await.unwrap();
+        let observer = Observer::new(Arc::new(MemoryPackets::default()));
+        let flows = crate::datapath::memory::Memory::default().flow_table();
+        let api = Api::new(Arc::clone(&registry), reports, Lister::new(flows), observer);
         let mut supervisor = Supervisor::default();
+        let served = api.clone();
         supervisor.start("api", |stop| async move {
             let _socket = socket;
-            let observer = Observer::new(Arc::new(MemoryPackets::default()));
-            let flows = crate::datapath::memory::Memory::default().flow_table();
-            Ok(Api::new(registry, reports, Lister::new(flows), observer).serve(listener, stop).await?)
+            Ok(served.serve(listener, stop).await?)
         });
-        Self { client: Client::new(&path), supervisor, directory }
+        Self { api, registry, client: Client::new(&path), supervisor, directory }
     }
 
     async fn with_pool(name: &str) -> Self {

@@ -1,0 +1,231 @@
+//! Who may do what over TLS: tokens, client certificates, roles, namespaces.
+
+use std::net::SocketAddr;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::api::tls::{self, Authority};
+use crate::config::Listen;
+use crate::model::grant::{Grant, Role};
+
+/// A server over TLS, beside one on the socket.
+struct Over {
+    server: Server,
+    address: SocketAddr,
+    authority: String,
+}
+
+impl Over {
+    async fn start(name: &str, clients: Option<&str>, users: &[(&str, Grant)]) -> Self {
+        let mut server = Server::start(name).await;
+        let client_authority = clients.map(|text| {
+            let path = server.directory.join("clients.crt");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let listen = Listen {
+            address: "127.0.0.1:0".parse().unwrap(),
+            names: Vec::new(),
+            certificate: None,
+            client_authority,
+            directory: server.directory.join("tls"),
+        };
+        let (listener, Authority(authority)) = tls::bind(&listen).await.unwrap();
+        let address = listener.address();
+        let certificates = users.iter().map(|(name, grant)| ((*name).to_owned(), grant.clone())).collect();
+        let api = server.api.clone().with_users(Users { group: None, certificates });
+        server.supervisor.start("tls", |stop| async move { Ok(api.serve_tls(listener, stop).await?) });
+        Self { server, address, authority }
+    }
+
+    /// Asks as somebody with a token, a certificate, or nothing. `None` if the handshake fails.
+    async fn ask(&self, who: &Who, method: Method, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots);
+        let config = match who {
+            Who::Certificate(certificate, key) => {
+                let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+                config.with_client_auth_cert(vec![certificate.clone()], key).unwrap()
+            }
+            Who::Nobody | Who::Token(_) => config.with_no_client_auth(),
+        };
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        if let Who::Token(token) = who {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let request = request.header("content-type", "application/json").body(Full::new(Bytes::from(text)));
+        let response = sender.send_request(request.unwrap()).await.ok()?;
+        let code = response.status().as_u16();
+        let body = response.into_body().collect().await.ok()?.to_bytes();
+        Some((code, serde_json::from_slice(&body).unwrap()))
+    }
+
+    async fn code(&self, who: &Who, method: Method, path: &str, body: &Value) -> u16 {
+        self.ask(who, method, path, body).await.unwrap().0
+    }
+
+    /// A new token, asked for on the socket.
+    async fn token(&self, name: &str, role: &str, namespaces: &[&str]) -> Who {
+        let wish = json!({"name": name, "grant": {"role": role, "namespaces": namespaces}});
+        let answer = self.server.client.post("/lb/v1/tokens", &wish).await.unwrap();
+        Who::Token(answer["token"].as_str().unwrap().to_owned())
+    }
+}
+
+enum Who {
+    Nobody,
+    Token(String),
+    Certificate(CertificateDer<'static>, KeyPair),
+}
+
+#[tokio::test]
+async fn nobody_reaches_another_namespaces_load_balancers() {
+    let over = Over::start("roles", None, &[]).await;
+    over.server
+        .client
+        .post(&pools(), &pool("lab", "192.0.2.0/24", "192.0.2.80", "192.0.2.89"))
+        .await
+        .unwrap();
+    over.server.client.post(&balancers(), &balancer("front")).await.unwrap();
+    let (shop, bank) =
+        (over.token("shop", "editor", &["shop"]).await, over.token("bank", "editor", &["bank"]).await);
+    let front = format!("{}/front", balancers());
+    assert_eq!(over.code(&shop, Method::GET, &front, &Value::Null).await, 200);
+    assert_eq!(over.code(&shop, Method::POST, &balancers(), &balancer("more")).await, 201);
+    for (method, path, body) in [
+        (Method::GET, front.clone(), Value::Null),
+        (Method::GET, balancers(), Value::Null),
+        (Method::GET, format!("{}?watch=1", balancers()), Value::Null),
+        (Method::GET, format!("{GROUP}/loadbalancers"), Value::Null),
+        (Method::GET, pools(), Value::Null),
+        (Method::POST, balancers(), balancer("mine")),
+        (Method::PUT, front.clone(), balancer("front")),
+        (Method::PATCH, front.clone(), json!({})),
+        (Method::DELETE, front.clone(), Value::Null),
+        (Method::DELETE, balancers(), Value::Null),
+        (Method::DELETE, format!("{GROUP}/loadbalancers"), Value::Null),
+        (Method::POST, pools(), pool("mine", "198.51.100.0/24", "", "")),
+        (Method::GET, "/lb/v1/backends".into(), Value::Null),
+        (Method::GET, "/lb/v1/flows".into(), Value::Null),
+        (Method::GET, "/lb/v1/tokens".into(), Value::Null),
+    ] {
+        let (code, status) = over.ask(&bank, method.clone(), &path, &body).await.unwrap();
+        assert_eq!((code, &status["reason"]), (403, &json!("Forbidden")), "{method} {path}");
+    }
+    let mut item = balancer("front");
+    item["metadata"]["namespace"] = "shop".into();
+    let items = json!({ "items": [item] });
+    assert_eq!(over.code(&bank, Method::POST, "/lb/v1/apply", &items).await, 403);
+    assert_eq!(over.code(&shop, Method::POST, "/lb/v1/apply", &items).await, 200);
+    assert_eq!(over.code(&bank, Method::GET, "/apis", &Value::Null).await, 200);
+    over.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_is_good_until_it_is_revoked_and_is_kept_as_its_hash() {
+    let over = Over::start("tokens", None, &[]).await;
+    let viewer = over.token("viewer", "viewer", &[]).await;
+    assert_eq!(over.code(&viewer, Method::GET, &pools(), &Value::Null).await, 200);
+    assert_eq!(over.code(&viewer, Method::POST, &balancers(), &balancer("x")).await, 403);
+    let Who::Token(secret) = &viewer else { panic!("no token") };
+    let listed = over.server.client.get("/lb/v1/tokens").await.unwrap();
+    assert_eq!(listed["items"][0]["name"], "viewer");
+    assert!(!listed.to_string().contains(secret));
+    let resources = over.server.registry.snapshot();
+    assert!(!format!("{resources:?}").contains(secret) && resources.tokens.contains_key("viewer"));
+    let again = json!({"name": "viewer", "grant": {"role": "admin"}});
+    assert_eq!(refusal(over.server.client.post("/lb/v1/tokens", &again).await).0, 409);
+    over.server.client.delete("/lb/v1/tokens/viewer").await.unwrap();
+    assert_eq!(over.code(&viewer, Method::GET, &pools(), &Value::Null).await, 401);
+    let short = json!({"name": "short", "grant": {"role": "admin"}, "expiresSeconds": 0});
+    let short = over.server.client.post("/lb/v1/tokens", &short).await.unwrap();
+    let short = Who::Token(short["token"].as_str().unwrap().to_owned());
+    assert_eq!(over.code(&short, Method::GET, "/apis", &Value::Null).await, 401);
+    for who in [Who::Nobody, Who::Token("lbt_guess".into()), Who::Token(String::new())] {
+        assert_eq!(over.code(&who, Method::GET, "/version", &Value::Null).await, 401);
+        assert_eq!(over.code(&who, Method::GET, "/nothing", &Value::Null).await, 401);
+    }
+    over.server.stop().await;
+}
+
+fn issued(issuer: &Issuer<'_, KeyPair>, name: &str) -> Who {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    Who::Certificate(params.signed_by(&key, issuer).unwrap().der().clone(), key)
+}
+
+fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.self_signed(&key).unwrap().pem(), Issuer::new(params, key))
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_good_if_its_name_is_known_and_its_signer_trusted() {
+    let (text, issuer) = authority("clients");
+    let (_, foreign) = authority("clients");
+    let users = [("alice", Grant { role: Role::Editor, namespaces: ["shop".to_owned()].into() })];
+    let over = Over::start("certificates", Some(&text), &users).await;
+    let alice = issued(&issuer, "alice");
+    assert_eq!(over.code(&alice, Method::GET, &balancers(), &Value::Null).await, 200);
+    assert_eq!(over.code(&alice, Method::GET, &pools(), &Value::Null).await, 403);
+    assert_eq!(over.code(&issued(&issuer, "mallory"), Method::GET, &balancers(), &Value::Null).await, 401);
+    assert_eq!(over.ask(&issued(&foreign, "alice"), Method::GET, &balancers(), &Value::Null).await, None);
+    over.server.stop().await;
+}
+
+#[tokio::test]
+async fn the_authority_is_kept_over_a_restart_and_readable_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = std::env::temp_dir().join(format!("lb-authority-{}", std::process::id()));
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listen = Listen {
+        address,
+        names: Vec::new(),
+        certificate: None,
+        client_authority: None,
+        directory: directory.clone(),
+    };
+    let (_, Authority(first)) = tls::bind(&listen).await.unwrap();
+    let (_, Authority(second)) = tls::bind(&listen).await.unwrap();
+    assert_eq!(first, second);
+    let mode = std::fs::metadata(directory.join("authority.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_handshake_holds_nobody_up() {
+    let over = Over::start("slow", None, &[]).await;
+    let silent: Vec<TcpStream> = futures_util::future::join_all(
+        (0..50).map(|_| async { TcpStream::connect(over.address).await.unwrap() }),
+    )
+    .await;
+    assert_eq!(over.code(&Who::Nobody, Method::GET, "/apis", &Value::Null).await, 401);
+    drop(silent);
+    over.server.stop().await;
+}
