@@ -96,7 +96,7 @@ impl Over {
 enum Who {
     Nobody,
     Token(String),
-    Certificate(CertificateDer<'static>, KeyPair),
+    Certificate(CertificateDer<'static>, Box<KeyPair>),
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ fn issued(issuer: &Issuer<'_, KeyPair>, name: &str) -> Who {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
-    Who::Certificate(params.signed_by(&key, issuer).unwrap().der().clone(), key)
+    Who::Certificate(params.signed_by(&key, issuer).unwrap().der().clone(), Box::new(key))
 }
 
 fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
