@@ -1,7 +1,7 @@
 //! Backends: one server address and port of one listener.
 
 use crate::abi;
-use crate::net::{Be16, Mac};
+use crate::net::{Be16, Mac, Station};
 
 /// A backend's id (24 bits, index into BACKENDS and BACKEND_STATS) and the generation in which a flow chose
 /// it (8 bits). An id that is given to another backend gets the next generation, so a dead backend's flows
@@ -39,10 +39,10 @@ impl BackendRef {
 pub struct BackendValue {
     /// IPv6, or IPv4 in the first four bytes.
     pub address: [u8; 16],
-    /// The server's port; 0 keeps the port that was dialled.
-    pub port: Be16,
     /// Where frames to it are addressed: its own MAC or its gateway's; unset while unknown.
     pub mac: Mac,
+    /// The longest IP packet that reaches it; 0 while unknown.
+    pub mtu: u16,
     /// The interface to transmit on; 0 hands the rewritten packet to the stack.
     pub ifindex: u32,
     /// The bridge that delivers to it: a packet that entered a port of the same bridge is passed and the
@@ -56,12 +56,29 @@ pub struct BackendValue {
     pub state: u8,
     /// See [`BackendRef`].
     pub generation: u8,
-    /// The longest IP packet that reaches it; 0 while unknown.
-    pub mtu: u16,
+    /// The server's port; 0 keeps the port that was dialled.
+    pub port: Be16,
     /// Index of its load balancer, see [`ListenerValue::balancer`](crate::listener::ListenerValue::balancer).
     pub balancer: u16,
     /// Its share of new flows, relative to the others; its live flows are compared by it.
     pub weight: u16,
+}
+
+impl BackendValue {
+    /// MAC and MTU as one word.
+    #[inline(always)]
+    pub const fn station(&self) -> Station {
+        Station::new(self.mac, self.mtu)
+    }
+
+    /// Does it serve flows of this generation? Both bytes are compared at once.
+    #[inline(always)]
+    pub const fn serves(&self, of: BackendRef) -> bool {
+        const { assert!(DRAINING == ACTIVE + 1) };
+        let now = u16::from_le_bytes([self.state, self.generation]);
+        let then = u16::from_le_bytes([ACTIVE, of.generation()]);
+        now.wrapping_sub(then) <= 1
+    }
 }
 
 /// No such backend.
@@ -87,3 +104,25 @@ pub const IPV6: u32 = 1 << 4;
 
 abi!(BackendRef, 4);
 abi!(BackendValue, 48);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_are_served_in_their_generation_by_the_active_and_the_draining() {
+        for generation in [0, 1, 7, 255] {
+            for state in [ABSENT, ACTIVE, DRAINING, DEAD, 255] {
+                let backend = BackendValue { state, generation, ..BackendValue::default() };
+                for other in [0, 1, 2, 7, 8, 254, 255] {
+                    let serves = other == generation && [ACTIVE, DRAINING].contains(&state);
+                    assert_eq!(
+                        backend.serves(BackendRef::new(1, other)),
+                        serves,
+                        "{state} {generation} {other}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -6,8 +6,8 @@ use crate::head::State;
 use crate::net::Protocol;
 use crate::policy::Rate;
 
-/// Time in flows is counted in ticks of 2^31 ns (2.147 s): `bpf_ktime_get_coarse_ns() >> TICK_SHIFT`, of
-/// which an entry keeps 16 bits. Time-outs are below half of that range, 19 hours.
+/// Time in flows is counted in ticks of 2^31 ns (2.147 s), of which an entry keeps 16 bits: see
+/// [`ConfigValue::tick`]. Time-outs are below half of that range, 19 hours.
 pub const TICK_SHIFT: u32 = 31;
 
 /// The greatest time-out, in ticks.
@@ -21,6 +21,8 @@ pub struct ConfigValue {
     pub flow_secrets: Secrets,
     /// Keys the choice of a Maglev slot; the same on all nodes of a cluster.
     pub maglev_secrets: Secrets,
+    /// What a jiffy of this kernel adds to a tick, in 2^-48 of it: [`tick_scale`].
+    pub tick_scale: u64,
     /// Buckets of the flow table minus one; buckets are a power of two.
     pub bucket_mask: u32,
     /// TCP, SYN seen. Ticks, as all that follow.
@@ -42,7 +44,19 @@ pub struct ConfigValue {
 /// Somebody listens to EVENTS.
 pub const EVENTS_WANTED: u16 = 1;
 
+/// How much of a tick passes in a jiffy of so many nanoseconds, in 2^-48.
+pub const fn tick_scale(jiffy: u64) -> u64 {
+    jiffy << (48 - TICK_SHIFT)
+}
+
 impl ConfigValue {
+    /// The tick when the kernel has counted so many jiffies (`bpf_jiffies64()`, which costs a load). Whole turns of 16
+    /// bits fall off at the top.
+    #[inline(always)]
+    pub const fn tick(&self, jiffies: u64) -> u16 {
+        (jiffies.wrapping_mul(self.tick_scale) >> 48) as u16
+    }
+
     /// The time-out of a flow's half, in ticks.
     #[inline(always)]
     pub const fn timeout(&self, protocol: Protocol, state: State) -> u16 {
@@ -69,11 +83,24 @@ pub const fn expired(last_seen: u16, now: u16, timeout: u16) -> bool {
     now.wrapping_sub(last_seen).wrapping_add(SKEW) > timeout.wrapping_add(SKEW)
 }
 
-abi!(ConfigValue, 184);
+abi!(ConfigValue, 192);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tick_is_as_long_with_any_jiffy() {
+        for hertz in [100, 250, 300, 1000] {
+            let config =
+                ConfigValue { tick_scale: tick_scale(1_000_000_000 / hertz), ..ConfigValue::default() };
+            // Linux begins to count five minutes before 2^32.
+            let start = (1 << 32) - 300 * hertz;
+            let passed = |seconds: u64| config.tick(start + seconds * hertz).wrapping_sub(config.tick(start));
+            assert!([46, 47].contains(&passed(100)), "{hertz}: {}", passed(100));
+            assert!([33_527, 33_528].contains(&passed(72_000)), "{hertz}: {}", passed(72_000));
+        }
+    }
 
     #[test]
     fn ticks_wrap() {

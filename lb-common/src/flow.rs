@@ -172,14 +172,20 @@ impl Words {
     /// Source and, in the upper half, destination after the rewrite.
     #[inline(always)]
     pub const fn rewritten(&self) -> u64 {
+        self.rewritten_as(self.head.is_reply())
+    }
+
+    /// The same for who knows whether it is an answer.
+    #[inline(always)]
+    pub const fn rewritten_as(&self, reply: bool) -> u64 {
         const LOWER: u64 = 0xffff_ffff;
         let address = self.rewrite & LOWER;
         if self.head.is_masqueraded() {
-            self.addresses >> 32 | address << 32
-        } else if self.head.is_reply() {
+            self.addresses >> 32 | self.rewrite << 32
+        } else if reply {
             self.addresses & !LOWER | address
         } else {
-            self.addresses & LOWER | address << 32
+            self.addresses & LOWER | self.rewrite << 32
         }
     }
 }

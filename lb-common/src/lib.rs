@@ -18,6 +18,7 @@ pub mod flow;
 pub mod fragment;
 pub mod hash;
 pub mod head;
+pub mod known;
 pub mod listener;
 pub mod maglev;
 pub mod map;

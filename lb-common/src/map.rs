@@ -1,7 +1,7 @@
 //! Names, default sizes and the version of the maps.
 
 /// Changes whenever the layout of a map, or what its bytes mean, changes. Part of the pin path.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Hash: IPv4 address → [`VipValue`](crate::vip::VipValue). Written by the agent.
 pub const VIPS_V4: &str = "VIPS_V4";
@@ -64,7 +64,7 @@ pub const BACKEND_LOAD: &str = "BACKEND_LOAD";
 pub const NEXT_HOPS: &str = "NEXT_HOPS";
 /// Array: interface index → [`PortValue`](crate::port::PortValue). Written by the agent.
 pub const PORTS: &str = "PORTS";
-/// Array of one [`ConfigValue`](crate::config::ConfigValue). Written by the agent.
+/// Mmapable array of one [`Settings`](crate::known::Settings). Written by the agent.
 pub const CONFIG: &str = "CONFIG";
 /// Per-CPU array: listener index → [`Stats`](crate::stats::Stats).
 pub const LISTENER_STATS: &str = "LISTENER_STATS";

@@ -70,6 +70,44 @@ impl Mac {
     }
 }
 
+/// A MAC, and above it 16 bits of something else: what programs load, compare and store in one step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Station(pub u64);
+
+impl Station {
+    /// From both.
+    #[inline(always)]
+    pub const fn new(mac: Mac, rest: u16) -> Self {
+        let ([a, b, c, d, e, f], [g, h]) = (mac.0, rest.to_le_bytes());
+        Self(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+    }
+
+    /// The MAC.
+    #[inline(always)]
+    pub const fn mac(self) -> Mac {
+        let [a, b, c, d, e, f, _, _] = self.0.to_le_bytes();
+        Mac([a, b, c, d, e, f])
+    }
+
+    /// What is above it.
+    #[inline(always)]
+    pub const fn rest(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+
+    /// Have they the same MAC?
+    #[inline(always)]
+    pub const fn is_like(self, other: Self) -> bool {
+        (self.0 ^ other.0) << 16 == 0
+    }
+
+    /// Is the MAC not known yet?
+    #[inline(always)]
+    pub const fn is_unset(self) -> bool {
+        self.0 << 16 == 0
+    }
+}
+
 /// An IPv4 address.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]

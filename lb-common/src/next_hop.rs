@@ -1,7 +1,7 @@
 //! Next hops: where a client's packets came from, learned by the datapath and used for the answers.
 
 use crate::abi;
-use crate::net::Mac;
+use crate::net::{Mac, Station};
 
 /// Value of NEXT_HOPS; the key is the index in a flow, 0 is nobody.
 ///
@@ -23,15 +23,19 @@ impl NextHop {
     /// The identity of a neighbour behind an interface.
     #[inline(always)]
     pub const fn identity(mac: Mac, ifindex: u32) -> u64 {
-        let [a, b, c, d, e, f] = mac.0;
-        u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) | ((ifindex & 0xffff) as u64) << 48
+        Station::new(mac, ifindex as u16).0
+    }
+
+    /// The neighbour's MAC as a word of a frame.
+    #[inline(always)]
+    pub const fn station(&self) -> Station {
+        Station(self.identity)
     }
 
     /// The neighbour's MAC.
     #[inline(always)]
     pub const fn mac(&self) -> Mac {
-        let [a, b, c, d, e, f, _, _] = self.identity.to_le_bytes();
-        Mac([a, b, c, d, e, f])
+        self.station().mac()
     }
 }
 

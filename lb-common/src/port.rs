@@ -1,7 +1,7 @@
 //! Ports: the interfaces that the programs are attached to.
 
 use crate::abi;
-use crate::net::Mac;
+use crate::net::{Mac, Station};
 
 /// Value of PORTS; the key is the interface index.
 #[repr(C, align(8))]
@@ -16,6 +16,14 @@ pub struct PortValue {
     pub mac: Mac,
     /// The longest IP packet that may leave here; 0 while unknown.
     pub mtu: u16,
+}
+
+impl PortValue {
+    /// MAC and MTU as one word.
+    #[inline(always)]
+    pub const fn station(&self) -> Station {
+        Station::new(self.mac, self.mtu)
+    }
 }
 
 /// The programs work on this interface; without it they pass everything.

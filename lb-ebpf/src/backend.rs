@@ -2,7 +2,7 @@
 
 use aya_ebpf::btf_maps::Array;
 use aya_ebpf::macros::btf_map;
-use lb_common::backend::{ACTIVE, BackendRef, BackendValue, DRAINING};
+use lb_common::backend::{ACTIVE, BackendRef, BackendValue};
 use lb_common::map;
 
 /// By id; written by the agent, which gives an id away again only under the next generation.
@@ -12,9 +12,7 @@ static BACKENDS: Array<BackendValue, { map::MAX_BACKENDS as usize }> = Array::ne
 /// The backend that serves a flow; `None` once it is dead or its id was given away.
 #[inline(always)]
 pub fn serving(of: BackendRef) -> Option<&'static BackendValue> {
-    let backend = BACKENDS.get(of.id())?;
-    let serves = backend.generation == of.generation() && matches!(backend.state, ACTIVE | DRAINING);
-    serves.then_some(backend)
+    BACKENDS.get(of.id()).filter(|backend| backend.serves(of))
 }
 
 /// Does a flow's backend still serve it?

@@ -1,13 +1,15 @@
 //! CONFIG and the time.
 
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::Array;
-use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
-use lb_common::config::{ConfigValue, TICK_SHIFT};
+use lb_common::config::ConfigValue;
+use lb_common::known::Settings;
 
 /// One entry, written by the agent at any time; a program reads each word as it finds it.
 #[btf_map]
-static CONFIG: Array<ConfigValue, 1> = Array::new();
+static CONFIG: Array<Settings, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// The configuration, and now.
 #[derive(Clone, Copy)]
@@ -22,26 +24,34 @@ impl Clock {
     /// Reads it.
     #[inline(always)]
     pub fn read() -> Option<Self> {
-        Some(Self { config: Self::config()?, tick: Self::tick() })
+        let config = Self::config()?;
+        Some(Self { config, tick: Self::tick(config) })
     }
 
     /// The configuration alone.
     #[inline(always)]
     pub fn config() -> Option<&'static ConfigValue> {
-        CONFIG.get(0)
+        known().map(|map| &map.config)
     }
 
-    /// The tick alone.
+    /// The tick alone. The kernel's programs read jiffies where they are; any clock of theirs is a call.
     #[inline(always)]
-    pub fn tick() -> u16 {
-        (nanoseconds() >> TICK_SHIFT) as u16
+    pub fn tick(config: &ConfigValue) -> u16 {
+        // SAFETY: a plain helper call without arguments.
+        config.tick(unsafe { bpf_jiffies64() })
     }
+}
+
+/// The configuration, and the addresses that are known.
+#[inline(always)]
+pub fn known() -> Option<&'static Settings> {
+    CONFIG.get(0)
 }
 
 /// The configuration's flags.
 #[inline(always)]
 pub fn flags() -> u16 {
-    CONFIG.get(0).map_or(0, |config| config.flags)
+    Clock::config().map_or(0, |config| config.flags)
 }
 
 /// The time since boot to the nanosecond, for what happens once in a flow.

@@ -1,6 +1,6 @@
 //! Headers as they stand in a frame.
 
-use lb_common::net::{Be16, Ipv4, Ipv6, Mac};
+use lb_common::net::{Be16, Ipv4, Ipv6, Mac, Station};
 use network_types::icmp::Icmpv4Hdr;
 use network_types::ip::Ipv4Hdr;
 use network_types::tcp::TcpHdr;
@@ -185,6 +185,47 @@ impl Plain {
     pub const IP: u16 = size_of::<Ipv4Hdr>() as u16;
     /// Where TCP or UDP begins.
     pub const TRANSPORT: usize = core::mem::offset_of!(Self, ports);
+
+    /// To whom, and above that what is behind it.
+    #[inline(always)]
+    pub const fn receiver(&self) -> Station {
+        let [g, h, ..] = self.from.0;
+        Station::new(self.to, u16::from_le_bytes([g, h]))
+    }
+
+    /// Is it IPv4 without options? The type and the first byte behind it are compared at once.
+    #[inline(always)]
+    pub const fn is_simple_v4(&self) -> bool {
+        const SIMPLE: u32 = u32::from_le_bytes([0x08, 0x00, 0x45, 0]);
+        let [a, b] = self.kind.0;
+        u32::from_le_bytes([a, b, self.version, self.service]) & 0x00ff_ffff == SIMPLE
+    }
+
+    /// Of ARP: who is asked.
+    #[inline(always)]
+    pub const fn asked(&self) -> u32 {
+        const { assert!(core::mem::offset_of!(Self, length) == 14 + core::mem::offset_of!(Arp, target)) };
+        let ([a, b], [c, d]) = (self.length, self.udp_check);
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
+    /// Of IPv6: what follows its header.
+    #[inline(always)]
+    pub const fn next_v6(&self) -> u8 {
+        const { assert!(core::mem::offset_of!(Self, fragment) == 14 + core::mem::offset_of!(HeaderV6, next)) };
+        self.fragment[0]
+    }
+
+    /// Of IPv6: source and destination, by halves.
+    #[inline(always)]
+    pub fn addresses_v6(&self) -> ((u64, u64), (u64, u64)) {
+        const { assert!(core::mem::offset_of!(Self, hops) == 14 + core::mem::offset_of!(HeaderV6, source)) };
+        // SAFETY: both addresses are inside; any bytes are halves, wherever they begin.
+        let halves = unsafe { core::ptr::from_ref(self).byte_add(22).cast::<[[u8; 8]; 4]>().read() };
+        let [a, b, c, d] = halves;
+        let half = |bytes| u64::from_ne_bytes(bytes);
+        ((half(a), half(b)), (half(c), half(d)))
+    }
 
     /// Both addresses as one number, the destination in the upper half.
     #[inline(always)]

@@ -18,5 +18,5 @@ pub fn attached(interface: u32) -> Option<&'static PortValue> {
 /// The interface with this index, if it may be sent out of.
 #[inline(always)]
 pub fn known(interface: u32) -> Option<&'static PortValue> {
-    PORTS.get(interface).filter(|port| !port.mac.is_unset())
+    PORTS.get(interface).filter(|port| !port.station().is_unset())
 }

@@ -4,30 +4,28 @@
 //! It does what [`crate::journey`] does with such a packet, with fewer looks at it; whatever it does not know at once
 //! it leaves to the journey, with the packet as it came. So what is decided here is decided there as well, and tests compare the two.
 
+mod stranger;
 mod upkeep;
 mod way;
 
-use lb_common::backend::ROUTED;
 use lb_common::csum::pseudo_header;
 use lb_common::flow::{FlowKey, Words};
 use lb_common::net::{Be16, Ipv4, Protocol};
-use lb_common::port::{ACCOUNTED, PARTIAL_CHECKSUMS, PortValue, UPLINK};
+use lb_common::port::{PARTIAL_CHECKSUMS, PortValue, UPLINK};
 use lb_common::stage::Stage;
 
-use crate::config::Clock;
+use crate::config::{self, Clock};
+use crate::family::{Family as _, V4};
 use crate::flow::{self, Glance};
-use crate::headers::{ARP, Ethernet, IPV4, IPV6, Plain, QINQ, VLAN};
+use crate::headers::Plain;
 use crate::journey::{GENERAL, Step};
 use crate::listener::Listeners as _;
 use crate::packet::{Hook, Packet};
 use crate::parse::{TCP, UDP};
-use crate::rewrite::plain::Change;
-use crate::verdict::{self, Action};
-use crate::{account, backend, observe, port, stats};
-use way::Way;
+use crate::verdict::Action;
+use crate::{account, backend, observe, port};
+use way::Traveller;
 
-/// Version and length of an IPv4 header without options.
-const SIMPLE: u8 = 0x45;
 /// More fragments follow, or some went before.
 const FRAGMENTED: u16 = 0x3fff_u16.to_be();
 /// FIN, SYN, RST and ACK of a TCP header's flags.
@@ -43,26 +41,29 @@ pub fn take<P: Packet>(packet: &mut P) -> i32 {
         return GENERAL;
     }
     let Some(port) = port::attached(packet.interface()) else { return passed(packet) };
-    let Some(plain) = packet.header::<Plain>(0) else { return GENERAL };
-    match plain.kind {
-        IPV4 => {}
-        ARP | IPV6 | VLAN | QINQ => return GENERAL,
-        _ => return passed(packet),
+    let (Some(plain), Some(known)) = (packet.header::<Plain>(0), config::known()) else { return GENERAL };
+    if !plain.is_simple_v4() {
+        return if stranger::is_one(plain, known) { passed(packet) } else { GENERAL };
     }
-    if !is_simple(plain) || packet.outer_vlan() != 0 {
+    if !stranger::is_ours(plain, known) {
+        return if plain.protocol == V4::CONTROL { GENERAL } else { passed(packet) };
+    }
+    let config = &known.config;
+    if !is_whole(plain) || packet.outer_vlan() != 0 {
         return GENERAL;
     }
-    let Some(config) = Clock::config() else { return GENERAL };
     match flow::glance(plain.addresses(), plain.ports(), plain.protocol, config) {
         Glance::Settled(half, slot) if is_expected::<P>(plain, port) => {
-            let (tick, (hops, length)) = (Clock::tick(), (plain.hops, plain.total.get()));
+            let (tick, (hops, length)) = (Clock::tick(config), (plain.hops, plain.total.get()));
             if half.last_seen() != tick {
                 if !upkeep::waits(packet, plain, &half, config, tick) {
                     return GENERAL;
                 }
                 slot.touch(tick);
             }
-            go(packet, (hops, length), &half, port)
+            let Some(backend) = backend::serving(half.backend()) else { return GENERAL };
+            let traveller = Traveller { half: &half, backend, port, hops, length };
+            if half.head.is_reply() { traveller.outwards(packet) } else { traveller.inwards(packet) }
         }
         Glance::Settled(..) | Glance::Unclear => GENERAL,
         Glance::Nothing if P::HOOK != Hook::Egress && is_dialled(plain) => Step::next(Stage::OpenV4).code(),
@@ -75,10 +76,10 @@ fn passed<P: Packet>(packet: &P) -> i32 {
     packet.verdict(Action::Pass)
 }
 
+/// Is it TCP or UDP, and no fragment?
 #[inline(always)]
-fn is_simple(plain: &Plain) -> bool {
-    plain.version == SIMPLE
-        && u16::from_ne_bytes(plain.fragment) & FRAGMENTED == 0
+fn is_whole(plain: &Plain) -> bool {
+    u16::from_ne_bytes(plain.fragment) & FRAGMENTED == 0
         && plain.total.get() >= Plain::IP
         && matches!(plain.protocol, TCP | UDP)
 }
@@ -95,7 +96,7 @@ fn is_expected<P: Packet>(plain: &Plain, port: &PortValue) -> bool {
     if plain.protocol == TCP && plain.flags & TELLING != ACK {
         return false;
     }
-    if port.flags & UPLINK != 0 && P::HOOK != Hook::Egress && plain.to.word() != port.mac.word() {
+    if port.flags & UPLINK != 0 && P::HOOK != Hook::Egress && !plain.receiver().is_like(port.station()) {
         return false;
     }
     P::HOOK != Hook::Xdp || port.flags & PARTIAL_CHECKSUMS == 0 || !looks_partial(plain)
@@ -107,30 +108,6 @@ fn looks_partial(plain: &Plain) -> bool {
     let field = if plain.protocol == TCP { plain.tcp_check } else { plain.udp_check };
     let length = plain.total.get() - Plain::IP;
     u16::from_ne_bytes(field) == pseudo_header(source, plain.destination(), plain.protocol, length)
-}
-
-/// Sends it on.
-#[inline(always)]
-fn go<P: Packet>(packet: &mut P, (hops, length): (u8, u16), half: &Words, port: &PortValue) -> i32 {
-    let Some(backend) = backend::serving(half.backend()) else { return GENERAL };
-    let reply = half.head.is_reply();
-    let way = if reply { Way::outwards(packet, half, port) } else { Way::inwards(packet, backend, port) };
-    let Some(way) = way else { return GENERAL };
-    let hop = u8::from(way.leaves && backend.flags & ROUTED != 0);
-    // The length minus one against the limit minus one: for zero, which is none, that is more than any.
-    if length.wrapping_sub(1) > way.mtu.wrapping_sub(1) || hops <= hop {
-        return GENERAL;
-    }
-    let change = Change { addresses: half.rewritten(), ports: half.ports(), hop, frame: way.frame };
-    if let Err(reason) = packet.change(&change) {
-        return verdict::settle(packet, Err(reason));
-    }
-    let bytes = packet.bytes(size_of::<Ethernet>() as u32 + u32::from(length));
-    stats::packet(half.backend(), backend.listener, reply, bytes);
-    if port.flags & ACCOUNTED != 0 {
-        account(half, reply, bytes);
-    }
-    packet.verdict(way.action)
 }
 
 /// Counts it for its flow.

@@ -1,66 +1,109 @@
-//! The way out of a packet of the express lane. Where it is not plain, there is none.
+//! The ways out of the express lane, each from here to its verdict: what is the same on all of them would cost more
+//! to bring together than it costs to have it four times. Where a way is not plain, none is taken.
 
-use lb_common::backend::{BackendValue, LIMITED, REPLY_AT_EGRESS};
+use lb_common::backend::{BackendValue, LIMITED, REPLY_AT_EGRESS, ROUTED};
 use lb_common::flow::Words;
-use lb_common::port::PortValue;
+use lb_common::port::{ACCOUNTED, PortValue};
 
+use crate::headers::Ethernet;
+use crate::journey::GENERAL;
 use crate::packet::{Hook, Packet};
-use crate::rewrite::plain::Frame;
-use crate::verdict::Action;
-use crate::{next_hop, port};
+use crate::rewrite::plain::{Change, Frame};
+use crate::verdict::{self, Action};
+use crate::{next_hop, port, stats};
 
-/// Where it goes.
+/// A packet of a flow, on its way.
 #[derive(Clone, Copy)]
-pub(super) struct Way {
-    /// What to do with it.
-    pub(super) action: Action,
-    /// Is it transmitted from here?
-    pub(super) leaves: bool,
-    /// Whom the frame is addressed to, and from whom.
-    pub(super) frame: Frame,
-    /// How long an IP packet may be there; 0 for no limit that is known.
-    pub(super) mtu: u16,
+pub(super) struct Traveller<'a> {
+    /// Its half of the flow.
+    pub(super) half: &'a Words,
+    /// The flow's backend, which serves it.
+    pub(super) backend: &'a BackendValue,
+    /// Where it came in, or goes out at egress.
+    pub(super) port: &'a PortValue,
+    /// Its TTL.
+    pub(super) hops: u8,
+    /// Bytes of the IP packet.
+    pub(super) length: u16,
 }
 
-impl Way {
+impl Traveller<'_> {
     /// To the backend.
     #[inline(always)]
-    pub(super) fn inwards<P: Packet>(packet: &P, backend: &BackendValue, port: &PortValue) -> Option<Self> {
-        if P::HOOK == Hook::Egress || backend.flags & LIMITED != 0 || backend.mac.is_unset() {
-            return None;
+    pub(super) fn inwards<P: Packet>(self, packet: &mut P) -> i32 {
+        let (backend, port) = (self.backend, self.port);
+        let (flags, station) = (backend.flags, backend.station());
+        if P::HOOK == Hook::Egress || flags & LIMITED != 0 || station.is_unset() || !self.fits(station.rest())
+        {
+            return GENERAL;
         }
-        let mtu = backend.mtu;
-        if backend.ifindex == packet.interface() {
-            let frame = Frame::between(port.mac, backend.mac);
-            return Some(Self { action: Action::Back, leaves: true, frame, mtu });
+        let out = backend.ifindex;
+        let here = out == packet.interface();
+        if !here && backend.bridge != 0 && backend.bridge == port.bridge {
+            return self.go(packet, (false, 0), Frame::to(station), Action::Pass);
         }
-        if backend.bridge != 0 && backend.bridge == port.bridge {
-            return Some(Self { action: Action::Pass, leaves: false, frame: Frame::to(backend.mac), mtu });
+        if !here && (out == 0 || flags & REPLY_AT_EGRESS != 0) {
+            return self.go(packet, (false, 0), Frame::KEPT, Action::Pass);
         }
-        if backend.ifindex == 0 || backend.flags & REPLY_AT_EGRESS != 0 {
-            return Some(Self { action: Action::Pass, leaves: false, frame: Frame::KEPT, mtu });
+        let hop = (flags / ROUTED & 1) as u8;
+        if self.hops <= hop {
+            return GENERAL;
         }
-        let out = port::known(backend.ifindex)?;
-        let frame = Frame::between(out.mac, backend.mac);
-        Some(Self { action: Action::Redirect(backend.ifindex), leaves: true, frame, mtu })
+        if here {
+            return self.go(packet, (false, hop), Frame::between(port.station(), station), Action::Back);
+        }
+        let Some(other) = port::known(out) else { return GENERAL };
+        self.go(packet, (false, hop), Frame::between(other.station(), station), Action::Redirect(out))
     }
 
     /// To the client.
     #[inline(always)]
-    pub(super) fn outwards<P: Packet>(packet: &P, half: &Words, port: &PortValue) -> Option<Self> {
-        if half.head.at_egress() != (P::HOOK == Hook::Egress) {
-            return None;
+    pub(super) fn outwards<P: Packet>(self, packet: &mut P) -> i32 {
+        if self.half.head.at_egress() != (P::HOOK == Hook::Egress) {
+            return GENERAL;
         }
         if P::HOOK == Hook::Egress {
-            return Some(Self { action: Action::Pass, leaves: false, frame: Frame::KEPT, mtu: 0 });
+            return self.go(packet, (true, 0), Frame::KEPT, Action::Pass);
         }
-        let hop = next_hop::get(half.next_hop()).filter(|hop| hop.vlans == 0)?;
-        if hop.ifindex == packet.interface() {
-            let frame = Frame::between(port.mac, hop.mac());
-            return Some(Self { action: Action::Back, leaves: true, frame, mtu: port.mtu });
+        let hop = (self.backend.flags / ROUTED & 1) as u8;
+        let Some(to) = next_hop::get(self.half.next_hop()) else { return GENERAL };
+        if to.vlans != 0 || self.hops <= hop {
+            return GENERAL;
         }
-        let out = port::known(hop.ifindex)?;
-        let frame = Frame::between(out.mac, hop.mac());
-        Some(Self { action: Action::Redirect(hop.ifindex), leaves: true, frame, mtu: out.mtu })
+        let (out, port) = (to.ifindex, self.port);
+        if out == packet.interface() {
+            if !self.fits(port.mtu) {
+                return GENERAL;
+            }
+            return self.go(packet, (true, hop), Frame::between(port.station(), to.station()), Action::Back);
+        }
+        let Some(other) = port::known(out) else { return GENERAL };
+        if !self.fits(other.mtu) {
+            return GENERAL;
+        }
+        self.go(packet, (true, hop), Frame::between(other.station(), to.station()), Action::Redirect(out))
+    }
+
+    /// Is it no longer than what may be as long as this? One less is compared with one less: zero, which is no limit
+    /// that is known, is more than any.
+    #[inline(always)]
+    fn fits(&self, mtu: u16) -> bool {
+        self.length.wrapping_sub(1) <= mtu.wrapping_sub(1)
+    }
+
+    /// Sends it on.
+    #[inline(always)]
+    fn go<P: Packet>(self, packet: &mut P, (reply, hop): (bool, u8), frame: Frame, action: Action) -> i32 {
+        let half = self.half;
+        let change = Change { addresses: half.rewritten_as(reply), ports: half.ports(), hop, frame };
+        if let Err(reason) = packet.change(&change) {
+            return verdict::settle(packet, Err(reason));
+        }
+        let bytes = packet.bytes(size_of::<Ethernet>() as u32 + u32::from(self.length));
+        stats::packet(half.backend(), self.backend.listener, reply, bytes);
+        if self.port.flags & ACCOUNTED != 0 {
+            super::account(half, reply, bytes);
+        }
+        packet.verdict(action)
     }
 }

@@ -64,16 +64,19 @@ pub enum Glance {
 pub fn glance(addresses: u64, ports: u32, protocol: u8, config: &ConfigValue) -> Glance {
     let wanted = Head::matching(ports, protocol == Protocol::Udp.number());
     let Some(set) = Set::<Ipv4>::matching(addresses, ports, protocol, config) else { return Glance::Unclear };
-    let mut candidate = 0;
-    for way in 1..WAYS {
-        candidate |= way as u64 * (one_unless_zero(set.slot(way).head().unlike(wanted)) ^ 1);
-    }
-    let slot = set.slot(candidate as usize);
-    let head = slot.head();
-    if head.unlike(wanted) != 0 {
-        // Where several ways are candidates, this is none of them.
-        return if candidate != 0 || set.overflowed() { Glance::Unclear } else { Glance::Nothing };
-    }
+    // Way after way: nearly always it is the first, which flows enter before the others.
+    let mut way = 0;
+    let (slot, head) = loop {
+        let slot = set.slot(way);
+        let head = slot.head();
+        if head.unlike(wanted) == 0 {
+            break (slot, head);
+        }
+        way += 1;
+        if way == WAYS {
+            return if set.overflowed() { Glance::Unclear } else { Glance::Nothing };
+        }
+    };
     let found = Words { head, addresses: slot.word(1), rewrite: slot.word(2), last: slot.word(3) };
     if head.is_settled(wanted) && found.addresses == addresses && slot.head() == head {
         Glance::Settled(found, slot)

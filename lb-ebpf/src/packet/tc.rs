@@ -14,7 +14,7 @@ use aya_ebpf::helpers::{
     bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
 };
 use lb_common::csum::Delta;
-use lb_common::net::{Address, Mac, Protocol};
+use lb_common::net::{Address, Protocol};
 use lb_common::reason::Reason;
 
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
@@ -279,10 +279,10 @@ impl<S: Side> Packet for TcPacket<S> {
         let rewrite = change.spelled_out(plain);
         self.rewrite::<V4>(&rewrite)?;
         if change.frame.set != 0 {
-            self.write(0, &Mac::from_word(change.frame.to), 0)?;
+            self.write(0, &change.frame.to.mac(), 0)?;
         }
         if change.frame.set > 1 {
-            self.write(SOURCE, &Mac::from_word(change.frame.from), 0)?;
+            self.write(SOURCE, &change.frame.from.mac(), 0)?;
         }
         Ok(())
     }

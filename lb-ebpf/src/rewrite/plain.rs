@@ -2,7 +2,7 @@
 
 use lb_common::csum::Delta;
 use lb_common::flow::FlowKey;
-use lb_common::net::{Be16, Ipv4, Mac, Protocol};
+use lb_common::net::{Be16, Ipv4, Protocol, Station};
 
 use super::sum::Sum;
 use super::{Hops, Rewrite};
@@ -21,15 +21,15 @@ pub struct Change {
     pub frame: Frame,
 }
 
-/// The Ethernet addresses of a frame: how many of them are set, and to what ([`Mac::word`]).
+/// The Ethernet addresses of a frame: how many of them are set, and to what.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
     /// None, the destination, or both.
     pub set: u32,
     /// To whom.
-    pub to: u64,
+    pub to: Station,
     /// From whom.
-    pub from: u64,
+    pub from: Station,
 }
 
 impl Change {
@@ -77,27 +77,27 @@ impl Change {
 
 impl Frame {
     /// Neither.
-    pub const KEPT: Self = Self { set: 0, to: 0, from: 0 };
+    pub const KEPT: Self = Self { set: 0, to: Station(0), from: Station(0) };
 
     /// To somebody.
     #[inline(always)]
-    pub const fn to(mac: Mac) -> Self {
-        Self { set: 1, to: mac.word(), from: 0 }
+    pub const fn to(to: Station) -> Self {
+        Self { set: 1, to, from: Station(0) }
     }
 
     /// From somebody to somebody.
     #[inline(always)]
-    pub const fn between(from: Mac, to: Mac) -> Self {
-        Self { set: 2, to: to.word(), from: from.word() }
+    pub const fn between(from: Station, to: Station) -> Self {
+        Self { set: 2, to, from }
     }
 
     #[inline(always)]
     fn apply(&self, plain: &mut Plain) {
         if self.set != 0 {
-            plain.to = Mac::from_word(self.to);
+            plain.to = self.to.mac();
         }
         if self.set > 1 {
-            plain.from = Mac::from_word(self.from);
+            plain.from = self.from.mac();
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData};
 use lb_common::backend::BackendValue;
-use lb_common::config::ConfigValue;
+use lb_common::known::Settings;
 use lb_common::listener::{ListenerKey, ListenerValue};
 use lb_common::map;
 use lb_common::net::{Ipv4, Ipv6};
@@ -31,7 +31,7 @@ pub fn snapshot(pins: &Path) -> Result<Snapshot> {
         (map::LISTENERS_V6, hash::<ListenerKey<Ipv6>, ListenerValue>(&directory.join(map::LISTENERS_V6))?),
         (map::BACKENDS, array::<BackendValue>(&directory.join(map::BACKENDS))?),
         (map::PORTS, array::<PortValue>(&directory.join(map::PORTS))?),
-        (map::CONFIG, array::<ConfigValue>(&directory.join(map::CONFIG))?),
+        (map::CONFIG, config(&directory.join(map::CONFIG))?),
         (map::MAGLEV, tables(&directory.join(map::MAGLEV))?),
     ]))
 }
@@ -63,6 +63,12 @@ fn array<V: Pod + std::fmt::Debug + Default + PartialEq>(path: &PathBuf) -> Resu
         }
     }
     Ok(found)
+}
+
+fn config(path: &PathBuf) -> Result<BTreeMap<String, String>> {
+    let map = Array::<_, Settings>::try_from(Map::Array(open(path)?)).with_context(|| format!("{path:?}"))?;
+    let settings = map.get(&0, 0).with_context(|| format!("read {path:?}"))?;
+    Ok(BTreeMap::from([("0".to_owned(), format!("{:?}", settings.config))]))
 }
 
 fn tables(path: &PathBuf) -> Result<BTreeMap<String, String>> {

@@ -1,26 +1,42 @@
 //! The flow table as a test sees it: read, filled, aged and mutilated.
 
-use lb_common::config::{ConfigValue, TICK_SHIFT};
+use lb_common::config::ConfigValue;
 use lb_common::flow::{Bucket, Flow, FlowEntry, FlowKey, OverflowKey};
 use lb_common::fragment::{FragmentKey, FragmentPorts};
 use lb_common::hash;
 use lb_common::head::{Head, State};
+use lb_common::known::Settings;
 use lb_common::map;
 use lb_common::net::Ipv4;
-use nix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_getres};
 
 use super::Rig;
 use super::blank::blank;
+
+/// Nanoseconds in which the kernel counts one jiffy.
+///
+/// # Panics
+/// When there is no such clock.
+pub(super) fn jiffy() -> u64 {
+    let resolution = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).expect("the coarse clock");
+    resolution.tv_nsec() as u64
+}
 
 impl Rig {
     /// The time in ticks, as the programs count it.
     ///
     /// # Panics
     /// When there is no such clock.
-    pub fn now(&self) -> u16 {
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).expect("the coarse clock");
-        let nanoseconds = now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64;
-        (nanoseconds >> TICK_SHIFT) as u16
+    pub fn now(&mut self) -> u16 {
+        // SAFETY: all of the structure is plain integers.
+        let mut unused: libc::tms = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure outlives the call.
+        let hundredths = unsafe { libc::times(&raw mut unused) };
+        self.config().tick(hundredths as u64 * 10_000_000 / jiffy())
+    }
+
+    fn config(&mut self) -> ConfigValue {
+        self.array::<Settings>(map::CONFIG).get(&0, 0).expect("read CONFIG").config
     }
 
     /// All flows in the table, without those of the overflow map.
@@ -62,7 +78,7 @@ impl Rig {
 
     /// Enters many halves, and gives the number of those whose bucket had room. One pass over the table.
     pub fn put_flows(&mut self, flows: impl IntoIterator<Item = Flow<Ipv4>>) -> usize {
-        let config = self.array::<ConfigValue>(map::CONFIG).get(&0, 0).expect("read CONFIG");
+        let config = self.config();
         let mut table = self.array::<Bucket<Ipv4>>(map::FLOWS_V4);
         let mut buckets: Vec<_> = table.iter().map(|bucket| bucket.expect("read FLOWS_V4")).collect();
         let mut entered = 0;
@@ -141,7 +157,7 @@ impl Rig {
     }
 
     fn edit(&mut self, key: &FlowKey<Ipv4>, change: impl FnOnce(&mut Bucket<Ipv4>)) {
-        let config = self.array::<ConfigValue>(map::CONFIG).get(&0, 0).expect("read CONFIG");
+        let config = self.config();
         let index = bucket_of(key, &config);
         let mut table = self.array::<Bucket<Ipv4>>(map::FLOWS_V4);
         let mut bucket = table.get(&index, 0).expect("read FLOWS_V4");

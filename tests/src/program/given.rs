@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use lb_common::config::ConfigValue;
+use lb_common::config::{ConfigValue, tick_scale};
 use lb_common::net::{Ipv4, Ipv6};
 use lb_common::policy::{LimitsValue, Rate};
 use lb_common::port::PortValue;
 use lb_common::vip::{ANSWER_ARP, ANSWER_ECHO, VipValue};
 
+use super::flows::jiffy;
 use super::object::{Programs, Sizes};
 use super::policy::SourceRange;
 use super::{Backend, Hook, INTERFACE, Listener, Port, Rig, pool};
@@ -36,6 +37,7 @@ pub fn given() -> Given {
     let config = ConfigValue {
         flow_secrets: [0x9e37_79b9_7f4a_7c15; 10].map(secret()),
         maglev_secrets: [0xbf58_476d_1ce4_e5b9; 10].map(secret()),
+        tick_scale: tick_scale(jiffy()),
         bucket_mask: sizes.buckets - 1,
         tcp_opening: 28,
         tcp_established: 3353,

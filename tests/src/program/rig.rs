@@ -6,6 +6,7 @@ use lb_common::backend::BackendValue;
 use lb_common::config::ConfigValue;
 use lb_common::listener::{ListenerKey, ListenerValue};
 use lb_common::maglev::{SlotPair, pairs};
+use lb_common::known::{Settings, place_v4, place_v6};
 use lb_common::map;
 use lb_common::net::{Ipv4, Ipv6, Mac};
 use lb_common::next_hop::NextHop;
@@ -66,6 +67,7 @@ impl Rig {
             rig.set_backend(id, backend);
         }
         for (vip, value) in &given.vips {
+            rig.know(place_v4(u32::from_ne_bytes(vip.0)));
             rig.hash::<Ipv4, VipValue>(map::VIPS_V4).insert(vip, value, 0).expect("write VIPS_V4");
         }
         for listener in &given.listeners {
@@ -73,6 +75,7 @@ impl Rig {
         }
         rig.enter_policies(given);
         for (vip, value) in &given.vips_v6 {
+            rig.know(place_v6(vip.halves()));
             rig.hash::<Ipv6, VipValue>(map::VIPS_V6).insert(vip, value, 0).expect("write VIPS_V6");
         }
         for listener in &given.listeners_v6 {
@@ -178,7 +181,19 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses, as everything that writes maps here.
     pub fn configure(&mut self, config: ConfigValue) {
-        self.array::<ConfigValue>(map::CONFIG).set(0, config, 0).expect("write CONFIG");
+        self.settings(|settings| settings.config = config);
+    }
+
+    /// What the programs know has this address, too.
+    pub(super) fn know(&mut self, place: u16) {
+        self.settings(|settings| settings.known[usize::from(place)] = 1);
+    }
+
+    fn settings(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut map = self.array::<Settings>(map::CONFIG);
+        let mut settings = map.get(&0, 0).expect("read CONFIG");
+        change(&mut settings);
+        map.set(0, settings, 0).expect("write CONFIG");
     }
 
     /// Writes an interface into PORTS.
@@ -198,6 +213,7 @@ impl Rig {
 
     /// Writes a backend.
     pub fn set_backend(&mut self, id: u32, backend: Backend) {
+        self.know(backend.place());
         self.array::<BackendValue>(map::BACKENDS).set(id, backend.0, 0).expect("write BACKENDS");
     }
 

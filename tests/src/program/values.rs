@@ -1,6 +1,7 @@
 //! What stands in the maps, in words.
 
 use lb_common::backend::{self, BackendValue};
+use lb_common::known::{place_v4, place_v6};
 use lb_common::listener::{ListenerKey, ListenerValue};
 use lb_common::net::{Address, Be16, Ipv4, Ipv6, Mac, Protocol};
 use lb_common::port::{self, PortValue};
@@ -69,11 +70,16 @@ impl Port {
 
 /// Addresses as BACKENDS has them.
 pub trait Server: Address {
+    /// The flag of a backend that has such an address.
+    const FLAGS: u32;
+
     /// All 16 bytes.
     fn padded(self) -> [u8; 16];
 }
 
 impl Server for Ipv4 {
+    const FLAGS: u32 = 0;
+
     fn padded(self) -> [u8; 16] {
         let [a, b, c, d] = self.0;
         [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -81,6 +87,8 @@ impl Server for Ipv4 {
 }
 
 impl Server for Ipv6 {
+    const FLAGS: u32 = backend::IPV6;
+
     fn padded(self) -> [u8; 16] {
         self.bytes()
     }
@@ -96,6 +104,7 @@ pub fn backend<A: Server>(server: Endpoint<A>, mac: Mac) -> Backend {
         address: server.0.padded(),
         port: Be16::new(server.1),
         mac,
+        flags: A::FLAGS,
         state: backend::ACTIVE,
         generation: 1,
         weight: 1,
@@ -104,6 +113,16 @@ pub fn backend<A: Server>(server: Endpoint<A>, mac: Mac) -> Backend {
 }
 
 impl Backend {
+    /// Where programs know its address.
+    pub(super) fn place(&self) -> u16 {
+        let [a, b, c, d, ..] = self.0.address;
+        if self.0.flags & backend::IPV6 == 0 {
+            place_v4(u32::from_ne_bytes([a, b, c, d]))
+        } else {
+            place_v6(Ipv6::new(self.0.address).halves())
+        }
+    }
+
     /// Transmitted to on this interface.
     #[must_use]
     pub fn on(mut self, interface: u32) -> Self {

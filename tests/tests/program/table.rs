@@ -14,7 +14,7 @@ use lb_tests::program::{Given, Rig, backend, listener};
 use crate::scene::*;
 
 /// A connection of another client to the web, one half of it.
-fn strange(client: u8, state: State, age: u16, rig: &Rig) -> Flow<Ipv4> {
+fn strange(client: u8, state: State, age: u16, now: u16) -> Flow<Ipv4> {
     Flow {
         key: key((Ipv4([198, 51, 100, client]), 1234), WEB, Protocol::Tcp),
         kind: Kind { state, reply: false, masquerade: false, at_egress: true, partial: false },
@@ -23,7 +23,7 @@ fn strange(client: u8, state: State, age: u16, rig: &Rig) -> Flow<Ipv4> {
         destination_port: Be16::new(SERVER.1),
         backend: BackendRef::new(WEB_BACKEND, 1),
         next_hop: 0,
-        last_seen: rig.now().wrapping_sub(age),
+        last_seen: now.wrapping_sub(age),
     }
 }
 
@@ -39,8 +39,9 @@ fn at_server(sent: &Packet) -> Packet {
 #[test]
 fn where_all_are_live_the_newcomer_overflows_and_is_served() {
     one_bucket().at_ingress(|rig| {
+        let now = rig.now();
         for client in 1..=4 {
-            rig.put_flow(&strange(client, State::Established, 0, rig));
+            rig.put_flow(&strange(client, State::Established, 0, now));
         }
         rig.when(&syn()).then(Pass, &at_server(&syn()));
         assert_delta!(
@@ -60,7 +61,7 @@ fn where_all_are_live_the_newcomer_overflows_and_is_served() {
         );
         assert!(rig.overflowed().iter().all(|flow| flow.kind.state == State::Established));
         for client in 1..=4 {
-            assert!(rig.flow(&strange(client, State::Established, 0, rig).key).is_some(), "client {client}");
+            assert!(rig.flow(&strange(client, State::Established, 0, 0).key).is_some(), "client {client}");
         }
     });
 }
@@ -68,11 +69,12 @@ fn where_all_are_live_the_newcomer_overflows_and_is_served() {
 #[test]
 fn the_dead_go_first_then_the_expired_then_the_oldest_half_open() {
     one_bucket().at_ingress(|rig| {
-        let live = strange(1, State::Established, 0, rig);
-        let half_open = strange(2, State::Opening, 20, rig);
-        let expired = strange(3, State::Established, 3360, rig);
+        let now = rig.now();
+        let live = strange(1, State::Established, 0, now);
+        let half_open = strange(2, State::Opening, 20, now);
+        let expired = strange(3, State::Established, 3360, now);
         let dead =
-            Flow { backend: BackendRef::new(WEB_BACKEND, 9), ..strange(4, State::Established, 0, rig) };
+            Flow { backend: BackendRef::new(WEB_BACKEND, 9), ..strange(4, State::Established, 0, now) };
         for flow in [live, half_open, expired, dead] {
             rig.put_flow(&flow);
         }
@@ -94,8 +96,9 @@ fn the_dead_go_first_then_the_expired_then_the_oldest_half_open() {
 #[test]
 fn of_two_half_open_the_older_goes() {
     one_bucket().at_ingress(|rig| {
+        let now = rig.now();
         for (client, age) in [(1, 3), (2, 20), (3, 19), (4, 2)] {
-            rig.put_flow(&strange(client, State::Opening, age, rig));
+            rig.put_flow(&strange(client, State::Opening, age, now));
         }
         rig.when(&syn()).then_is(Pass);
         let mut left: Vec<_> = rig.forward_flows().iter().map(|flow| flow.key.source.0[3]).collect();

@@ -7,7 +7,6 @@ use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use aya::{Ebpf, Pod};
 use lb_common::backend::BackendValue;
-use lb_common::config::ConfigValue;
 use lb_common::map;
 use lb_common::net::{Ipv4, Ipv6};
 use lb_common::policy::LimitsValue;
@@ -18,6 +17,7 @@ use super::error::KernelError;
 use super::family::FamilyMaps;
 use super::flows::mapping::Mapping;
 use super::pins::Pins;
+use super::settings::SharedSettings;
 use super::shape::{Shapes, TableShape};
 use super::{raw, wire};
 use crate::datapath::model::BackendId;
@@ -30,7 +30,7 @@ pub(super) struct Maps {
     /// BACKENDS again, to be read whole.
     pub(super) all_backends: MapData,
     pub(super) ports: Array<MapData, PortValue>,
-    pub(super) config: Array<MapData, ConfigValue>,
+    pub(super) settings: SharedSettings,
     pub(super) limits: Array<MapData, LimitsValue>,
     /// LIMITS again, to be read whole.
     pub(super) all_limits: MapData,
@@ -54,7 +54,7 @@ impl Maps {
             backends: take(ebpf, map::BACKENDS)?,
             all_backends: whole(pins, map::BACKENDS)?,
             ports: take(ebpf, map::PORTS)?,
-            config: take(ebpf, map::CONFIG)?,
+            settings: SharedSettings::open(pins)?,
             limits: take(ebpf, map::LIMITS)?,
             all_limits: whole(pins, map::LIMITS)?,
             listener_stats: take(ebpf, map::LISTENER_STATS)?,

@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "system calls that no library offers")]
 
 mod attach;
+mod clock;
 mod clsact;
 mod counters;
 mod error;
@@ -22,6 +23,7 @@ mod programs;
 mod random;
 mod raw;
 mod refusal;
+mod settings;
 mod shape;
 pub mod survey;
 #[cfg(test)]
@@ -35,7 +37,7 @@ use std::sync::Arc;
 
 use aya::maps::MapInfo;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use lb_common::backend::{ABSENT, DEAD};
+use lb_common::backend::{ABSENT, BackendValue, DEAD};
 use lb_common::config::ConfigValue;
 use lb_common::map::{self, program};
 use lb_common::net::{Ipv4, Ipv6};
@@ -112,8 +114,9 @@ impl Kernel {
         let network = processes::network();
         loader.override_global(program::NODE_NETWORK, &network, true);
         let mut ebpf = loader.load(OBJECT)?;
-        let mut maps = Maps::take(&mut ebpf, &pins, shapes)?;
-        configure(&mut maps, settings)?;
+        let maps = Maps::take(&mut ebpf, &pins, shapes)?;
+        configure(&maps, settings)?;
+        know(&maps)?;
         programs::load(&mut ebpf, &pins)?;
         let flows = Arc::new(Flows::open(&pins, settings.flow_accounting)?);
         let attachments = Attachments::adopt(&mut ebpf, &pins, tc, settings.flow_accounting)?;
@@ -148,12 +151,12 @@ impl Kernel {
     /// # Errors
     /// When CONFIG can't be read.
     pub fn maglev_seed(&self) -> Result<u64, KernelError> {
-        let config = self.maps.config.get(&0, 0).map_err(failed("read", map::CONFIG))?;
-        Ok(config.maglev_secrets.iter().fold(0, |seed, secret| seed ^ secret))
+        Ok(self.maps.settings.config().maglev_secrets.iter().fold(0, |seed, secret| seed ^ secret))
     }
 
     fn put_backend(&mut self, id: BackendId, entry: &BackendEntry) -> Result<(), KernelError> {
         let value = wire::backend_value(entry);
+        self.maps.settings.know(entry.address.ip());
         let before = self.maps.backends.get(&id.0, 0).map_err(failed("read", map::BACKENDS))?;
         let is_reused = matches!(before.state, ABSENT | DEAD) && value.state != DEAD;
         if is_reused {
@@ -207,6 +210,7 @@ impl Datapath for Kernel {
         match command {
             Command::PutVip(vip, policy) => {
                 let value = wire::vip_value(*policy);
+                maps.settings.know(*vip);
                 match vip {
                     IpAddr::V4(v4) => maps.v4.put_vip(Ipv4(v4.octets()), value),
                     IpAddr::V6(v6) => maps.v6.put_vip(Ipv6::new(v6.octets()), value),
@@ -283,22 +287,33 @@ fn compare(pins: &Pins, shapes: &Shapes) -> Result<bool, KernelError> {
     Ok(adopted)
 }
 
+/// The programs know the addresses that the maps speak of, and no longer those of an earlier agent's life.
+fn know(maps: &Maps) -> Result<(), KernelError> {
+    let mut observed = Observed::default();
+    maps.v4.observe(&mut observed)?;
+    maps.v6.observe(&mut observed)?;
+    let backends: Vec<BackendValue> =
+        raw::read(&maps.all_backends).map_err(batch_failed("read", map::BACKENDS))?;
+    let servers = backends.iter().filter_map(wire::backend_entry).map(|entry| entry.address.ip());
+    maps.settings.know_only(observed.vips.into_keys().chain(servers));
+    Ok(())
+}
+
 /// Secrets are drawn once and live as long as FLOWS, whose buckets they address; time-outs follow the
 /// configuration.
-fn configure(maps: &mut Maps, settings: &config::Datapath) -> Result<(), KernelError> {
-    let before = maps.config.get(&0, 0).map_err(failed("read", map::CONFIG))?;
+fn configure(maps: &Maps, settings: &config::Datapath) -> Result<(), KernelError> {
+    let before = maps.settings.config();
     let mut config = before;
     if before == ConfigValue::default() {
         config.flow_secrets = random::secrets()?;
         config.maglev_secrets = random::secrets()?;
+        config.tick_scale = clock::scale().map_err(batch_failed("read the clock for", map::CONFIG))?;
         config.bucket_mask = shape::flow_buckets(settings).saturating_sub(1);
     }
     config = wire::with_timeouts(config, &settings.timeouts);
     config.new_flows = Rate::new(settings.new_flows_per_second);
     // Whoever listened, listened to an earlier agent.
     config.flags = 0;
-    if config == before {
-        return Ok(());
-    }
-    maps.config.set(0, config, 0).map_err(failed("write", map::CONFIG))
+    maps.settings.set(config);
+    Ok(())
 }

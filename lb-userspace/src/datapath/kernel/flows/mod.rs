@@ -18,8 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aya::Pod;
-use aya::maps::{Array, MapData};
-use lb_common::config::{ConfigValue, TICK_SHIFT};
+use lb_common::config::TICK_SHIFT;
 use lb_common::event::FlowStats;
 use lb_common::flow::{FlowEntry, OverflowKey};
 use lb_common::head::State;
@@ -27,10 +26,12 @@ use lb_common::map;
 use lb_common::net::{Address, Ipv4, Ipv6};
 use nix::time::{ClockId, clock_gettime};
 
+use super::clock;
 use super::error::KernelError;
 use super::family::MapAddress;
-use super::maps::{batch_failed, failed};
+use super::maps::batch_failed;
 use super::pins::Pins;
+use super::settings::SharedSettings;
 use crate::datapath::flows::model::{Flow, FlowCounts, Survey};
 use crate::datapath::flows::{FlowTable, ReadFlows};
 use loads::Loads;
@@ -43,7 +44,7 @@ const V6: Names = Names { flows: map::FLOWS_V6, overflow: map::OVERFLOW_V6 };
 
 /// The flow tables of all families.
 pub(super) struct Flows {
-    config: Array<MapData, ConfigValue>,
+    settings: SharedSettings,
     v4: Table<Ipv4>,
     v6: Table<Ipv6>,
     loads: Loads,
@@ -58,8 +59,6 @@ pub(super) struct Flows {
 impl Flows {
     /// Maps what is pinned. Accounts that are not wanted any more are emptied.
     pub(super) fn open(pins: &Pins, accounted: bool) -> Result<Self, KernelError> {
-        let config = MapData::from_pin(pins.map(map::CONFIG)).map_err(failed("open", map::CONFIG))?;
-        let config = Array::try_from(aya::maps::Map::Array(config)).map_err(failed("open", map::CONFIG))?;
         let (v4, v6) = (Table::open(pins, V4)?, Table::open(pins, V6)?);
         let accounts = (Accounts::of(pins)?, Accounts::of(pins)?);
         if !accounted {
@@ -67,7 +66,7 @@ impl Flows {
             accounts.1.close()?;
         }
         let (loads, ends, walks) = (Loads::open(pins)?, Arc::default(), AtomicU32::new(0));
-        Ok(Self { config, v4, v6, loads, accounts, accounted, ends, walks })
+        Ok(Self { settings: SharedSettings::open(pins)?, v4, v6, loads, accounts, accounted, ends, walks })
     }
 
     /// Where flows that are over by their age are told.
@@ -76,8 +75,8 @@ impl Flows {
     }
 
     fn clock(&self) -> Result<Clock, KernelError> {
-        let config = self.config.get(&0, 0).map_err(failed("read", map::CONFIG))?;
-        let now = ticks_now().map_err(batch_failed("read the clock for", map::FLOWS_V4))?;
+        let config = self.settings.config();
+        let now = clock::tick(&config).map_err(batch_failed("read the clock for", map::FLOWS_V4))?;
         Ok(Clock { config, now })
     }
 
@@ -259,14 +258,6 @@ pub(super) fn told<A: MapAddress>(entry: &FlowEntry<A>) -> Flow {
         idle: Duration::ZERO,
         overflowed: false,
     }
-}
-
-/// The clock that the packet programs stamp flows with.
-pub(super) fn ticks_now() -> std::io::Result<u16> {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?;
-    let nanoseconds = now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned();
-    // An entry keeps the low 16 bits.
-    Ok(u16::try_from(nanoseconds >> TICK_SHIFT & 0xffff).unwrap_or_default())
 }
 
 /// The clock that events are timed by.

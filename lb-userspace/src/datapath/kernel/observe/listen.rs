@@ -6,8 +6,8 @@ use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
-use lb_common::config::{ConfigValue, EVENTS_WANTED};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use lb_common::config::EVENTS_WANTED;
 use lb_common::event::{self, CLOSED, DROPPED, Event as Written, LOST_DROPS, LOST_FLOWS, OPENED};
 use lb_common::flow::FlowEntry;
 use lb_common::map;
@@ -21,6 +21,7 @@ use crate::datapath::kernel::family::MapAddress;
 use crate::datapath::kernel::flows::{self, Ends};
 use crate::datapath::kernel::maps::{failed, whole};
 use crate::datapath::kernel::pins::Pins;
+use crate::datapath::kernel::settings::SharedSettings;
 use crate::datapath::observe::event::{Event, Happening, Listening, LostEvents};
 use crate::datapath::observe::{Frame, ObserveError};
 
@@ -29,7 +30,7 @@ const BATCH: usize = 4096;
 
 /// Somebody listens.
 pub(super) struct Listener {
-    config: Array<MapData, ConfigValue>,
+    settings: SharedSettings,
     ring: RingBuf<MapData>,
     lost: PerCpuArray<MapData, u64>,
     /// What had been lost before.
@@ -40,24 +41,17 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn start(pins: &Pins, ends: Arc<Ends>, turn: Turn) -> Result<Self, KernelError> {
-        let config = Map::Array(whole(pins, map::CONFIG)?).try_into().map_err(failed("open", map::CONFIG))?;
         let mut ring: RingBuf<MapData> =
             Map::RingBuf(whole(pins, map::EVENTS)?).try_into().map_err(failed("open", map::EVENTS))?;
         let lost = Map::PerCpuArray(whole(pins, map::EVENTS_LOST)?);
         let lost = lost.try_into().map_err(failed("open", map::EVENTS_LOST))?;
         // What somebody before did not read.
         while ring.next().is_some() {}
-        let mut listener = Self { config, ring, lost, before: LostEvents::default(), ends, _turn: turn };
+        let mut listener = Self { settings: SharedSettings::open(pins)?, ring, lost, before: LostEvents::default(), ends, _turn: turn };
         listener.before = listener.counted()?;
         listener.ends.keep(true);
-        listener.want(true)?;
+        listener.settings.flag(EVENTS_WANTED, true);
         Ok(listener)
-    }
-
-    fn want(&mut self, wanted: bool) -> Result<(), KernelError> {
-        let mut config = self.config.get(&0, 0).map_err(failed("read", map::CONFIG))?;
-        config.flags = if wanted { config.flags | EVENTS_WANTED } else { config.flags & !EVENTS_WANTED };
-        self.config.set(0, config, 0).map_err(failed("write", map::CONFIG))
     }
 
     fn counted(&self) -> Result<LostEvents, KernelError> {
@@ -72,9 +66,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.ends.keep(false);
-        if let Err(error) = self.want(false) {
-            tracing::warn!("end of listening: {error}; events are written until the agent is started anew");
-        }
+        self.settings.flag(EVENTS_WANTED, false);
     }
 }
 

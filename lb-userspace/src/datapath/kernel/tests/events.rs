@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, Map, MapData};
-use lb_common::config::{ConfigValue, EVENTS_WANTED};
+use aya::maps::{HashMap, Map, MapData};
+use lb_common::config::EVENTS_WANTED;
 use lb_common::event::FlowStats;
 use lb_common::flow::OverflowKey;
 use lb_common::head::State;
@@ -22,8 +22,7 @@ fn pinned(kernel: &Kernel, name: &'static str) -> MapData {
 }
 
 fn is_wanted(kernel: &Kernel) -> bool {
-    let config: Array<MapData, ConfigValue> = Map::Array(pinned(kernel, map::CONFIG)).try_into().unwrap();
-    config.get(&0, 0).unwrap().flags & EVENTS_WANTED != 0
+    kernel.maps.settings.config().flags & EVENTS_WANTED != 0
 }
 
 fn stats(kernel: &Kernel) -> HashMap<MapData, OverflowKey<Ipv4>, FlowStats> {

@@ -11,8 +11,8 @@ use lb_common::head::{Head, Kind, State};
 use lb_common::map;
 use lb_common::net::{Be16, Ipv4, Ipv6};
 
+use super::super::clock;
 use super::super::flows::mapping::Mapping;
-use super::super::flows::ticks_now;
 use super::super::*;
 use super::{Directory, SETTINGS, backend, in_namespace};
 use crate::datapath::flows::model::Flow;
@@ -33,8 +33,9 @@ impl Rig {
         let pin = |name| MapData::from_pin(kernel.pins.map(name)).unwrap();
         let overflow = aya::maps::Map::LruHashMap(pin(map::OVERFLOW_V4)).try_into().unwrap();
         let (config, mapping) =
-            (kernel.maps.config.get(&0, 0).unwrap(), Mapping::new(&pin(map::FLOWS_V4)).unwrap());
-        Self { kernel, config, mapping, overflow, now: ticks_now().unwrap() }
+            (kernel.maps.settings.config(), Mapping::new(&pin(map::FLOWS_V4)).unwrap());
+        let now = clock::tick(&config).unwrap();
+        Self { kernel, config, mapping, overflow, now }
     }
 
     fn bucket(&self, key: &FlowKey<Ipv4>) -> usize {

@@ -112,12 +112,12 @@ fn the_next_agent_adopts_what_is_pinned_and_changes_nothing() {
         let mut first = directory.open().unwrap();
         fill(&mut first);
         let (before, seed) = (first.observe().unwrap(), first.maglev_seed().unwrap());
-        let config = first.maps.config.get(&0, 0).unwrap();
+        let config = first.maps.settings.config();
         drop(first);
         let second = directory.open().unwrap();
         assert_eq!(second.observe().unwrap(), before);
         assert_eq!(second.maglev_seed().unwrap(), seed);
-        assert_eq!(second.maps.config.get(&0, 0).unwrap(), config);
+        assert_eq!(second.maps.settings.config(), config);
         assert_ne!(config.flow_secrets, config.maglev_secrets);
         assert_eq!(config.bucket_mask, 255);
     });
@@ -126,11 +126,11 @@ fn the_next_agent_adopts_what_is_pinned_and_changes_nothing() {
 #[test]
 fn timeouts_follow_the_configuration() {
     in_namespace(|directory| {
-        let before = directory.open().unwrap().maps.config.get(&0, 0).unwrap();
+        let before = directory.open().unwrap().maps.settings.config();
         let mut settings = SETTINGS;
         settings.timeouts.tcp_closing *= 10;
         let kernel = Kernel::open(&directory.0, &settings).unwrap();
-        let after = kernel.maps.config.get(&0, 0).unwrap();
+        let after = kernel.maps.settings.config();
         assert_eq!((before.tcp_closing, after.tcp_closing), (5, 47));
         assert_eq!(after.flow_secrets, before.flow_secrets);
     });

@@ -79,7 +79,7 @@ impl Bench {
             .unwrap();
         let port = PortValue { flags: ATTACHED | UPLINK, bridge: BRIDGE, mac: Mac(NODE_MAC), mtu: 1500 };
         kernel.maps.ports.set(INTERFACE, port, 0).unwrap();
-        let secrets = kernel.maps.config.get(&0, 0).unwrap().maglev_secrets;
+        let secrets = kernel.maps.settings.config().maglev_secrets;
         let backend = |client: IpAddr| table[family.slot(&secrets, client) as usize].0;
         let of_backend = |id| {
             let mut clients = (1..=u8::MAX).map(|number| family.client(number));

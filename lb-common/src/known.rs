@@ -1,0 +1,62 @@
+//! Addresses that programs have to do with: VIPs and backends. Most packets of a host are neither's, and one look
+//! into a small table tells so.
+
+use crate::abi;
+use crate::config::ConfigValue;
+
+/// Places of the table: so many that few strangers share one with somebody known.
+pub const PLACES: usize = 1 << 16;
+
+/// Value of CONFIG: what tunes the programs, and whom they know, with one look-up for both.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// See there.
+    pub config: ConfigValue,
+    /// By [`place_v4`] or [`place_v6`]: not zero where an address is known. An address that nobody knows any more
+    /// may stay: its packets are looked at in vain.
+    pub known: [u8; PLACES],
+}
+
+impl Settings {
+    /// May an address be a VIP or a backend?
+    #[inline(always)]
+    pub const fn knows(&self, place: u16) -> bool {
+        self.known[place as usize] != 0
+    }
+}
+
+/// 2^64 by the golden ratio, as in [`crate::hash`]. Nobody gains by sharing a place, so it has no key.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The place of an IPv4 address, given as the machine would load it.
+#[inline(always)]
+pub const fn place_v4(address: u32) -> u16 {
+    ((address as u64).wrapping_mul(GOLDEN) >> 48) as u16
+}
+
+/// The place of an IPv6 address, given by its halves as the machine would load them.
+#[inline(always)]
+pub const fn place_v6((first, second): (u64, u64)) -> u16 {
+    // The halves are kept apart by the shift: a network has the same first one everywhere.
+    ((first.wrapping_mul(GOLDEN) >> 16 ^ second).wrapping_mul(GOLDEN) >> 48) as u16
+}
+
+abi!(Settings, 192 + PLACES);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn neighbours_do_not_share_places() {
+        let of_v4: BTreeSet<u16> =
+            (0..4096).map(|host: u32| place_v4(u32::from_ne_bytes((0xc612_0000 + host).to_be_bytes()))).collect();
+        assert!(of_v4.len() > 3500, "{}", of_v4.len());
+        let prefix = u64::from_ne_bytes([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0]);
+        let of_v6: BTreeSet<u16> = (0..4096_u64).map(|host| place_v6((prefix, host.to_be()))).collect();
+        assert!(of_v6.len() > 3500, "{}", of_v6.len());
+    }
+}
