@@ -68,7 +68,10 @@ impl BackendValue {
     /// MAC and MTU as one word.
     #[inline(always)]
     pub const fn station(&self) -> Station {
-        Station::new(self.mac, self.mtu)
+        const { assert!(core::mem::offset_of!(Self, mac) == 16 && core::mem::offset_of!(Self, mtu) == 22) };
+        // SAFETY: both fields follow the address, at a multiple of eight.
+        let bytes = unsafe { core::ptr::from_ref(self).byte_add(16).cast::<[u8; 8]>().read() };
+        Station(u64::from_le_bytes(bytes))
     }
 
     /// Does it serve flows of this generation? Both bytes are compared at once.

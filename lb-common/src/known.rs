@@ -52,8 +52,9 @@ mod tests {
 
     #[test]
     fn neighbours_do_not_share_places() {
-        let of_v4: BTreeSet<u16> =
-            (0..4096).map(|host: u32| place_v4(u32::from_ne_bytes((0xc612_0000 + host).to_be_bytes()))).collect();
+        let of_v4: BTreeSet<u16> = (0..4096)
+            .map(|host: u32| place_v4(u32::from_ne_bytes((0xc612_0000 + host).to_be_bytes())))
+            .collect();
         assert!(of_v4.len() > 3500, "{}", of_v4.len());
         let prefix = u64::from_ne_bytes([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0]);
         let of_v6: BTreeSet<u16> = (0..4096_u64).map(|host| place_v6((prefix, host.to_be()))).collect();

@@ -22,7 +22,10 @@ impl PortValue {
     /// MAC and MTU as one word.
     #[inline(always)]
     pub const fn station(&self) -> Station {
-        Station::new(self.mac, self.mtu)
+        const { assert!(core::mem::offset_of!(Self, mac) == 8 && core::mem::offset_of!(Self, mtu) == 14) };
+        // SAFETY: the second half of the value is both fields, at a multiple of eight.
+        let bytes = unsafe { core::ptr::from_ref(self).byte_add(8).cast::<[u8; 8]>().read() };
+        Station(u64::from_le_bytes(bytes))
     }
 }
 

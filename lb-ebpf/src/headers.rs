@@ -186,27 +186,32 @@ impl Plain {
     /// Where TCP or UDP begins.
     pub const TRANSPORT: usize = core::mem::offset_of!(Self, ports);
 
+    /// Bytes from a place on, which the compiler else loads one by one.
+    #[inline(always)]
+    const fn bytes<const FROM: usize, const LENGTH: usize>(&self) -> [u8; LENGTH] {
+        const { assert!(FROM + LENGTH <= size_of::<Self>()) };
+        // SAFETY: they are inside, and bytes are aligned anywhere.
+        unsafe { core::ptr::from_ref(self).byte_add(FROM).cast::<[u8; LENGTH]>().read() }
+    }
+
     /// To whom, and above that what is behind it.
     #[inline(always)]
     pub const fn receiver(&self) -> Station {
-        let [g, h, ..] = self.from.0;
-        Station::new(self.to, u16::from_le_bytes([g, h]))
+        Station(u64::from_le_bytes(self.bytes::<0, 8>()))
     }
 
     /// Is it IPv4 without options? The type and the first byte behind it are compared at once.
     #[inline(always)]
     pub const fn is_simple_v4(&self) -> bool {
         const SIMPLE: u32 = u32::from_le_bytes([0x08, 0x00, 0x45, 0]);
-        let [a, b] = self.kind.0;
-        u32::from_le_bytes([a, b, self.version, self.service]) & 0x00ff_ffff == SIMPLE
+        u32::from_le_bytes(self.bytes::<12, 4>()) & 0x00ff_ffff == SIMPLE
     }
 
     /// Of ARP: who is asked.
     #[inline(always)]
     pub const fn asked(&self) -> u32 {
         const { assert!(core::mem::offset_of!(Self, length) == 14 + core::mem::offset_of!(Arp, target)) };
-        let ([a, b], [c, d]) = (self.length, self.udp_check);
-        u32::from_ne_bytes([a, b, c, d])
+        u32::from_ne_bytes(self.bytes::<38, 4>())
     }
 
     /// Of IPv6: what follows its header.
@@ -220,11 +225,9 @@ impl Plain {
     #[inline(always)]
     pub fn addresses_v6(&self) -> ((u64, u64), (u64, u64)) {
         const { assert!(core::mem::offset_of!(Self, hops) == 14 + core::mem::offset_of!(HeaderV6, source)) };
-        // SAFETY: both addresses are inside; any bytes are halves, wherever they begin.
-        let halves = unsafe { core::ptr::from_ref(self).byte_add(22).cast::<[[u8; 8]; 4]>().read() };
-        let [a, b, c, d] = halves;
         let half = |bytes| u64::from_ne_bytes(bytes);
-        ((half(a), half(b)), (half(c), half(d)))
+        let source = (half(self.bytes::<22, 8>()), half(self.bytes::<30, 8>()));
+        (source, (half(self.bytes::<38, 8>()), half(self.bytes::<46, 8>())))
     }
 
     /// Both addresses as one number, the destination in the upper half.

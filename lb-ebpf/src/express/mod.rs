@@ -41,7 +41,11 @@ pub fn take<P: Packet>(packet: &mut P) -> i32 {
         return GENERAL;
     }
     let Some(port) = port::attached(packet.interface()) else { return passed(packet) };
-    let (Some(plain), Some(known)) = (packet.header::<Plain>(0), config::known()) else { return GENERAL };
+    let Some(plain) = packet.header::<Plain>(0) else { return GENERAL };
+    if stranger::is_unheard_of(plain) {
+        return passed(packet);
+    }
+    let Some(known) = config::known() else { return GENERAL };
     if !plain.is_simple_v4() {
         return if stranger::is_one(plain, known) { passed(packet) } else { GENERAL };
     }

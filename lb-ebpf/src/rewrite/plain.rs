@@ -37,12 +37,11 @@ impl Change {
     #[inline(always)]
     pub fn apply(&self, plain: &mut Plain) {
         let addresses = Delta::new().replace64(plain.addresses(), self.addresses);
-        let word = |hops| u16::from_ne_bytes([hops, plain.protocol]);
-        let after = plain.hops.wrapping_sub(self.hop);
-        let header = addresses.replace16(word(plain.hops), word(after));
+        // What the TTL loses, the word that begins with it loses, too.
+        let header = addresses.replace16(u16::from_ne_bytes([self.hop, 0]), 0);
         let segment = addresses.replace32(plain.ports(), self.ports);
         plain.check = header.apply(u16::from_ne_bytes(plain.check)).to_ne_bytes();
-        plain.hops = after;
+        plain.hops = plain.hops.wrapping_sub(self.hop);
         if plain.protocol == Protocol::Tcp.number() {
             plain.tcp_check = segment.apply(u16::from_ne_bytes(plain.tcp_check)).to_ne_bytes();
         } else {

@@ -59,6 +59,14 @@ impl SharedSettings {
         }
     }
 
+    /// Is an address known, or does it share the place of one that is?
+    #[cfg(test)]
+    pub(super) fn knows(&self, address: IpAddr) -> bool {
+        let place = usize::from(place_of(address));
+        let word = self.0.words().get(WORDS + place / 8).unwrap();
+        word.load(Ordering::SeqCst) >> (place % 8 * 8) & 0xff != 0
+    }
+
     /// Makes known what `addresses` are, and nothing else.
     pub(super) fn know_only(&self, addresses: impl IntoIterator<Item = IpAddr>) {
         let mut known = vec![0_u64; self.0.words().len().saturating_sub(WORDS)];

@@ -47,7 +47,14 @@ impl Listener {
         let lost = lost.try_into().map_err(failed("open", map::EVENTS_LOST))?;
         // What somebody before did not read.
         while ring.next().is_some() {}
-        let mut listener = Self { settings: SharedSettings::open(pins)?, ring, lost, before: LostEvents::default(), ends, _turn: turn };
+        let mut listener = Self {
+            settings: SharedSettings::open(pins)?,
+            ring,
+            lost,
+            before: LostEvents::default(),
+            ends,
+            _turn: turn,
+        };
         listener.before = listener.counted()?;
         listener.ends.keep(true);
         listener.settings.flag(EVENTS_WANTED, true);

@@ -32,8 +32,7 @@ impl Rig {
         let kernel = Kernel::open(&directory.0, settings).unwrap();
         let pin = |name| MapData::from_pin(kernel.pins.map(name)).unwrap();
         let overflow = aya::maps::Map::LruHashMap(pin(map::OVERFLOW_V4)).try_into().unwrap();
-        let (config, mapping) =
-            (kernel.maps.settings.config(), Mapping::new(&pin(map::FLOWS_V4)).unwrap());
+        let (config, mapping) = (kernel.maps.settings.config(), Mapping::new(&pin(map::FLOWS_V4)).unwrap());
         let now = clock::tick(&config).unwrap();
         Self { kernel, config, mapping, overflow, now }
     }

@@ -5,7 +5,7 @@ use super::{
     LISTENER, LISTENER_V6, PIECE, PIECE_V6, SETTINGS, backend, commands, fill, in_namespace, policy_commands,
     subnet,
 };
-use crate::datapath::model::{BackendState, Table};
+use crate::datapath::model::{BackendState, Table, VipPolicy};
 
 #[test]
 fn what_was_executed_is_observed() {
@@ -181,5 +181,26 @@ fn the_counters_of_a_reused_id_start_from_zero() {
         assert_eq!(flows(&kernel), 0);
         let capacity = kernel.counters(&kernel.observe().unwrap()).unwrap().flows.capacity;
         assert_eq!(capacity, 2 * 1024, "of both families");
+    });
+}
+
+#[test]
+fn whom_commands_name_the_programs_know_and_the_next_agent_forgets_who_is_gone() {
+    in_namespace(|directory| {
+        let mut first = directory.open().unwrap();
+        let stranger = "198.51.100.77".parse().unwrap();
+        assert!(!first.maps.settings.knows(stranger));
+        fill(&mut first);
+        let observed = first.observe().unwrap();
+        let servers = observed.backends.values().map(|backend| backend.address.ip());
+        let known: Vec<_> = observed.vips.keys().copied().chain(servers).collect();
+        assert!(known.len() > 1 && known.iter().all(|&address| first.maps.settings.knows(address)));
+        first.execute(&Command::PutVip(stranger, VipPolicy::default())).unwrap();
+        first.execute(&Command::RemoveVip(stranger)).unwrap();
+        assert!(first.maps.settings.knows(stranger), "its last flows may still be about");
+        drop(first);
+        let second = directory.open().unwrap();
+        assert!(!second.maps.settings.knows(stranger));
+        assert!(known.into_iter().all(|address| second.maps.settings.knows(address)));
     });
 }
