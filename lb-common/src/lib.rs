@@ -32,6 +32,7 @@ pub mod socket;
 pub mod stage;
 pub mod stats;
 pub mod vip;
+pub mod words;
 
 /// Asserts the size of a map type at compile time and, for userspace, makes it `aya::Pod`.
 macro_rules! abi {

@@ -9,10 +9,11 @@ mod upkeep;
 mod way;
 
 use lb_common::csum::pseudo_header;
-use lb_common::flow::{FlowKey, Words};
+use lb_common::flow::FlowKey;
 use lb_common::net::{Be16, Ipv4, Protocol};
 use lb_common::port::{PARTIAL_CHECKSUMS, PortValue, UPLINK};
 use lb_common::stage::Stage;
+use lb_common::words::Words;
 
 use crate::config::{self, Clock};
 use crate::family::{Family as _, V4};

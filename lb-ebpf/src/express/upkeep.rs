@@ -1,9 +1,9 @@
 //! The upkeep of a flow that the express lane need not leave to the journey.
 
 use lb_common::config::ConfigValue;
-use lb_common::flow::Words;
 use lb_common::head::State;
 use lb_common::next_hop::NextHop;
+use lb_common::words::Words;
 
 use crate::headers::Plain;
 use crate::next_hop;

@@ -2,8 +2,8 @@
 //! to bring together than it costs to have it four times. Where a way is not plain, none is taken.
 
 use lb_common::backend::{BackendValue, LIMITED, REPLY_AT_EGRESS, ROUTED};
-use lb_common::flow::Words;
 use lb_common::port::{ACCOUNTED, PortValue};
+use lb_common::words::Words;
 
 use crate::headers::Ethernet;
 use crate::journey::GENERAL;

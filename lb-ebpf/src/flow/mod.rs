@@ -9,9 +9,10 @@ mod table;
 mod victim;
 
 use lb_common::config::{ConfigValue, expired};
-use lb_common::flow::{FlowEntry, FlowKey, WAYS, Words};
+use lb_common::flow::{FlowEntry, FlowKey, WAYS};
 use lb_common::head::{Head, State};
 use lb_common::net::{Address, Ipv4, Protocol};
+use lb_common::words::Words;
 
 use crate::config::Clock;
 use crate::mask::{one_unless_zero, ones_unless_zero};

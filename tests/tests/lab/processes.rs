@@ -158,7 +158,8 @@ fn processes_are_left_alone_where_that_is_configured_and_after_detaching() {
     }
     let lab = Lab::create(Spec { topology: Topology::Bridge, hook: Hook::Tc, vms: 1 }).unwrap();
     let links = || {
-        let listing = std::fs::read_dir(lab.installation.pins.join("1/links"));
+        let version = lb_common::map::ABI_VERSION.to_string();
+        let listing = std::fs::read_dir(lab.installation.pins.join(version).join("links"));
         let names = listing.into_iter().flatten().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().contains("lb_connect")).count()
     };
