@@ -26,20 +26,21 @@ impl Settings {
     }
 }
 
-/// 2^64 by the golden ratio, as in [`crate::hash`]. Nobody gains by sharing a place, so it has no key.
+/// 2^64 by the golden ratio, as in [`crate::hash`]: its multiples keep neighbours apart. Nobody gains by sharing a place, so
+/// it has no key.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The place of an IPv4 address, given as the machine would load it.
 #[inline(always)]
 pub const fn place_v4(address: u32) -> u16 {
-    ((address as u64).wrapping_mul(GOLDEN) >> 48) as u16
+    ((u32::from_be(address) as u64).wrapping_mul(GOLDEN) >> 48) as u16
 }
 
 /// The place of an IPv6 address, given by its halves as the machine would load them.
 #[inline(always)]
 pub const fn place_v6((first, second): (u64, u64)) -> u16 {
     // The halves are kept apart by the shift: a network has the same first one everywhere.
-    ((first.wrapping_mul(GOLDEN) >> 16 ^ second).wrapping_mul(GOLDEN) >> 48) as u16
+    ((first.wrapping_mul(GOLDEN) >> 16 ^ u64::from_be(second)).wrapping_mul(GOLDEN) >> 48) as u16
 }
 
 abi!(Settings, 192 + PLACES);
