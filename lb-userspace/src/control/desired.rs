@@ -229,4 +229,38 @@ mod tests {
         assert_eq!(found, [("192.0.2.11".to_owned(), false), ("192.0.2.12".to_owned(), true)]);
         assert!(wanted.values().all(|wanted| wanted.check == lb.check().unwrap().health_check));
     }
+
+    #[test]
+    fn a_listener_with_a_check_of_its_own_goes_by_it() {
+        let mut lb = raw_lb();
+        lb.spec.listeners.push(Listener {
+            name: "admin".into(),
+            port: 81,
+            protocol: "TCP".into(),
+            backend_port: 8081,
+            health_check: Some(HealthCheck::default()),
+            ..Listener::default()
+        });
+        lb.spec.health_check = Some(HealthCheck { port: 8080, ..HealthCheck::default() });
+        let served = served(&lb);
+        let wanted = probes(std::slice::from_ref(&served), |_| BTreeSet::new());
+        let probed: Vec<_> = wanted
+            .iter()
+            .map(|(backend, wanted)| (backend.target.listener, wanted.check.as_ref().unwrap().port.get()))
+            .collect();
+        let admin: Option<Arc<str>> = Some("admin".into());
+        assert_eq!(probed, [(None, 8080), (admin.clone(), 8081), (None, 8080), (admin.clone(), 8081)]);
+        let mut health = health(&[(11, true), (12, true)]);
+        for host in [11, 12] {
+            let target = Target { address: [192, 0, 2, host].into(), listener: admin.clone() };
+            let backend = Backend { lb: lb.metadata.key(), target };
+            health.insert(backend, Health { ready: host == 11, reason: Reason::Succeeded });
+        }
+        let desired = desired(&[served], &health, SLOTS, place);
+        let admitted = |port| {
+            let listener = &desired.listeners[&ListenerAddress::new(VIP.into(), port, Protocol::Tcp)];
+            listener.backends.values().map(|backend| backend.admitted).collect::<Vec<_>>()
+        };
+        assert_eq!((admitted(80), admitted(81)), (vec![true, true], vec![true, false]));
+    }
 }

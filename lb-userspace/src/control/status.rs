@@ -107,7 +107,7 @@ mod tests {
     use crate::control::backend_status::were_ready;
     use crate::control::select::tests::{members_of, raw_lb, vm};
     use crate::health::failure::ProbeFailed;
-    use crate::health::model::{Backend, Health, Reason};
+    use crate::health::model::{Backend, Health, Reason, Target};
     use crate::model::vm::VirtualMachine;
 
     fn at(second: i64) -> Timestamp {
@@ -224,5 +224,68 @@ mod tests {
         let old = LoadBalancerStatus { address: "203.0.113.99".into(), ..LoadBalancerStatus::default() };
         let new = status(&old, &lb.check().unwrap(), Ok(address()), &[], &Snapshot::new(), at(0));
         assert_eq!((new.address.as_str(), new.conditions[0].status.as_str()), ("203.0.113.99", "True"));
+    }
+
+    /// Listeners web and dns with checks of their own, and one without.
+    fn lb_with_own_checks() -> crate::model::load_balancer::LoadBalancer {
+        use crate::model::health_check::HealthCheck;
+        use crate::model::load_balancer::Listener;
+        let mut lb = raw_lb();
+        lb.spec.listeners[0].health_check = Some(HealthCheck::default());
+        lb.spec.listeners.push(Listener {
+            name: "dns".into(),
+            port: 53,
+            protocol: "UDP".into(),
+            backend_port: 5353,
+            health_check: Some(HealthCheck::default()),
+            ..Listener::default()
+        });
+        lb
+    }
+
+    #[test]
+    fn listeners_with_checks_of_their_own_are_shown_one_by_one() {
+        let lb = lb_with_own_checks();
+        let list = [web("a", "192.0.2.11"), web("b", "192.0.2.12")];
+        let own = |host: u8, listener: &str, health: Health| {
+            let target = Target { address: [192, 0, 2, host].into(), listener: Some(listener.into()) };
+            (Backend { lb: lb.metadata.key(), target }, health)
+        };
+        let silent = Health { ready: false, reason: Reason::Failed(ProbeFailed::PortUnreachable) };
+        let health: Snapshot = [
+            own(11, "web", READY_NOW),
+            own(11, "dns", silent.clone()),
+            own(12, "web", REFUSED),
+            own(12, "dns", silent),
+        ]
+        .into();
+        let (old, members) = (LoadBalancerStatus::default(), members_of(&lb, &list));
+        let status = status(&old, &lb.check().unwrap(), Ok(address()), &members, &health, at(0));
+        let shown = |backend: &BackendStatus| {
+            let own = backend.listeners.iter().map(|l| format!("{} {} {}", l.name, l.state, l.message));
+            (backend.state.clone(), backend.message.clone(), own.collect::<Vec<_>>())
+        };
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            status.backends.iter().map(shown).collect::<Vec<_>>(),
+            [
+                (
+                    text("Ready"),
+                    text("listener dns: port unreachable"),
+                    vec![text("web Ready "), text("dns NotReady port unreachable")]
+                ),
+                (
+                    text("NotReady"),
+                    text("listener web: connection refused"),
+                    vec![text("web NotReady connection refused"), text("dns NotReady port unreachable")]
+                ),
+            ]
+        );
+        let ready = &status.conditions[0];
+        let message = "listener dns: running backend servers are not probed as healthy total:2, healthy:0";
+        assert_eq!((ready.status.as_str(), ready.message.as_str()), ("False", message));
+        let web_of_a = Target { address: [192, 0, 2, 11].into(), listener: Some("web".into()) };
+        assert!(were_ready(&status).contains(&web_of_a));
+        assert_eq!(were_ready(&status).iter().filter(|target| target.listener.is_some()).count(), 1);
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
-use crate::health::model::Wanted;
+use crate::health::model::{Target, Wanted};
 use crate::model::check::{Port, ProbeMethod};
 use crate::model::meta::NamespacedName;
 
@@ -129,4 +129,61 @@ fn a_backend_that_goes_is_forgotten() {
     assert_eq!(checks.handle_wanted(&WantedBackends::new()), [Command::Stop(id)]);
     assert!(checks.snapshot().is_empty());
     assert!(!checks.handle_result(&backend(), id, Ok(())));
+}
+
+/// What the listener's own check looks at.
+fn own(listener: &str) -> Backend {
+    let target = Target { listener: Some(listener.into()), ..backend().target };
+    Backend { target, ..backend() }
+}
+
+fn wanted_by(checks: &[(Backend, Option<Arc<CheckedHealthCheck>>)]) -> WantedBackends {
+    let one = |(backend, check): &(Backend, Option<Arc<CheckedHealthCheck>>)| {
+        (backend.clone(), Wanted { check: check.clone(), was_ready: false })
+    };
+    checks.iter().map(one).collect()
+}
+
+#[test]
+fn a_listener_that_gets_a_check_of_its_own_keeps_the_state() {
+    for (results, is_ready) in [("S", true), ("FFF", false)] {
+        let mut checks = Checks::default();
+        let shared = (backend(), Some(check(1, 3)));
+        let id = id_of(&checks.handle_wanted(&wanted_by(std::slice::from_ref(&shared))));
+        edges(&mut checks, id, results);
+        let web = (own("web"), Some(check(1, 3)));
+        assert_eq!(checks.handle_wanted(&wanted_by(&[shared, web])).len(), 1, "the other goes on");
+        assert_eq!(checks.snapshot()[&own("web")].ready, is_ready);
+    }
+}
+
+#[test]
+fn a_listener_that_returns_to_the_shared_check_keeps_the_state() {
+    for (web, dns, is_ready) in [
+        (Ok(()), Err(ProbeFailed::Refused), true),
+        (Err(ProbeFailed::Refused), Err(ProbeFailed::Refused), false),
+    ] {
+        let mut checks = Checks::default();
+        let both = [(own("dns"), Some(check(1, 1))), (own("web"), Some(check(1, 1)))];
+        let started = checks.handle_wanted(&wanted_by(&both));
+        for command in started {
+            let Command::Start { id, backend, .. } = command else { panic!("stopped") };
+            let result = if backend == own("web") { web.clone() } else { dns.clone() };
+            checks.handle_result(&backend, id, result);
+        }
+        checks.handle_wanted(&wanted_by(&[(backend(), Some(check(1, 3)))]));
+        assert_eq!(checks.snapshot()[&backend()], Health { ready: is_ready, reason: Reason::NotProbed });
+    }
+}
+
+#[test]
+fn listeners_of_one_server_are_ready_one_by_one() {
+    let mut checks = Checks::default();
+    let both = [(own("dns"), Some(check(1, 1))), (own("web"), None)];
+    let id = id_of(&checks.handle_wanted(&wanted_by(&both)));
+    checks.handle_result(&own("dns"), id, Err(ProbeFailed::PortUnreachable));
+    let snapshot = checks.snapshot();
+    assert_eq!(snapshot[&own("web")], Health { ready: true, reason: Reason::NotChecked });
+    let failed = Reason::Failed(ProbeFailed::PortUnreachable);
+    assert_eq!(snapshot[&own("dns")], Health { ready: false, reason: failed });
 }

@@ -117,3 +117,96 @@ fn jitter_is_spread_and_bounded() {
     assert!((20..=80).contains(&early), "{early} of 100 in the first half");
     assert!(jitter(&backend([192, 0, 2, 1]), Duration::from_millis(10)) <= Duration::from_millis(1));
 }
+
+/// Ten places for a hundred servers, most of which hang: those that answer are asked in every period.
+#[tokio::test(start_paused = true)]
+async fn servers_that_hang_leave_places_for_those_that_answer() {
+    const SERVERS: u8 = 100;
+    let period = Duration::from_secs(5);
+    let hangs = |address: &SocketAddr| !address.ip().to_string().ends_with('7');
+    let check = CheckedHealthCheck { timeout: Duration::from_secs(3), ..check(80, period) };
+    let all: Vec<_> = (0..SERVERS).map(|host| (backend([192, 0, 2, host]), check.clone())).collect();
+    let (_keep, targets) = watch::channel(wanted(&all));
+    let (states, _) = watch::channel(Snapshot::new());
+    let (answers, mut answered) = mpsc::unbounded_channel();
+    let under_way = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let probe = move |address: SocketAddr, check: Arc<CheckedHealthCheck>| {
+        let (answers, under_way) = (answers.clone(), Arc::clone(&under_way));
+        async move {
+            let before = under_way.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            assert!(before < 10, "more than there are places for");
+            let result = if hangs(&address) {
+                tokio::time::sleep(check.timeout).await;
+                Err(ProbeFailed::TimedOut(check.timeout))
+            } else {
+                answers.send((address, Instant::now())).unwrap();
+                Ok(())
+            };
+            under_way.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            result
+        }
+    };
+    let task = tokio::spawn(run_with(targets, states, Lanes::new(10), probe));
+    // Until it is known who hangs, all wait alike.
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    while answered.try_recv().is_ok() {}
+    tokio::time::sleep(period * 20).await;
+    let mut times = BTreeMap::<SocketAddr, Vec<Instant>>::new();
+    while let Ok((address, at)) = answered.try_recv() {
+        times.entry(address).or_default().push(at);
+    }
+    assert_eq!(times.len(), 10);
+    for (address, times) in times {
+        assert!(times.len() >= 19, "{address}: {} probes in 20 periods", times.len());
+    }
+    task.abort();
+}
+
+/// What has been found is published in the same moment, not with the next period.
+#[tokio::test(start_paused = true)]
+async fn a_threshold_that_is_reached_is_told_at_once() {
+    let period = Duration::from_secs(5);
+    let target = backend([192, 0, 2, 1]);
+    let (_keep, targets) = watch::channel(wanted(&[(target.clone(), check(80, period))]));
+    let (states, mut seen) = watch::channel(Snapshot::new());
+    let start = Instant::now();
+    let dies_at = start + Duration::from_secs(12);
+    let probe =
+        move |_, _| async move { if Instant::now() < dies_at { Ok(()) } else { Err(ProbeFailed::Refused) } };
+    let task = tokio::spawn(run_with(targets, states, Lanes::new(PLACES), probe));
+    until(&mut seen, |states| states.get(&target).is_some_and(|health| health.ready)).await;
+    assert!(start.elapsed() <= MAX_JITTER + TIMER);
+    timeout(period * 10, seen.wait_for(|states| !states[&target].ready)).await.unwrap().unwrap();
+    // Probes at 0, 5, 10 succeed; those at 15, 20 and 25 fail.
+    let noticed = start.elapsed();
+    assert!((period * 5..=period * 5 + MAX_JITTER + TIMER).contains(&noticed), "{noticed:?}");
+    task.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_check_of_one_backend_leaves_the_others_rhythm_alone() {
+    let period = Duration::from_secs(5);
+    let [one, other] = [backend([192, 0, 2, 1]), backend([192, 0, 2, 2])];
+    let (change, targets) =
+        watch::channel(wanted(&[(one.clone(), check(80, period)), (other.clone(), check(80, period))]));
+    let (states, _) = watch::channel(Snapshot::new());
+    let (sent, mut probes) = mpsc::unbounded_channel();
+    let start = Instant::now();
+    let probe = move |address: SocketAddr, _| {
+        sent.send((address, start.elapsed())).unwrap();
+        async { Ok(()) }
+    };
+    let task = tokio::spawn(run_with(targets, states, Lanes::new(PLACES), probe));
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    change.send_replace(wanted(&[(one, check(81, period)), (other, check(80, period))]));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let mut of_other = Vec::new();
+    let mut of_one = Vec::new();
+    while let Ok((address, at)) = probes.try_recv() {
+        let all = if address.ip() == IpAddr::from([192, 0, 2, 2]) { &mut of_other } else { &mut of_one };
+        all.push((address.port(), at.as_secs()));
+    }
+    assert_eq!(of_other, [(80, 0), (80, 5), (80, 10)]);
+    assert_eq!(of_one, [(80, 0), (80, 5), (81, 7), (81, 12)], "the new check probes at once");
+    task.abort();
+}
