@@ -19,7 +19,7 @@ use crate::api::{Api, Endpoint, Users};
 use crate::config::{Config, NodeProcesses};
 use crate::control::cycle::Cycle;
 use crate::control::flows::Lister;
-use crate::control::hold::{HOLD_DOWN, Stations};
+use crate::control::hold::Stations;
 use crate::control::observe::Observer;
 use crate::control::plan::{Capacity, Planner};
 use crate::control::ports::{InterfaceProblem, assign};
@@ -116,7 +116,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let planner = Planner::new(capacity(&config), kernel.maglev_seed()?);
     let flow_table = kernel.flow_table();
     let observer = Observer::new(kernel.observation());
-    let stations = Stations::new(HOLD_DOWN);
+    let stations = Stations::new(config.inventory.hold_down);
     let mut cycle = Cycle::new(kernel, planner, config.interfaces.clone(), config.maglev_slots, stations);
 
     let mut supervisor = Supervisor::default();

@@ -38,7 +38,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Vec<WrongField>> {
         pin_directory: wrong.path("pinDirectory", file.pin_directory, "/sys/fs/bpf/lb"),
         interfaces: wrong.interfaces(file.interfaces),
         node_processes: wrong.node_processes(file.node_processes.as_deref()),
-        inventory: Inventory { file: file.inventory.file.map(|f| wrong.absolute("inventory.file", f)) },
+        inventory: wrong.inventory(file.inventory),
         datapath: wrong.datapath(&file.datapath),
         maglev_slots: wrong.maglev_slots(file.maglev_slots),
     };
@@ -188,6 +188,21 @@ impl Checks {
                 default
             }
         }
+    }
+
+    fn inventory(&mut self, file: schema::Inventory) -> Inventory {
+        /// The longest hold-down: an address that nobody has told for longer is somebody else's.
+        const MAX_HOLD_DOWN: Duration = Duration::from_hours(1);
+        let field = "inventory.holdDown";
+        let mut inventory = Inventory::default();
+        match file.hold_down.as_deref().map(duration::parse) {
+            None => {}
+            Some(Ok(time)) if time <= MAX_HOLD_DOWN => inventory.hold_down = time,
+            Some(Ok(_)) => self.add(field, "out of range; use 0s to 1h"),
+            Some(Err(error)) => self.add(field, error),
+        }
+        inventory.file = file.file.map(|file| self.absolute("inventory.file", file));
+        inventory
     }
 
     fn timeouts(&mut self, file: &schema::Timeouts) -> Timeouts {

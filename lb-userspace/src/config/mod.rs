@@ -108,10 +108,23 @@ pub enum NodeProcesses {
 }
 
 /// Who exists.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inventory {
     /// The watched file of VM facts; `None` while no provider is configured.
     pub file: Option<PathBuf>,
+    /// How long the address of a running VM is held after it has vanished.
+    pub hold_down: Duration,
+}
+
+impl Inventory {
+    /// How long a vanished address is held, unless configured.
+    pub const HOLD_DOWN: Duration = Duration::from_secs(15);
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        Self { file: None, hold_down: Self::HOLD_DOWN }
+    }
 }
 
 /// Sizes and times of the datapath.

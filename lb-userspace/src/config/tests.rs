@@ -37,6 +37,7 @@ interfaces:
   hooks: {eth0: tc}
 inventory:
   file: /etc/lb/vms.yaml
+  holdDown: 1m
 datapath:
   flowEntries: 1024
   maxListeners: 16
@@ -54,6 +55,17 @@ maglevSlots: 251
     assert_eq!((config.datapath.max_listeners, config.datapath.max_backends), (16, 64));
     assert_eq!(config.datapath.new_flows_per_second, 5000);
     assert_eq!(config.inventory.file.as_deref(), Some(Path::new("/etc/lb/vms.yaml")));
+    assert_eq!(config.inventory.hold_down, Duration::from_mins(1));
+}
+
+#[test]
+fn an_address_is_held_for_up_to_an_hour() {
+    assert_eq!(parsed("inventory: {holdDown: 0s}").unwrap().inventory.hold_down, Duration::ZERO);
+    assert_eq!(parsed("").unwrap().inventory.hold_down, Duration::from_secs(15));
+    for text in ["15", "2h"] {
+        let message = message(&format!("inventory: {{holdDown: {text}}}"));
+        assert!(message.contains("inventory.holdDown: "), "{message}");
+    }
 }
 
 #[test]

@@ -233,7 +233,7 @@ pub(super) fn listener_addresses(service: &Service) -> Vec<ListenerAddress> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::hold::HOLD_DOWN;
+    use crate::config::Inventory;
     use crate::control::plan::Capacity;
     use crate::control::sample::{self, ETH0, station};
     use crate::control::select::tests::{raw_lb, vm, vms};
@@ -247,7 +247,7 @@ mod tests {
     fn cycle() -> Cycle<Memory> {
         let planner = Planner::new(Capacity { listeners: 8, backends: 8 }, 1);
         let interfaces = Interfaces { uplinks: Some(vec!["eth0".to_owned()]), ..Interfaces::default() };
-        Cycle::new(Memory::default(), planner, interfaces, 251, Stations::new(HOLD_DOWN))
+        Cycle::new(Memory::default(), planner, interfaces, 251, Stations::new(Inventory::HOLD_DOWN))
     }
 
     /// shop/front at 203.0.113.10 over these VMs, of which the settled ones are on the network at eth0.

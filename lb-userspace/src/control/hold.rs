@@ -14,9 +14,6 @@ use crate::model::family::Family;
 use crate::model::meta::NamespacedName;
 use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
 
-/// How long a vanished address is held, unless configured.
-pub const HOLD_DOWN: Duration = Duration::from_secs(15);
-
 /// Where each running VM is reached by each address family: what the facts tell, or told until a moment ago.
 #[derive(Debug)]
 pub struct Stations {
@@ -83,6 +80,7 @@ impl Stations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Inventory;
     use crate::control::select::tests::{vm, vms};
 
     const FIRST: [u8; 4] = [192, 0, 2, 11];
@@ -95,7 +93,7 @@ mod tests {
     /// Facts in turn; then where the VM `a` is reached.
     fn after(steps: &[&[VirtualMachine]]) -> Option<IpAddr> {
         let now = Instant::now();
-        let mut stations = Stations::new(HOLD_DOWN);
+        let mut stations = Stations::new(Inventory::HOLD_DOWN);
         for step in steps {
             stations.handle_facts(&vms(step), now);
         }
@@ -105,7 +103,7 @@ mod tests {
     #[test]
     fn a_vanished_address_is_held_for_a_while() {
         let start = Instant::now();
-        let mut stations = Stations::new(HOLD_DOWN);
+        let mut stations = Stations::new(Inventory::HOLD_DOWN);
         stations.handle_facts(&vms(&[told("a", "192.0.2.11")]), start);
         assert_eq!(stations.poll_timeout(), None);
         let silent = vms(&[told("a", "")]);
@@ -123,7 +121,7 @@ mod tests {
     #[test]
     fn an_address_that_comes_back_is_held_anew_when_it_vanishes_again() {
         let start = Instant::now();
-        let mut stations = Stations::new(HOLD_DOWN);
+        let mut stations = Stations::new(Inventory::HOLD_DOWN);
         for (seconds, address) in [(0, "192.0.2.11"), (10, ""), (20, "192.0.2.11"), (30, "")] {
             stations.handle_facts(&vms(&[told("a", address)]), start + Duration::from_secs(seconds));
         }
@@ -133,14 +131,14 @@ mod tests {
     #[test]
     fn the_families_of_a_vm_vanish_one_by_one() {
         let start = Instant::now();
-        let mut stations = Stations::new(HOLD_DOWN);
+        let mut stations = Stations::new(Inventory::HOLD_DOWN);
         let mut both = told("a", "192.0.2.11");
         both.interfaces[0].ip_addresses = vec!["192.0.2.11".into(), "2001:db8::11".into()];
         stations.handle_facts(&vms(&[both.clone()]), start);
         stations.handle_facts(&vms(&[told("a", "192.0.2.11")]), start);
         let address = |stations: &Stations, family| Some(stations.of(&both, family)?.address.to_string());
         assert_eq!(address(&stations, Family::V6).as_deref(), Some("2001:db8::11"));
-        assert!(stations.handle_timeout(start + HOLD_DOWN));
+        assert!(stations.handle_timeout(start + Inventory::HOLD_DOWN));
         assert_eq!(address(&stations, Family::V6), None);
         assert_eq!(address(&stations, Family::V4).as_deref(), Some("192.0.2.11"));
     }

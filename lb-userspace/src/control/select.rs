@@ -80,7 +80,7 @@ pub(super) mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::control::hold::HOLD_DOWN;
+    use crate::config::Inventory;
     use crate::model::load_balancer::{Listener, LoadBalancer};
     use crate::model::vm::{Interface, VirtualMachine};
 
@@ -121,7 +121,7 @@ pub(super) mod tests {
 
     pub(in crate::control) fn members_of(lb: &LoadBalancer, list: &[VirtualMachine]) -> Vec<Member> {
         let vms = vms(list);
-        let mut stations = Stations::new(HOLD_DOWN);
+        let mut stations = Stations::new(Inventory::HOLD_DOWN);
         stations.handle_facts(&vms, Instant::now());
         members(&lb.check().unwrap(), Family::V4, vms.values(), &stations)
     }
@@ -150,7 +150,7 @@ pub(super) mod tests {
         let mut both = vm("shop", "a", &[("app", "web")], "192.0.2.11");
         both.interfaces[0].ip_addresses = vec!["192.0.2.11".into(), "fe80::11".into(), "2001:db8::11".into()];
         let vms = vms(&[both, vm("shop", "b", &[("app", "web")], "192.0.2.12")]);
-        let mut stations = Stations::new(HOLD_DOWN);
+        let mut stations = Stations::new(Inventory::HOLD_DOWN);
         stations.handle_facts(&vms, Instant::now());
         let members = members(&raw_lb().check().unwrap(), Family::V6, vms.values(), &stations);
         let addresses: Vec<_> = members.iter().map(|m| m.address().map(|a| a.to_string())).collect();

@@ -10,6 +10,7 @@ mod doctor;
 mod fixture;
 mod flood;
 mod fragments;
+mod health;
 mod mistakes;
 mod narrow;
 mod observe;

@@ -17,7 +17,7 @@ use linker::Linker;
 use packages::Package;
 
 /// The servers and clients of the tests, the lab and the demo.
-const LAB: [Package; 11] = [
+const LAB: [Package; 14] = [
     Package::program("ip", "iproute2"),
     Package::program("nginx", "nginx-light"),
     Package::program("iperf3", "iperf3"),
@@ -29,6 +29,9 @@ const LAB: [Package; 11] = [
     Package::program("tshark", "tshark"),
     Package::program("wrk", "wrk"),
     Package::program("haproxy", "haproxy"),
+    Package::program("openssl", "openssl"),
+    Package::file("/usr/lib/python3/dist-packages/grpc/__init__.py", "python3-grpcio"),
+    Package::file("/usr/sbin/qemu-ga", "qemu-guest-agent"),
 ];
 
 /// What compiles the packet programs.

@@ -3,5 +3,6 @@
 pub mod crowd;
 pub mod dns;
 pub mod echo;
+pub mod grpc;
 pub mod http;
 pub mod iperf;

@@ -11,7 +11,7 @@ use crate::api::{Api, socket};
 use crate::cli::client::Client;
 use crate::config::Interfaces;
 use crate::control::flows::Lister;
-use crate::control::hold::{HOLD_DOWN, Stations};
+use crate::control::hold::Stations;
 use crate::control::plan::{Capacity, Planner};
 use crate::control::report::ReportRequests;
 use crate::datapath::counters::Counters;
@@ -185,7 +185,8 @@ pub(super) async fn find_nobody(
 pub(super) fn control(datapath: Visible, inputs: Inputs, outputs: Outputs) -> Control<Visible> {
     let planner = Planner::new(Capacity { listeners: 16, backends: 64 }, 7);
     let interfaces = Interfaces { uplinks: Some(Vec::new()), ..Interfaces::default() };
-    let cycle = Cycle::new(datapath, planner, interfaces, 251, Stations::new(HOLD_DOWN));
+    let cycle =
+        Cycle::new(datapath, planner, interfaces, 251, Stations::new(crate::config::Inventory::HOLD_DOWN));
     let about = About {
         node: "node-1".into(),
         started: std::time::Instant::now(),
