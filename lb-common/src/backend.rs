@@ -69,8 +69,10 @@ impl BackendValue {
     #[inline(always)]
     pub const fn station(&self) -> Station {
         const { assert!(core::mem::offset_of!(Self, mac) == 16 && core::mem::offset_of!(Self, mtu) == 22) };
-        // SAFETY: both fields follow the address, at a multiple of eight.
-        let bytes = unsafe { core::ptr::from_ref(self).byte_add(16).cast::<[u8; 8]>().read() };
+        // SAFETY: both fields follow the address.
+        let fields = unsafe { core::ptr::from_ref(self).byte_add(16) };
+        // SAFETY: as above; bytes are aligned anywhere.
+        let bytes = unsafe { fields.cast::<[u8; 8]>().read() };
         Station(u64::from_le_bytes(bytes))
     }
 

@@ -21,8 +21,8 @@ pub struct Settings {
 impl Settings {
     /// May an address be a VIP or a backend?
     #[inline(always)]
-    pub const fn knows(&self, place: u16) -> bool {
-        self.known[place as usize] != 0
+    pub fn knows(&self, place: u16) -> bool {
+        self.known.get(usize::from(place)).is_some_and(|known| *known != 0)
     }
 }
 

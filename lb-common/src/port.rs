@@ -23,8 +23,10 @@ impl PortValue {
     #[inline(always)]
     pub const fn station(&self) -> Station {
         const { assert!(core::mem::offset_of!(Self, mac) == 8 && core::mem::offset_of!(Self, mtu) == 14) };
-        // SAFETY: the second half of the value is both fields, at a multiple of eight.
-        let bytes = unsafe { core::ptr::from_ref(self).byte_add(8).cast::<[u8; 8]>().read() };
+        // SAFETY: the second half of the value is both fields.
+        let fields = unsafe { core::ptr::from_ref(self).byte_add(8) };
+        // SAFETY: as above; bytes are aligned anywhere.
+        let bytes = unsafe { fields.cast::<[u8; 8]>().read() };
         Station(u64::from_le_bytes(bytes))
     }
 }

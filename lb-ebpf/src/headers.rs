@@ -190,8 +190,10 @@ impl Plain {
     #[inline(always)]
     const fn bytes<const FROM: usize, const LENGTH: usize>(&self) -> [u8; LENGTH] {
         const { assert!(FROM + LENGTH <= size_of::<Self>()) };
-        // SAFETY: they are inside, and bytes are aligned anywhere.
-        unsafe { core::ptr::from_ref(self).byte_add(FROM).cast::<[u8; LENGTH]>().read() }
+        // SAFETY: they are inside.
+        let first = unsafe { core::ptr::from_ref(self).byte_add(FROM) };
+        // SAFETY: as above; bytes are aligned anywhere.
+        unsafe { first.cast::<[u8; LENGTH]>().read() }
     }
 
     /// To whom, and above that what is behind it.
