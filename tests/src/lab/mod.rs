@@ -12,6 +12,7 @@ pub mod facts;
 pub mod host;
 pub mod interrupt;
 pub mod ipv6;
+pub mod kubectl;
 pub mod namespace;
 mod pass;
 pub mod pins;

@@ -11,6 +11,7 @@ mod fixture;
 mod flood;
 mod fragments;
 mod health;
+mod kubectl;
 mod mistakes;
 mod narrow;
 mod observe;

@@ -3,6 +3,7 @@
 
 mod compiler;
 mod kernels;
+mod kubectl;
 mod linker;
 mod packages;
 
@@ -66,6 +67,7 @@ impl Tools {
 pub(crate) fn everything() -> Result<Tools> {
     let lock = lock()?;
     packages::install(&LAB)?;
+    kubectl::fetch()?;
     drop(lock);
     tools()
 }
