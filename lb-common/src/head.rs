@@ -121,6 +121,13 @@ impl Head {
         self.0 & MATCH == wanted && self.0 & STATE > (State::Busy as u64) << 32
     }
 
+    /// Is it that of an empty entry?
+    #[inline(always)]
+    pub const fn is_vacant(self) -> bool {
+        const { assert!(State::Empty as u64 == 0) };
+        self.0 & STATE == 0
+    }
+
     /// Zero if ports and protocol are the wanted ones, live or not.
     #[inline(always)]
     pub const fn unlike(self, wanted: u64) -> u64 {

@@ -72,6 +72,12 @@ global!(lb_insert_v6: Ipv6);
 #[inline(always)]
 fn place<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
     let Some(set) = Set::of(&flow.key(), clock.config) else { return Insertion::Full };
+    let slot = set.slot(vacant(set, flow));
+    let head = slot.head();
+    if head.is_vacant() && slot.claim(head) {
+        slot.publish(flow, head);
+        return settle(set, flow);
+    }
     for _ in 0..CLAIMS {
         let slot = set.slot(cheapest(set, flow, clock));
         let entry = slot.copy();
@@ -88,6 +94,24 @@ fn place<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
         }
     }
     overflow(set, flow, clock)
+}
+
+/// The first way that is empty, told by the heads alone: nearly always there is one. Where there is none, or another entry has
+/// the ports and the protocol of the new one, some way that is not empty.
+#[inline(always)]
+fn vacant<A: Flows>(set: Set<A>, flow: &FlowEntry<A>) -> usize {
+    let wanted = Head::wanted(flow.head.ports(), flow.head.protocol());
+    let mut way = WAYS - 1;
+    let mut alike = WAYS;
+    for candidate in (0..WAYS).rev() {
+        let head = set.slot(candidate).head();
+        if head.is_vacant() {
+            way = candidate;
+        } else if head.unlike(wanted) == 0 {
+            alike = candidate;
+        }
+    }
+    if alike < WAYS { alike } else { way }
 }
 
 /// The way whose entry costs least; or the one that another live flow has with this very key.

@@ -64,13 +64,21 @@ pub fn measure(
     Ok(samples)
 }
 
-/// The budget: net nanoseconds.
+/// The budget: net nanoseconds of a machine on which the yardstick took so many, as many more or fewer here as the
+/// yardstick takes here.
 fn judge(report: &mut Report, name: &str) {
     for path in PATHS.iter().filter(|path| path.name.contains(name)) {
-        let Some(budget) = path.budget else { continue };
-        let median =
-            report.figure(Rig::A, path.name, subject::LB).map(|figure| quantile(&figure.samples, 0.5));
-        let value = (median.unwrap_or(f64::NAN), Unit::Nanoseconds);
-        report.check(Rig::A, path.name, value, Bound::AtMost(budget));
+        let Some(budget) = &path.budget else { continue };
+        let median = |path, subject| {
+            report.figure(Rig::A, path, subject).map_or(f64::NAN, |figure| quantile(&figure.samples, 0.5))
+        };
+        let (took, yardstick) = (median(path.name, subject::LB), median(budget.beside, subject::YARDSTICK));
+        if yardstick.is_nan() {
+            let reason = format!("{}: not judged without {}", path.name, budget.beside);
+            report.skipped.push(reason);
+            continue;
+        }
+        let bound = Bound::AtMost(budget.nanoseconds * yardstick / budget.yardstick);
+        report.check(Rig::A, path.name, (took, Unit::Nanoseconds), bound);
     }
 }

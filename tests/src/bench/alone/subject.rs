@@ -15,7 +15,8 @@ use crate::program::Hook;
 /// The programs of this project.
 pub const LB: &str = "lb";
 /// The least that a balancer can do.
-const YARDSTICK: &str = "one-way DNAT, LRU hash";
+/// What the machine is measured by.
+pub const YARDSTICK: &str = "one-way DNAT, LRU hash";
 
 /// A program with all that it needs.
 pub(super) struct Subject {
