@@ -103,6 +103,8 @@ const fn running() -> bool {
     true
 }
 
+pub(crate) use mac::parse as parse_mac;
+
 mod mac {
     use super::Mac;
     use serde::{Deserialize, Deserializer, Serializer, de};
@@ -129,7 +131,8 @@ mod mac {
         }
     }
 
-    fn parse(text: &str) -> Option<Mac> {
+    /// Six pairs of hexadecimal digits, between `:` or `-`.
+    pub(crate) fn parse(text: &str) -> Option<Mac> {
         let mut bytes = [0; 6];
         let mut parts = text.split([':', '-']);
         for byte in &mut bytes {

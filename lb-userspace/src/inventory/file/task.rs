@@ -9,8 +9,8 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+use super::Reading;
 use super::parse::parse;
-use crate::inventory::vms::Facts;
 
 /// A writer may take this long from one step of a change to the next: half a file is not worth an error.
 const QUIET: Duration = Duration::from_millis(50);
@@ -18,14 +18,14 @@ const QUIET: Duration = Duration::from_millis(50);
 /// appear later than the agent.
 const RESYNC: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(path: &Path, facts: &watch::Sender<Facts>) {
+pub(super) async fn run(path: &Path, readings: &watch::Sender<Reading>) {
     let changed = Arc::new(Notify::new());
     let mut watcher = watch(path, &changed);
     let mut last = None;
     loop {
-        read(path, facts, &mut last).await;
+        read(path, readings, &mut last).await;
         // Whatever is missing may be a directory that comes back as another one.
-        if watcher.is_none() || facts.borrow().problem.is_some() {
+        if watcher.is_none() || readings.borrow().problem.is_some() {
             watcher = watch(path, &changed);
         }
         if timeout(RESYNC, changed.notified()).await.is_ok() {
@@ -59,13 +59,13 @@ fn directory(path: &Path) -> PathBuf {
 
 /// The first reading is news, even that there is nobody: the agent waits for it. `last` is a hash of the text that
 /// was read last: ten thousand VMs take a while to understand.
-async fn read(path: &Path, facts: &watch::Sender<Facts>, last: &mut Option<u64>) {
+async fn read(path: &Path, readings: &watch::Sender<Reading>, last: &mut Option<u64>) {
     let place = path.display();
     let is_first = last.is_none();
     let result = match tokio::fs::read_to_string(path).await {
         Ok(text) => {
             let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&text);
-            if last.replace(hash) == Some(hash) && facts.borrow().problem.is_none() {
+            if last.replace(hash) == Some(hash) && readings.borrow().problem.is_none() {
                 return;
             }
             let parsed = tokio::task::spawn_blocking(move || parse(&text)).await;
@@ -78,22 +78,22 @@ async fn read(path: &Path, facts: &watch::Sender<Facts>, last: &mut Option<u64>)
             Err(format!("{place}: cannot be read: {error}"))
         }
     };
-    facts.send_if_modified(|facts| match result {
-        Ok(vms) => {
-            let new = Facts { vms: Arc::new(vms), problem: None };
-            let changed = is_first || *facts != new;
+    readings.send_if_modified(|reading| match result {
+        Ok(declared) => {
+            let new = Reading { declared, problem: None };
+            let changed = is_first || *reading != new;
             if changed {
-                tracing::info!("{place}: {} virtual machines", new.vms.len());
+                tracing::info!("{place}: {} virtual machines", new.declared.vms.len());
             }
-            *facts = new;
+            *reading = new;
             changed
         }
         Err(problem) => {
-            let changed = facts.problem.as_ref() != Some(&problem);
+            let changed = reading.problem.as_ref() != Some(&problem);
             if changed {
                 tracing::warn!("{problem}; the facts stay as they are");
             }
-            facts.problem = Some(problem);
+            reading.problem = Some(problem);
             changed
         }
     });

@@ -71,13 +71,13 @@ fn replace(path: &Path, text: &str) {
 
 #[test]
 fn the_file_is_read_with_its_defaults() {
-    let vms = parse(WEB).unwrap();
+    let vms = parse(WEB).unwrap().vms;
     let web = &vms[&NamespacedName::new("shop", "web-1")];
     assert!(web.running && web.labels["app"] == "web");
     assert_eq!(web.station(crate::model::family::Family::V4).unwrap().address.to_string(), "192.0.2.11");
     assert!(!vms[&NamespacedName::new("shop", "web-2")].running);
-    assert!(parse("virtualMachines: []").unwrap().is_empty());
-    assert!(parse("virtualMachines:").unwrap().is_empty());
+    assert!(parse("virtualMachines: []").unwrap().vms.is_empty());
+    assert!(parse("virtualMachines:").unwrap().vms.is_empty());
 }
 
 /// The YAML library's own limit refused the 7,353rd VM.
@@ -88,7 +88,7 @@ fn an_inventory_of_ten_thousand_vms_is_read() {
         format!("  - {{namespace: shop, name: web-{number}, labels: {{{}}}}}\n", labels.join(", "))
     };
     let text: String = (0..10_000).map(vm).collect();
-    assert_eq!(parse(&format!("virtualMachines:\n{text}")).unwrap().len(), 10_000);
+    assert_eq!(parse(&format!("virtualMachines:\n{text}")).unwrap().vms.len(), 10_000);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::field::Problems;
 use super::ip_pool::PoolRange;
-pub(in crate::model) use unfit::unfit;
+pub(crate) use unfit::unfit;
 
 /// A subnet; host bits are zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

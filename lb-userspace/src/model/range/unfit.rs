@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Span;
 
 /// Why; `None` for one that can.
-pub(in crate::model) fn unfit(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn unfit(address: IpAddr) -> Option<&'static str> {
     unfit_in(Span { first: address, last: address })
 }
 
