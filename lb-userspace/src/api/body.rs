@@ -94,6 +94,7 @@ pub(super) fn manifest(
     let manifest = match target.served.source {
         Source::LoadBalancers => parse::json(text.as_bytes()).map(Manifest::LoadBalancer),
         Source::IpPools => parse::json(text.as_bytes()).map(Manifest::IpPool),
+        Source::Events => return Err(Failure::no_verb_of(target.served.resource, "be written")),
     };
     let mut manifest = manifest.map_err(|error| Failure::unreadable(&error))?;
     let metadata = match &mut manifest {
@@ -119,6 +120,7 @@ pub(super) fn known_fields(target: &Target, object: &mut Value, unknown: Unknown
     let schema = match target.served.source {
         Source::LoadBalancers => schema::load_balancer(Dialect::OpenApi),
         Source::IpPools => schema::ip_pool(Dialect::OpenApi),
+        Source::Events => return Vec::new(),
     };
     let fields = schema::prune(object, &schema);
     if unknown == Unknown::Drop {

@@ -201,6 +201,7 @@ fn fields(served: &Served) -> Value {
     match served.source {
         Source::LoadBalancers => schema::load_balancer(Dialect::OpenApi),
         Source::IpPools => schema::ip_pool(Dialect::OpenApi),
+        Source::Events => json!({ "type": "object", "description": "What has become of a load balancer" }),
     }
 }
 

@@ -57,8 +57,12 @@ impl Api {
                 resources.load_balancers.get(&target.key()).map(|object| json!(**object))
             }
             Source::IpPools => resources.pools.get(target.name()).map(|object| json!(object)),
+            Source::Events => self.event(target),
         };
-        found.ok_or_else(|| Refusal::NotFound(target.reference()).into())
+        match found {
+            Some(object) => Ok(object),
+            None => Err(Refusal::NotFound(target.reference()?).into()),
+        }
     }
 
     /// The objects of a target that are wanted, and their revision.
@@ -70,14 +74,29 @@ impl Api {
                 resources.load_balancers.values().map(|object| json!(**object)).filter(wanted).collect()
             }
             Source::IpPools => resources.pools.values().map(|object| json!(object)).filter(wanted).collect(),
+            Source::Events => {
+                let (revision, events) = self.registry.events().snapshot();
+                return (revision, events.into_iter().filter(wanted).collect());
+            }
         };
         (resources.revision, items)
+    }
+
+    fn event(&self, target: &Target) -> Option<Value> {
+        let (_, events) = self.registry.events().snapshot();
+        let word = |event: &Value, pointer| event.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let is_meant = |event: &Value| {
+            word(event, "/metadata/name").as_deref() == Some(target.name())
+                && word(event, "/metadata/namespace").as_deref() == Some(target.namespace())
+        };
+        events.into_iter().find(is_meant)
     }
 
     /// What tells of changes of a target's objects.
     pub(super) fn changes(&self, target: &Target) -> Arc<Changes> {
         match target.served.source {
             Source::LoadBalancers | Source::IpPools => self.registry.changes(),
+            Source::Events => self.registry.events().changes(),
         }
     }
 }

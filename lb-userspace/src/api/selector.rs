@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::target::Target;
+use super::target::{Source, Target};
 
 /// What a reader wants to hear of.
 #[derive(Clone, Default, Debug)]
@@ -33,10 +33,11 @@ impl Filter {
         let wrong = |name: &str, text: &str, problem: String| {
             Failure::bad_request(format!("{name}: {text:?} is not understood: {problem}"))
         };
+        let known = if target.served.source == Source::Events { EVENT_FIELDS } else { FIELDS };
         Ok(Self {
             namespace: target.namespace.clone(),
             labels: parse_labels(labels).map_err(|problem| wrong("labelSelector", labels, problem))?,
-            fields: parse_fields(fields).map_err(|problem| wrong("fieldSelector", fields, problem))?,
+            fields: parse_fields(fields, known).map_err(|problem| wrong("fieldSelector", fields, problem))?,
         })
     }
 
@@ -122,10 +123,22 @@ fn requirement(term: &str) -> Result<Requirement, String> {
     }
 }
 
-/// Fields that can be selected, in any resource that has them.
-const FIELDS: [&str; 2] = ["metadata.name", "metadata.namespace"];
+/// Fields that can be selected, in any resource.
+const FIELDS: &[&str] = &["metadata.name", "metadata.namespace"];
+/// Those of events.
+const EVENT_FIELDS: &[&str] = &[
+    "metadata.name",
+    "metadata.namespace",
+    "involvedObject.apiVersion",
+    "involvedObject.kind",
+    "involvedObject.name",
+    "involvedObject.namespace",
+    "involvedObject.uid",
+    "reason",
+    "type",
+];
 
-fn parse_fields(text: &str) -> Result<Vec<(String, String, bool)>, String> {
+fn parse_fields(text: &str, known: &[&str]) -> Result<Vec<(String, String, bool)>, String> {
     let field = |term: &str| {
         let (field, value, equal) = match (term.split_once("!="), term.split_once('=')) {
             (Some((field, value)), _) => (field, value, false),
@@ -133,8 +146,8 @@ fn parse_fields(text: &str) -> Result<Vec<(String, String, bool)>, String> {
             (None, None) => return Err(format!("{term:?}: write FIELD=VALUE")),
         };
         let field = field.trim();
-        if !FIELDS.contains(&field) {
-            return Err(format!("field label not supported: {field}; use one of {}", FIELDS.join(", ")));
+        if !known.contains(&field) {
+            return Err(format!("field label not supported: {field}; use one of {}", known.join(", ")));
         }
         Ok((format!("/{}", field.replace('.', "/")), value.trim().to_owned(), equal))
     };
@@ -191,7 +204,7 @@ mod tests {
             assert!(parse_labels(wrong).is_err(), "{wrong}");
         }
         for wrong in ["metadata.name", "spec.ipam=dhcp"] {
-            assert!(parse_fields(wrong).is_err(), "{wrong}");
+            assert!(parse_fields(wrong, FIELDS).is_err(), "{wrong}");
         }
     }
 }

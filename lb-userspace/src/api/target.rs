@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 
 use super::failure::Failure;
 use crate::control::resources::{IP_POOLS, LOAD_BALANCERS};
+use crate::control::tidings::EVENTS;
 use crate::model::{ip_pool, load_balancer};
 
 /// A resource as one version of the API serves it.
@@ -29,6 +30,7 @@ pub(super) struct Served {
 pub(super) enum Source {
     LoadBalancers,
     IpPools,
+    Events,
 }
 
 const ALL_VERBS: &[&str] =
@@ -57,6 +59,17 @@ pub(super) const SERVED: &[Served] = &[
         short_names: &["pool", "pools"],
         namespaced: false,
         verbs: ALL_VERBS,
+    },
+    Served {
+        source: Source::Events,
+        group: "",
+        version: "v1",
+        resource: EVENTS,
+        singular: "event",
+        kind: "Event",
+        short_names: &["ev"],
+        namespaced: true,
+        verbs: &["get", "list", "watch"],
     },
 ];
 

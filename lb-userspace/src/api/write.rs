@@ -58,7 +58,7 @@ pub(super) async fn patch(
     body: Bytes,
 ) -> Answer {
     target.check_verb("patch")?;
-    let reference = target.reference();
+    let reference = target.reference()?;
     let (intent, warnings) = match body::change(&headers, &body)? {
         PatchBody::Merge(mut changes) => {
             let warnings = body::known_fields(&target, &mut changes, query.unknown);
@@ -86,7 +86,7 @@ pub(super) async fn delete(
     target.check_verb("delete")?;
     let options = DeleteOptions::of(&body)?;
     let query = Parameters { dry_run: query.dry_run || options.is_dry_run(), ..query };
-    let intent = Intent::Delete(target.reference(), options.preconditions());
+    let intent = Intent::Delete(target.reference()?, options.preconditions());
     api.answer(intent, &target, &query, form, Vec::new()).await
 }
 
@@ -109,12 +109,11 @@ pub(super) async fn delete_collection(
             name: Some(text("/metadata/name").to_owned()),
             served: target.served,
         };
-        Intent::Delete(
-            target.reference(),
-            Preconditions { uid: text("/metadata/uid").to_owned(), ..Preconditions::default() },
-        )
+        let preconditions =
+            Preconditions { uid: text("/metadata/uid").to_owned(), ..Preconditions::default() };
+        Ok(Intent::Delete(target.reference()?, preconditions))
     };
-    let intents: Vec<Intent> = items.iter().map(intent).collect();
+    let intents: Vec<Intent> = items.iter().map(intent).collect::<Result<_, Failure>>()?;
     if !intents.is_empty() {
         api.submit(intents, &query.manager, query.dry_run).await?;
     }
@@ -183,10 +182,16 @@ impl Target {
     }
 
     /// The object, as admission names it.
-    pub(super) fn reference(&self) -> Reference {
+    ///
+    /// # Errors
+    /// When admission does not know such objects: there is none of that name.
+    pub(super) fn reference(&self) -> Result<Reference, Failure> {
         match self.served.source {
-            Source::LoadBalancers => Reference::LoadBalancer(self.key()),
-            Source::IpPools => Reference::IpPool(self.name().to_owned()),
+            Source::LoadBalancers => Ok(Reference::LoadBalancer(self.key())),
+            Source::IpPools => Ok(Reference::IpPool(self.name().to_owned())),
+            Source::Events => {
+                Err(Failure::not_found(format!("there is no {} {}", self.served.singular, self.name())))
+            }
         }
     }
 

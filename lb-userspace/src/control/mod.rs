@@ -28,4 +28,5 @@ pub mod select;
 mod services;
 pub mod status;
 pub mod task;
+pub mod tidings;
 pub mod tokens;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::admission::{self, ALLOCATED, Intent, Outcome, Refusal, Stamps};
 use super::changes::Changes;
 use super::resources::Resources;
+use super::tidings::Events;
 use super::tokens::Token;
 use crate::model::load_balancer::LoadBalancerStatus;
 use crate::model::meta::NamespacedName;
@@ -18,6 +19,7 @@ use crate::store::{Store, StoreError};
 pub struct Registry {
     store: Mutex<Box<dyn Store>>,
     changes: Arc<Changes>,
+    events: Arc<Events>,
     published: watch::Sender<Arc<Resources>>,
 }
 
@@ -33,8 +35,9 @@ impl Registry {
         }
         // What was changed before the start is not known any more: who watched then has to list again.
         let changes = Arc::new(Changes::new(resources.revision));
+        let events = Arc::new(Events::new(jiff::Timestamp::now()));
         let (published, _) = watch::channel(Arc::new(resources));
-        Ok(Self { store: Mutex::new(store), changes, published })
+        Ok(Self { store: Mutex::new(store), changes, events, published })
     }
 
     /// The resources of the last commit.
@@ -50,6 +53,11 @@ impl Registry {
     /// The latest changes.
     pub fn changes(&self) -> Arc<Changes> {
         Arc::clone(&self.changes)
+    }
+
+    /// What has become of load balancers, as Kubernetes' Events.
+    pub fn events(&self) -> Arc<Events> {
+        Arc::clone(&self.events)
     }
 
     /// Where the store is, for people.
@@ -137,6 +145,7 @@ impl Registry {
             self.changes.push(revision, changes);
             let after = Arc::new(after);
             self.published.send_replace(Arc::clone(&after));
+            self.events.observe(before, &after, jiff::Timestamp::now());
             return Ok(after);
         }
         Ok(Arc::new(after))

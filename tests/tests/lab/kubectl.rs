@@ -136,9 +136,14 @@ fn a_harvester_manifest_applied_by_kubectl_serves_as_the_page_shows() {
     transcript.run(&kubectl, "apply --server-side -f front.yaml");
     transcript.run(&kubectl, "apply -f front.yaml --dry-run=server");
     let described = kubectl.run(&["describe", "lb", "front", "-n", "shop"]).unwrap();
-    for word in ["Ready", "Address:", &vip.to_string(), "Backend Servers:"] {
+    for word in ["Ready", "Address:", &vip.to_string(), "Backend Servers:", "AddressAssigned", "BackendReady"]
+    {
         assert!(described.contains(word), "{word}: {described}");
     }
+    let events = kubectl.run(&["events", "-n", "shop", "--for", "loadbalancer/front"]).unwrap();
+    assert!(events.contains(&format!("address {vip} of pool lab")), "{events}");
+    let events = kubectl.run(&["get", "events", "-n", "shop"]).unwrap();
+    assert!(events.contains("loadbalancer/front"), "{events}");
     let mut edit = kubectl.command(&["edit", "lb", "front", "-n", "shop"]);
     let edited = edit.env("EDITOR", "sed -i s/description:.patched/description:\\ edited/").output().unwrap();
     transcript.note("edit lb front -n shop", &String::from_utf8_lossy(&edited.stdout));

@@ -99,7 +99,7 @@ fn access<'a>(method: &Method, path: &'a str) -> Access<'a> {
         return match (target.served.source, namespace) {
             (_, namespace) if is_read => Access::Read(namespace),
             (Source::LoadBalancers, Some(namespace)) => Access::Edit(namespace),
-            (Source::LoadBalancers | Source::IpPools, _) => Access::Rule,
+            (Source::LoadBalancers | Source::IpPools | Source::Events, _) => Access::Rule,
         };
     }
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();

@@ -63,10 +63,22 @@ const IP_POOLS: &[Column] = &[
     }),
 ];
 
+const EVENTS: &[Column] = &[
+    column("Last Seen", "Time since it happened last", |o, now| {
+        age(o.pointer("/lastTimestamp").and_then(Value::as_str), now)
+    }),
+    column("Type", "Normal or Warning", |o, _| text(o, "/type", "")),
+    column("Reason", "One word", |o, _| text(o, "/reason", "")),
+    column("Object", "About whom", |o, _| format!("loadbalancer/{}", text(o, "/involvedObject/name", ""))),
+    column("Message", "A sentence", |o, _| text(o, "/message", "")),
+    wide("Count", "How often it happened", |o, _| number(o, "/count").to_string()),
+];
+
 const fn columns(source: Source) -> &'static [Column] {
     match source {
         Source::LoadBalancers => LOAD_BALANCERS,
         Source::IpPools => IP_POOLS,
+        Source::Events => EVENTS,
     }
 }
 

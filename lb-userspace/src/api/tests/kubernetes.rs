@@ -244,3 +244,29 @@ async fn yaml_is_read_and_other_forms_are_refused() {
     assert_eq!(send("application/json", "{").await, 400);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn events_tell_of_a_load_balancer_and_are_found_by_it() {
+    let server = Server::with_pool("events").await;
+    let front = server.client.post(&balancers(), &balancer("front")).await.unwrap();
+    server.client.post(&balancers(), &balancer("other")).await.unwrap();
+    let uid = front["metadata"]["uid"].as_str().unwrap();
+    let selector =
+        format!("involvedObject.kind%3DLoadBalancer,involvedObject.name%3Dfront,involvedObject.uid%3D{uid}");
+    let path = format!("/api/v1/namespaces/shop/events?fieldSelector={selector}");
+    let list = server.client.get(&path).await.unwrap();
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(items.len(), 1, "{list}");
+    assert_eq!(
+        (&items[0]["reason"], &items[0]["message"]),
+        (&json!("AddressAssigned"), &json!("address 192.0.2.80 of pool lab"))
+    );
+    let name = items[0]["metadata"]["name"].as_str().unwrap();
+    assert_eq!(server.client.get(&format!("/api/v1/namespaces/shop/events/{name}")).await.unwrap(), items[0]);
+    assert_eq!(refusal(server.client.get("/api/v1/namespaces/bank/events/x").await).0, 404);
+    assert_eq!(refusal(server.client.post("/api/v1/namespaces/shop/events", &json!({})).await).0, 405);
+    server.client.post(&balancers(), &balancer("third")).await.unwrap();
+    let warning = server.client.get("/api/v1/events?fieldSelector=type%3DWarning").await.unwrap();
+    assert_eq!(warning["items"][0]["reason"], "PoolExhausted");
+    server.stop().await;
+}
