@@ -100,7 +100,7 @@ impl Maps {
         raw::set_inner_maps(&self.maglev, &fresh).map_err(batch_failed("write", map::MAGLEV))
     }
 
-    fn new_table(&self, slots: &[BackendId]) -> Result<MapData, KernelError> {
+    pub(super) fn new_table(&self, slots: &[BackendId]) -> Result<MapData, KernelError> {
         let shape =
             self.table.holding(lb_common::maglev::pairs(u32::try_from(slots.len()).unwrap_or(u32::MAX)));
         let shape =

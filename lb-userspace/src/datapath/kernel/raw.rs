@@ -11,6 +11,9 @@ use aya::Pod;
 use aya::maps::MapData;
 use aya_obj::generated::{bpf_attr, bpf_cmd};
 
+/// The kernel's own ENOTSUPP, which a map gives that has no batches; libc does not name it.
+const NOT_SUPPORTED: i32 = 524;
+
 /// Elements a call: enough to make the call cheap, few enough to keep the copies small.
 const CHUNK: u32 = 4096;
 
@@ -25,13 +28,24 @@ pub(super) fn inner_map(outer: &MapData, index: u32) -> io::Result<Option<u32>> 
 }
 
 /// Puts maps at indices of an array of maps, in place of those that are there. The kernel waits for packets that
-/// look at these: once for all, before Linux 6.8 once for each.
+/// look at these: once for all, before Linux 6.8 once for each. Before Linux 5.19 they can only be put one by one.
 pub(super) fn set_inner_maps(outer: &MapData, inner: &[(u32, MapData)]) -> io::Result<()> {
     let mut keys: Vec<u32> = inner.iter().map(|(index, _)| *index).collect();
     let descriptor = |(_, map): &(u32, MapData)| map.fd().as_fd().as_raw_fd().cast_unsigned();
     let mut values: Vec<u32> = inner.iter().map(descriptor).collect();
     let count = u32::try_from(keys.len()).map_err(io::Error::other)?;
-    Batch { map: outer, keys: &mut keys, values: &mut values, count }.update()
+    match (Batch { map: outer, keys: &mut keys, values: &mut values, count }).update() {
+        Err(error) if error.raw_os_error() == Some(NOT_SUPPORTED) => set_one_by_one(outer, inner),
+        answer => answer,
+    }
+}
+
+/// [`set_inner_maps`] where the kernel has no batches of maps.
+pub(super) fn set_one_by_one(outer: &MapData, inner: &[(u32, MapData)]) -> io::Result<()> {
+    inner.iter().try_for_each(|(index, map)| {
+        let mut descriptor = map.fd().as_fd().as_raw_fd().cast_unsigned();
+        element(bpf_cmd::BPF_MAP_UPDATE_ELEM, outer, *index, Some(&mut descriptor))
+    })
 }
 
 /// Empties an index of an array of maps.

@@ -57,20 +57,25 @@ fn run(cli: &Cli) -> Result<()> {
     }
     ensure!(nix::unistd::geteuid().is_root(), "benchmarks load packet programs, which needs root");
     has_room(cli)?;
-    let mut report = Report::new();
+    let (mut report, mut failed) = (Report::new(), Vec::new());
     let effort = if cli.quick { Effort::Quick } else { Effort::Full };
     let all = [Rig::A, Rig::B, Rig::C, Rig::Control];
     for rig in all.into_iter().filter(|rig| cli.rig.is_empty() || cli.rig.contains(rig)) {
         eprintln!("rig {rig}");
-        match rig {
-            Rig::A => alone::run(&mut report, effort, &cli.path, cli.rounds.into())?,
-            Rig::B => traffic::run(&mut report, effort, &cli.path)?,
-            Rig::C => emulated::run(&mut report, effort)?,
-            Rig::Control => control::run(&mut report, effort)?,
+        let outcome = match rig {
+            Rig::A => alone::run(&mut report, effort, &cli.path, cli.rounds.into()),
+            Rig::B => traffic::run(&mut report, effort, &cli.path),
+            Rig::C => emulated::run(&mut report, effort),
+            Rig::Control => control::run(&mut report, effort),
+        };
+        // What the rigs before have measured is worth minutes.
+        if let Err(error) = outcome {
+            eprintln!("rig {rig} failed: {error:#}");
+            failed.push(rig.to_string());
         }
     }
     ensure!(
-        !report.figures.is_empty() || !report.skipped.is_empty(),
+        !failed.is_empty() || !report.figures.is_empty() || !report.skipped.is_empty(),
         "nothing was measured: no path of these rigs has \"{}\" in its name",
         cli.path
     );
@@ -79,6 +84,7 @@ fn run(cli: &Cli) -> Result<()> {
         fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))?;
     }
     show(cli, &report)?;
+    ensure!(failed.is_empty(), "these rigs failed: {}", failed.join(", "));
     match report.missed().count() {
         0 => Ok(()),
         missed => bail!("{missed} rows of the budget are missed"),

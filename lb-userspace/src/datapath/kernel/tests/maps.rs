@@ -204,3 +204,16 @@ fn whom_commands_name_the_programs_know_and_the_next_agent_forgets_who_is_gone()
         assert!(known.into_iter().all(|address| second.maps.settings.knows(address)));
     });
 }
+
+#[test]
+fn tables_are_put_one_by_one_where_the_kernel_has_no_batches_of_maps() {
+    in_namespace(|directory| {
+        let kernel = directory.open().unwrap();
+        let slots = [BackendId(3), BackendId(4)];
+        let tables = [2, 5].map(|index| (index, kernel.maps.new_table(&slots).unwrap()));
+        raw::set_one_by_one(kernel.maps.outer(), &tables).unwrap();
+        let table: Table = slots.into();
+        let expected = [2, 5].map(|index| (ListenerIndex(index), Table::clone(&table)));
+        assert_eq!(kernel.observe().unwrap().tables, expected.into());
+    });
+}
