@@ -94,7 +94,10 @@ fn keep_both<A: Flows>(hit: &Hit<A>, event: Event, next_hop: u16, clock: &Clock)
     }
     let left = if next_hop == hit.entry.next_hop {
         let (own, others) = step(state, other.entry.head.state_bits(), reply, event);
-        hit.enter(own);
+        if !hit.enter(own) {
+            // Due again, for within a window nobody else would look.
+            hit.touch(clock.tick.wrapping_sub(1));
+        }
         other.enter(others);
         closed(state, own)
     } else {

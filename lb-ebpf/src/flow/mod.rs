@@ -124,14 +124,12 @@ impl<A: Flows> Hit<A> {
         event == Event::OPEN && self.entry.head.state() == State::Closing
     }
 
-    /// Moves this half to the state with this code. Lost if another CPU changes the entry at the same moment: the next
-    /// packet tries again.
+    /// Moves this half to the state with this code. False: another CPU changed the entry at the same moment, and the next
+    /// packet has to try again.
     #[inline(always)]
-    pub fn enter(&self, state: u8) {
+    pub fn enter(&self, state: u8) -> bool {
         let head = self.entry.head;
-        if state != head.state_bits() {
-            let _ = self.slot.swap(head, head.with_state_bits(state));
-        }
+        state == head.state_bits() || self.slot.swap(head, head.with_state_bits(state))
     }
 
     /// Notes whether the sender leaves checksums to its device.
