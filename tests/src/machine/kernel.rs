@@ -45,6 +45,14 @@ impl Kernel {
         files(&self.directory.join("peers"))
     }
 
+    /// The modules of a VM with a network and a guest agent, in the order in which they are loaded.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    pub fn of_vm(&self) -> Result<Vec<PathBuf>> {
+        files(&self.directory.join("vm"))
+    }
+
     /// The modules, in the order in which they are loaded.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod image;
 pub mod kernel;
 pub mod story;
 pub mod transcript;
+pub mod vm;
 
 use std::env;
 use std::fs;

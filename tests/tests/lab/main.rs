@@ -20,4 +20,5 @@ mod payload;
 mod policies;
 mod processes;
 mod servers;
+mod vm;
 mod wiring;

@@ -38,15 +38,35 @@ const PEERS: [&str; 17] = [
     "ip_vs_rr",
 ];
 
+/// What a VM with a network and a guest agent takes, as far as the kernel does not have it built in, in the order in
+/// which it is loaded.
+const VIRTIO: [&str; 9] = [
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "virtio_console",
+];
+
+/// The directory of [`VIRTIO`].
+const VM: &str = "vm";
+
 /// The directories of modules, and what is in them.
 const DIRECTORIES: [(&str, &[&str]); 2] = [("modules", &MODULES), ("peers", &PEERS)];
 
-const PACKAGES: [Package; 4] = [
+const PACKAGES: [Package; 6] = [
     Package::program("qemu-system-x86_64", "qemu-system-x86"),
     Package::program("dpkg-deb", "dpkg"),
     Package::program("strip", "binutils"),
     // In the image, for the kernel of which the host knows nothing.
     Package::program("ipvsadm", "ipvsadm"),
+    // In a VM whose guest agent is asked.
+    Package::file("/usr/sbin/qemu-ga", "qemu-guest-agent"),
+    Package::file("/bin/busybox", "busybox-static"),
 ];
 
 /// Fetches the kernels that are missing. What can't be had is told, and left where the tests, which skip
@@ -96,6 +116,11 @@ fn fetch_one(series: &str, directory: &Path) -> Result<()> {
     for (name, modules) in DIRECTORIES {
         take_modules(&files, modules, &fresh.join(name))?;
     }
+    let is_module = |module: &&&str| {
+        [format!("{module}.ko"), format!("{module}.ko.xz")].iter().any(|name| has(&files, name))
+    };
+    let modules: Vec<&str> = VIRTIO.iter().filter(is_module).copied().collect();
+    take_modules(&files, &modules, &fresh.join(VM))?;
     fs::remove_dir_all(&unpacked).with_context(|| format!("remove {}", unpacked.display()))?;
     fs::remove_file(&package).with_context(|| format!("remove {}", package.display()))?;
     remove(fs::remove_dir_all(directory), directory)?;
@@ -104,9 +129,10 @@ fn fetch_one(series: &str, directory: &Path) -> Result<()> {
 
 /// Has it all that is taken today?
 fn is_complete(directory: &Path) -> bool {
-    DIRECTORIES.into_iter().all(|(name, modules)| {
-        fs::read_dir(directory.join(name)).is_ok_and(|entries| entries.count() >= modules.len())
-    })
+    directory.join(VM).is_dir()
+        && DIRECTORIES.into_iter().all(|(name, modules)| {
+            fs::read_dir(directory.join(name)).is_ok_and(|entries| entries.count() >= modules.len())
+        })
 }
 
 /// Copies modules under names that sort as the modules are listed.

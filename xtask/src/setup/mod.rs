@@ -18,7 +18,7 @@ use linker::Linker;
 use packages::Package;
 
 /// The servers and clients of the tests, the lab and the demo.
-const LAB: [Package; 14] = [
+const LAB: [Package; 13] = [
     Package::program("ip", "iproute2"),
     Package::program("nginx", "nginx-light"),
     Package::program("iperf3", "iperf3"),
@@ -32,7 +32,6 @@ const LAB: [Package; 14] = [
     Package::program("haproxy", "haproxy"),
     Package::program("openssl", "openssl"),
     Package::file("/usr/lib/python3/dist-packages/grpc/__init__.py", "python3-grpcio"),
-    Package::file("/usr/sbin/qemu-ga", "qemu-guest-agent"),
 ];
 
 /// What compiles the packet programs.
