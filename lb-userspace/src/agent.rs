@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::api::socket::{self, BindSocket};
 use crate::api::tls::{self, Authority, BindTls};
 use crate::api::{Api, Endpoint, Users};
-use crate::config::{Config, NodeProcesses};
+use crate::config::{self, Config, NodeProcesses};
 use crate::control::cycle::Cycle;
 use crate::control::flows::Lister;
 use crate::control::hold::Stations;
@@ -41,6 +41,9 @@ use crate::inventory::file::FileProvider;
 use crate::inventory::links::{self, Topology, WatchLinks};
 use crate::inventory::memory::MemoryProvider;
 use crate::inventory::vms::{self, Provider};
+use crate::ipam::dhcp;
+use crate::ipam::dhcp::clients::Settings;
+use crate::ipam::dhcp::machine::Patience;
 use crate::model::family::Family;
 use crate::store::{RedbStore, StoreError};
 use crate::supervise::Supervisor;
@@ -117,7 +120,8 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let flow_table = kernel.flow_table();
     let observer = Observer::new(kernel.observation());
     let stations = Stations::new(config.inventory.hold_down);
-    let mut cycle = Cycle::new(kernel, planner, config.interfaces.clone(), config.maglev_slots, stations);
+    let mut cycle = Cycle::new(kernel, planner, config.interfaces.clone(), config.maglev_slots, stations)
+        .with_dhcp(config.dhcp.clone());
 
     let mut supervisor = Supervisor::default();
     let (provider, place, inventory) = start_inventory(&mut supervisor, &config).await;
@@ -140,8 +144,9 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
         Ok(links::run(wanted, published, async move { stop.requested().await }).await?)
     });
     let (probes, health) = start_health(&mut supervisor);
-    let inputs = Inputs { resources: registry.watch(), inventory, health, topology };
-    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, ended };
+    let (leases, lent) = start_dhcp(&mut supervisor, &config.dhcp);
+    let inputs = Inputs { resources: registry.watch(), inventory, health, topology, leases: lent };
+    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, leases, ended };
     let about = About {
         node: config.node.clone(),
         started,
@@ -292,6 +297,22 @@ fn start_health(
         Ok(())
     });
     (probes, health)
+}
+
+/// Starts the clients that obtain addresses by DHCP.
+fn start_dhcp(
+    supervisor: &mut Supervisor,
+    config: &config::Dhcp,
+) -> (watch::Sender<dhcp::model::Wanted>, watch::Receiver<dhcp::model::Facts>) {
+    let (leases, wanted) = watch::channel(dhcp::model::Wanted::default());
+    let (published, lent) = watch::channel(dhcp::model::Facts::new());
+    let patience = Patience { probe: config.probe, longest_pause: config.longest_pause };
+    let settings = Settings { hardware: config.hardware, patience };
+    supervisor.start("dhcp", |mut stop| async move {
+        dhcp::task::run(settings, wanted, published, async move { stop.requested().await }).await;
+        Ok(())
+    });
+    (leases, lent)
 }
 
 fn addresses(facts: &vms::Facts) -> BTreeSet<IpAddr> {

@@ -39,6 +39,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Vec<WrongField>> {
         interfaces: wrong.interfaces(file.interfaces),
         node_processes: wrong.node_processes(file.node_processes.as_deref()),
         inventory: wrong.inventory(file.inventory),
+        dhcp: wrong.dhcp(file.dhcp),
         datapath: wrong.datapath(&file.datapath),
         maglev_slots: wrong.maglev_slots(file.maglev_slots),
     };

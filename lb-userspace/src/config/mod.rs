@@ -5,6 +5,7 @@
 
 mod api;
 mod check;
+mod dhcp;
 mod duration;
 mod pattern;
 mod schema;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use api::{Api, Listen};
+pub use dhcp::{Dhcp, Network};
 pub use duration::{ParseDuration, parse as parse_duration};
 pub use pattern::{InterfacePattern, ParseInterfacePattern};
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub inventory: Inventory,
     /// Who may speak to the agent, and where.
     pub api: Api,
+    /// How addresses are obtained by DHCP.
+    pub dhcp: Dhcp,
     /// Sizes and times of the datapath.
     pub datapath: Datapath,
     /// Slots of each Maglev table: one of [`lb_common::maglev::SIZES`].

@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) node_processes: Option<String>,
     pub(super) inventory: Inventory,
     pub(super) api: Api,
+    pub(super) dhcp: Dhcp,
     pub(super) datapath: Datapath,
     pub(super) maglev_slots: Option<i64>,
 }
@@ -61,6 +62,24 @@ pub(super) struct User {
     pub(super) name: String,
     pub(super) role: String,
     pub(super) namespaces: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Dhcp {
+    pub(super) interface: Option<String>,
+    pub(super) hardware_address: Option<String>,
+    pub(super) probe: Option<String>,
+    pub(super) longest_pause: Option<String>,
+    pub(super) networks: BTreeMap<String, Network>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Network {
+    pub(super) interface: String,
+    #[serde(default)]
+    pub(super) vlan: i64,
 }
 
 #[derive(Deserialize, Default)]

@@ -14,6 +14,7 @@ use super::converge::Converger;
 use super::derive::{Context, Derived, is_settled};
 use super::desired::listener_address;
 use super::hold::Stations;
+use super::leases::{self, Networks};
 use super::placement::place;
 use super::plan::Planner;
 use super::ports::{InterfaceProblem, assign};
@@ -22,13 +23,14 @@ use super::resources::Resources;
 use super::select::Member;
 use super::services::{Service, Services};
 use super::status::status;
-use crate::config::Interfaces;
+use crate::config::{Dhcp, Interfaces};
 use crate::datapath::Datapath;
 use crate::datapath::model::ListenerAddress;
 use crate::datapath::nudge::model::Ended;
 use crate::datapath::port::{self, Port};
 use crate::health::model::{Snapshot, WantedBackends};
 use crate::inventory::links::Topology;
+use crate::ipam::dhcp::model::{Facts as Leases, Wanted};
 use crate::model::check::Workload;
 use crate::model::meta::NamespacedName;
 use crate::model::vm::VirtualMachines;
@@ -44,6 +46,8 @@ pub struct Facts {
     pub health: Snapshot,
     /// This node's network.
     pub topology: Topology,
+    /// What DHCP servers lent.
+    pub leases: Leases,
 }
 
 /// What others are to do.
@@ -53,6 +57,8 @@ pub struct Wishes {
     pub probes: WantedBackends,
     /// Which addresses to resolve.
     pub addresses: BTreeSet<IpAddr>,
+    /// Which addresses to obtain by DHCP.
+    pub leases: Wanted,
     /// What to store.
     pub statuses: Statuses,
     /// Whose clients to nudge.
@@ -65,6 +71,7 @@ pub struct Cycle<D> {
     pub(super) served_ports: port::Served,
     pub(super) services: Services,
     interfaces: Interfaces,
+    dhcp: Dhcp,
     slots: u32,
     stations: Stations,
     ports: Option<BTreeMap<u32, Port>>,
@@ -93,6 +100,7 @@ impl<D: Datapath> Cycle<D> {
             served_ports: port::Served::default(),
             services: Services::default(),
             interfaces,
+            dhcp: Dhcp::default(),
             slots,
             stations,
             ports: None,
@@ -102,6 +110,12 @@ impl<D: Datapath> Cycle<D> {
             changed: BTreeSet::new(),
             unstored: BTreeSet::new(),
         }
+    }
+
+    /// With networks to ask for addresses in.
+    #[must_use]
+    pub fn with_dhcp(self, dhcp: Dhcp) -> Self {
+        Self { dhcp, ..self }
     }
 
     /// Looks at everything again in the next turn: the maps, and the interfaces.
@@ -152,8 +166,12 @@ impl<D: Datapath> Cycle<D> {
 
     /// One turn.
     pub fn turn(&mut self, facts: &Facts, now: Instant, moment: Timestamp) -> Wishes {
+        let networks = Networks { dhcp: &self.dhcp, interfaces: &self.interfaces, topology: &facts.topology };
+        let leases = leases::wanted(&facts.resources, &networks);
         // Without facts about VMs, what the maps hold is better than nothing.
-        let Some(virtual_machines) = &facts.virtual_machines else { return Wishes::default() };
+        let Some(virtual_machines) = &facts.virtual_machines else {
+            return Wishes { leases, ..Wishes::default() };
+        };
         if let Err(error) = self.serve_ports(&facts.topology) {
             tracing::warn!("interfaces can't be served: {error}; tried again at the next change");
             self.ports = None;
@@ -176,11 +194,15 @@ impl<D: Datapath> Cycle<D> {
         let mut wishes = Wishes {
             probes: self.derived.probes.clone(),
             addresses: self.derived.addresses.clone(),
+            leases,
             ..Wishes::default()
         };
         // What the maps hold of an earlier agent serves on until all of it can be placed. And the prober tells at
         // once what a new backend starts as; until then nothing is known that could be done.
-        let all_settled = || self.derived.addresses.is_subset(&facts.topology.settled);
+        let all_settled = || {
+            self.derived.addresses.is_subset(&facts.topology.settled)
+                && leases::are_known(&wishes.leases, &facts.leases)
+        };
         if !self.derived.unknown.is_empty() || !(self.adopted || all_settled()) {
             return wishes;
         }
@@ -209,14 +231,14 @@ impl<D: Datapath> Cycle<D> {
                 return true;
             }
             let old = &service.object.status;
-            let new = status(old, &service.lb, service.address(), &service.members, &facts.health, moment);
+            let new = status(old, &service.lb, service.origin(), &service.members, &facts.health, moment);
             let is_stored = new == *old;
             if !is_stored {
                 load_balancers.push((key.clone(), new));
             }
             !is_stored
         });
-        Statuses { load_balancers }
+        Statuses { load_balancers, leases: leases::unstored(&facts.resources, &facts.leases) }
     }
 }
 
@@ -273,6 +295,7 @@ mod tests {
             health: addresses.iter().map(health).collect(),
             virtual_machines: Some(vms(&addresses.iter().map(web).collect::<Vec<_>>()).into()),
             topology,
+            leases: Leases::new(),
             resources: Arc::new(Resources {
                 load_balancers: [(key.clone(), front.into())].into(),
                 ..Resources::default()

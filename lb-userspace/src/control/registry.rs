@@ -10,7 +10,8 @@ use super::changes::Changes;
 use super::resources::Resources;
 use super::tidings::Events;
 use super::tokens::Token;
-use crate::model::load_balancer::LoadBalancerStatus;
+use crate::ipam::dhcp::model::Lease;
+use crate::model::load_balancer::{LoadBalancer, LoadBalancerStatus};
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
 use crate::store::{Store, StoreError};
@@ -105,7 +106,8 @@ impl Registry {
         Ok(given)
     }
 
-    /// Writes statuses of objects that still exist; those that are as before are not written. Waits for the disk.
+    /// Writes leases, and statuses of objects that still exist, in one transaction; those that are as before are not
+    /// written. Waits for the disk.
     ///
     /// # Errors
     /// When the store fails; nothing has changed then.
@@ -115,10 +117,19 @@ impl Registry {
         let mut after = (*before).clone();
         for (key, status) in statuses.load_balancers {
             if let Some(object) = after.load_balancers.get_mut(&key) {
-                let status = merged(&object.status, status);
+                let status = merged(object, status);
                 if object.status != status {
                     Arc::make_mut(object).status = status;
                 }
+            }
+        }
+        for (key, lease) in statuses.leases {
+            match lease {
+                Some(lease) if after.load_balancers.contains_key(&key) => {
+                    after.leases.insert(key, lease);
+                }
+                Some(_) => {}
+                None => drop(after.leases.remove(&key)),
             }
         }
         if after != *before {
@@ -171,13 +182,29 @@ pub struct Submission<'a> {
 /// Statuses to write back.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Statuses {
-    /// All but the address, which is given in `submit`.
+    /// All but the addresses of pools, which are given in `submit`.
     pub load_balancers: Vec<(NamespacedName, LoadBalancerStatus)>,
+    /// What is to be stored of leases.
+    pub leases: Vec<LeaseWrite>,
 }
 
-/// The new status with the address of the stored one: addresses are given in `submit`, maybe since the new
-/// status was made.
-fn merged(stored: &LoadBalancerStatus, mut new: LoadBalancerStatus) -> LoadBalancerStatus {
+impl Statuses {
+    /// Nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        self.load_balancers.is_empty() && self.leases.is_empty()
+    }
+}
+
+/// A load balancer's lease; `None` removes it.
+pub type LeaseWrite = (NamespacedName, Option<Lease>);
+
+/// The new status with the address of the stored one: addresses of pools are given in `submit`, maybe since the
+/// new status was made.
+fn merged(object: &LoadBalancer, mut new: LoadBalancerStatus) -> LoadBalancerStatus {
+    let stored = &object.status;
+    if object.takes_lease() {
+        return new;
+    }
     new.address.clone_from(&stored.address);
     new.allocated_address.clone_from(&stored.allocated_address);
     new.conditions.retain(|condition| condition.kind != ALLOCATED);

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::journal::{Entry, Happened};
 use super::tokens::{TOKENS, Token};
+use crate::ipam::dhcp::model::Lease;
 use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::{NamespacedName, ObjectMeta};
@@ -16,6 +17,8 @@ use crate::store::{Key, Record, Write};
 pub const LOAD_BALANCERS: &str = "loadbalancers";
 /// As [`LOAD_BALANCERS`].
 pub const IP_POOLS: &str = "ippools";
+/// The name of leases in keys. No path leads to them.
+const LEASES: &str = "leases";
 
 /// All objects as of a revision.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -28,6 +31,8 @@ pub struct Resources {
     pub pools: BTreeMap<String, IpPool>,
     /// By name.
     pub tokens: BTreeMap<String, Token>,
+    /// What DHCP servers lent, by load balancer; also to those that are gone, until it is given back.
+    pub leases: BTreeMap<NamespacedName, Lease>,
 }
 
 /// A stored object that can't be read. It is left alone and ignored.
@@ -68,6 +73,11 @@ impl Resources {
                     crate::model::parse::json(&record.content).map_err(|error| error.to_string())?;
                 self.tokens.insert(token.name.clone(), token);
             }
+            LEASES => {
+                let lease = serde_json::from_slice(&record.content).map_err(|error| error.to_string())?;
+                let Key { namespace, name, .. } = &record.key;
+                self.leases.insert(NamespacedName::new(namespace, name), lease);
+            }
             other => return Err(format!("resource {other:?} is not known to this version")),
         }
         Ok(())
@@ -78,11 +88,12 @@ impl Resources {
     /// # Errors
     /// When an object has no JSON form.
     pub fn writes_since(&self, before: &Self) -> Result<Vec<Write>, serde_json::Error> {
-        let load_balancer = |key: &NamespacedName| Key {
-            resource: LOAD_BALANCERS.into(),
+        let namespaced = |resource: &str, key: &NamespacedName| Key {
+            resource: resource.into(),
             namespace: key.namespace.clone(),
             name: key.name.clone(),
         };
+        let load_balancer = |key: &NamespacedName| namespaced(LOAD_BALANCERS, key);
         let pool =
             |name: &String| Key { resource: IP_POOLS.into(), namespace: String::new(), name: name.clone() };
         let mut all = writes(&before.load_balancers, &self.load_balancers, load_balancer)?;
@@ -90,6 +101,12 @@ impl Resources {
         let token =
             |name: &String| Key { resource: TOKENS.into(), namespace: String::new(), name: name.clone() };
         all.extend(writes(&before.tokens, &self.tokens, token)?);
+        let new = self.leases.iter().filter(|(key, lease)| before.leases.get(key) != Some(lease));
+        for (key, lease) in new {
+            all.push(Write::Put(namespaced(LEASES, key), serde_json::to_vec(lease)?));
+        }
+        let gone = before.leases.keys().filter(|key| !self.leases.contains_key(key));
+        all.extend(gone.map(|key| Write::Delete(namespaced(LEASES, key))));
         Ok(all)
     }
 

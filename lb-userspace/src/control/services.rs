@@ -8,13 +8,16 @@ use std::time::Instant;
 use super::admission::ALLOCATED;
 use super::cycle::Facts;
 use super::hold::Stations;
+use super::leases;
+use super::origin::Origin;
 use super::select::{Labelled, Member, members};
 use crate::datapath::port::AttachedPort;
 use crate::health::model::{Health, OfBalancer};
 use crate::inventory::links::Topology;
+use crate::ipam::dhcp::model::{Facts as Leases, State};
 use crate::model::check::CheckedLoadBalancer;
 use crate::model::family::Family;
-use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
+use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::NamespacedName;
 use crate::model::vm::VirtualMachines;
 
@@ -23,25 +26,31 @@ pub(super) struct Service {
     pub(super) object: Arc<LoadBalancer>,
     pub(super) lb: CheckedLoadBalancer,
     pub(super) members: Vec<Member>,
+    vip: Option<IpAddr>,
+    /// How it goes with its lease, if it takes one.
+    lease: Option<State>,
     /// What is known of its backends.
     health: Option<OfBalancer<Health>>,
 }
 
 impl Service {
     /// Its VIP, once it has one.
-    pub(super) fn vip(&self) -> Option<IpAddr> {
-        vip(&self.object)
+    pub(super) const fn vip(&self) -> Option<IpAddr> {
+        self.vip
     }
 
     /// The address in its status, or why there is none.
-    pub(super) fn address(&self) -> Result<AllocatedAddress, String> {
+    pub(super) fn origin(&self) -> Origin<'_> {
+        if self.object.takes_lease() {
+            return Origin::Dhcp(self.lease.as_ref());
+        }
         let conditions = &self.object.status.conditions;
         let refused = conditions.iter().find(|c| c.kind == ALLOCATED && c.status == "False");
-        match (&self.object.status.allocated_address, refused) {
-            (Some(address), None) => Ok(address.clone()),
-            (_, Some(condition)) => Err(condition.message.clone()),
-            (None, None) => Err("no address is assigned yet".to_owned()),
-        }
+        Origin::Pool(match (&self.object.status.allocated_address, refused) {
+            (Some(address), None) => Ok(address),
+            (_, Some(condition)) => Err(&condition.message),
+            (None, None) => Err("no address is assigned yet"),
+        })
     }
 }
 
@@ -107,8 +116,10 @@ impl Services {
             let known = before.remove(key);
             let is_same = known.as_ref().is_some_and(|known| Arc::ptr_eq(&known.object, object));
             let health = facts.health.of(key).cloned();
+            let lease = facts.leases.get(key).filter(|_| object.takes_lease()).cloned();
             let (vip_before, health_before) =
                 known.as_ref().map_or((None, None), |known| (known.vip(), known.health.clone()));
+            let is_lent_as_before = known.as_ref().is_some_and(|known| known.lease == lease);
             let (lb, members_before) = match known {
                 Some(known) if is_same => (Some(known.lb), Some(known.members)),
                 Some(known) => (checked(object), Some(known.members)),
@@ -118,7 +129,7 @@ impl Services {
                 changed.services.insert(key.clone());
                 continue;
             };
-            let vip = vip(object);
+            let vip = vip(object, &facts.leases);
             let chosen = (moved || !is_same).then(|| choose(&lb, vip));
             let (members, others) = match (members_before, chosen) {
                 (Some(before), None) => (before, false),
@@ -130,11 +141,12 @@ impl Services {
             };
             let others = others || vip != vip_before;
             let is_as_well = health.as_ref().map(Arc::as_ptr) == health_before.as_ref().map(Arc::as_ptr);
-            if others || rewired || !is_same || !is_as_well {
+            if others || rewired || !is_same || !is_as_well || !is_lent_as_before {
                 changed.services.insert(key.clone());
             }
             changed.members |= others;
-            self.all.insert(key.clone(), Service { object: Arc::clone(object), lb, members, health });
+            self.all
+                .insert(key.clone(), Service { object: Arc::clone(object), lb, members, vip, lease, health });
         }
         changed.members |= !before.is_empty();
         changed.services.extend(before.into_keys());
@@ -152,7 +164,10 @@ impl Services {
     }
 }
 
-fn vip(object: &LoadBalancer) -> Option<IpAddr> {
+fn vip(object: &LoadBalancer, leases: &Leases) -> Option<IpAddr> {
+    if object.takes_lease() {
+        return leases::vip(object, leases);
+    }
     object.status.allocated_address.as_ref()?.ip.parse().ok()
 }
 

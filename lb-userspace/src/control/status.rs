@@ -3,35 +3,25 @@
 use jiff::Timestamp;
 
 use super::backend_status::{BACKEND_READY, backends};
+use super::origin::{Address, Origin, address};
 use super::select::Member;
 use crate::health::model::Snapshot;
 use crate::model::check::{CheckedLoadBalancer, ListenerCheck, Workload};
-use crate::model::load_balancer::{AllocatedAddress, BackendStatus, LoadBalancerStatus};
+use crate::model::load_balancer::{BackendStatus, LoadBalancerStatus};
 use crate::model::meta::{Condition, READY};
 
-/// The status of a load balancer whose status was `old`.
-///
-/// `address` is what the pools gave, or the message why there is none (the address that the load balancer has is
-/// kept then). `now` becomes the time of what has changed.
+/// The status of a load balancer whose status was `old`. `now` becomes the time of what has changed.
 pub fn status(
     old: &LoadBalancerStatus,
     lb: &CheckedLoadBalancer,
-    address: Result<AllocatedAddress, String>,
+    origin: Origin<'_>,
     members: &[Member],
     health: &Snapshot,
     now: Timestamp,
 ) -> LoadBalancerStatus {
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let backends = backends(&old.backends, lb, members, health.of(&lb.key), &now);
-    let (allocated_address, refusal) = match address {
-        Ok(address) => (Some(address), None),
-        Err(message) => (old.allocated_address.clone(), Some(message)),
-    };
-    // What a guest cluster announces is its own to tell.
-    let vip = match (&allocated_address, lb.workload) {
-        (Some(address), Workload::Vm) => address.ip.clone(),
-        _ => old.address.clone(),
-    };
+    let Address { allocated: allocated_address, vip, refusal, lease } = address(old, lb.workload, origin);
     let not_ready = match (refusal, lb.workload) {
         (Some(message), _) => Some(("AddressNotAssigned", message)),
         (None, Workload::Cluster) => None,
@@ -47,6 +37,7 @@ pub fn status(
         address: vip,
         conditions: conditions(&old.conditions, not_ready, &now),
         backends,
+        lease,
     }
 }
 
@@ -108,6 +99,7 @@ mod tests {
     use crate::control::select::tests::{members_of, raw_lb, vm};
     use crate::health::failure::ProbeFailed;
     use crate::health::model::{Backend, Health, Reason, Target};
+    use crate::model::load_balancer::AllocatedAddress;
     use crate::model::vm::VirtualMachine;
 
     fn at(second: i64) -> Timestamp {
@@ -136,7 +128,9 @@ mod tests {
         second: i64,
     ) -> LoadBalancerStatus {
         let lb = raw_lb();
-        status(old, &lb.check().unwrap(), Ok(address()), &members_of(&lb, list), health, at(second))
+        let given = address();
+        let origin = Origin::Pool(Ok(&given));
+        status(old, &lb.check().unwrap(), origin, &members_of(&lb, list), health, at(second))
     }
 
     #[test]
@@ -209,7 +203,7 @@ mod tests {
         let lb = raw_lb();
         let list = [web("a", "192.0.2.11")];
         let old = status_of(&LoadBalancerStatus::default(), &list, &health(11, READY_NOW), 0);
-        let refused = Err("pool small has no free address".to_owned());
+        let refused = Origin::Pool(Err("pool small has no free address"));
         let members = members_of(&lb, &list);
         let new = status(&old, &lb.check().unwrap(), refused, &members, &health(11, READY_NOW), at(60));
         assert_eq!((new.address.as_str(), new.allocated_address), ("203.0.113.10", Some(address())));
@@ -222,7 +216,8 @@ mod tests {
         let mut lb = raw_lb();
         lb.spec.workload_type = "cluster".into();
         let old = LoadBalancerStatus { address: "203.0.113.99".into(), ..LoadBalancerStatus::default() };
-        let new = status(&old, &lb.check().unwrap(), Ok(address()), &[], &Snapshot::new(), at(0));
+        let given = address();
+        let new = status(&old, &lb.check().unwrap(), Origin::Pool(Ok(&given)), &[], &Snapshot::new(), at(0));
         assert_eq!((new.address.as_str(), new.conditions[0].status.as_str()), ("203.0.113.99", "True"));
     }
 
@@ -260,7 +255,8 @@ mod tests {
         ]
         .into();
         let (old, members) = (LoadBalancerStatus::default(), members_of(&lb, &list));
-        let status = status(&old, &lb.check().unwrap(), Ok(address()), &members, &health, at(0));
+        let given = address();
+        let status = status(&old, &lb.check().unwrap(), Origin::Pool(Ok(&given)), &members, &health, at(0));
         let shown = |backend: &BackendStatus| {
             let own = backend.listeners.iter().map(|l| format!("{} {} {}", l.name, l.state, l.message));
             (backend.state.clone(), backend.message.clone(), own.collect::<Vec<_>>())

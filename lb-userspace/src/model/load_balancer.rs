@@ -44,6 +44,11 @@ impl LoadBalancer {
             status: LoadBalancerStatus::default(),
         }
     }
+
+    /// Whether a DHCP server lends it its address. A guest cluster asks for its own.
+    pub fn takes_lease(&self) -> bool {
+        self.spec.ipam == "dhcp" && self.spec.workload_type != "cluster"
+    }
 }
 
 /// What the user wants. An empty text means the default; numbers are as wide as JSON's, so that a check can
@@ -162,6 +167,30 @@ pub struct LoadBalancerStatus {
     /// Addition: the state of each matching VM.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<BackendStatus>,
+    /// Addition: who lent the address, where `spec.ipam` is `dhcp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseStatus>,
+}
+
+/// The lease of an address.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LeaseStatus {
+    /// The DHCP server's address.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub server: String,
+    /// The interface that it was obtained on.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub interface: String,
+    /// The VLAN that it was obtained in; 0 is none.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub vlan: i64,
+    /// RFC 3339: when it ends, unless it is extended; empty is never.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub expiration_time: String,
+    /// What is wrong: why it may end, or did.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// An address of a pool.

@@ -10,11 +10,15 @@ use crate::ipam::{assign, release};
 use crate::model::check::{Ipam, Workload};
 use crate::model::field::FieldError;
 use crate::model::ip_pool::IpPool;
-use crate::model::load_balancer::LoadBalancer;
+use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
 use crate::model::meta::{Condition, NamespacedName, READY};
 
 /// The condition that tells whether a load balancer has the address that its specification asks for.
 pub const ALLOCATED: &str = "Allocated";
+/// The address that stands for one by DHCP.
+pub const ANY: &str = "0.0.0.0";
+/// What is said until there is one: Harvester's words.
+pub const WAITING: &str = "service is waiting for external IP";
 
 /// Takes back what deleted load balancers had, and gives addresses to those that are new, changed or waiting:
 /// the oldest first.
@@ -77,8 +81,7 @@ fn settle_one(
         Err(_) => return Ok(()),
     };
     if checked.ipam == Ipam::Dhcp {
-        let message = "addresses by DHCP are not served: set spec.ipam to pool";
-        mark(object, Some(("DhcpNotServed", message.to_owned())), now);
+        lend_later(object, now);
         return Ok(());
     }
     match assign(pools, &checked) {
@@ -97,6 +100,17 @@ fn settle_one(
         },
     }
     Ok(())
+}
+
+/// Says that the address will come from a DHCP server, as Harvester does.
+fn lend_later(object: &mut LoadBalancer, now: &str) {
+    let status = &mut object.status;
+    status.conditions.retain(|condition| condition.kind != ALLOCATED);
+    let is_new = !status.conditions.iter().any(|condition| condition.kind == READY);
+    if is_new && object.spec.workload_type != "cluster" {
+        set(&mut status.conditions, READY, "False", "AddressNotAssigned", WAITING, now);
+    }
+    status.allocated_address = Some(AllocatedAddress { ip: ANY.to_owned(), ..AllocatedAddress::default() });
 }
 
 fn replace(pools: &mut [IpPool], changed: Vec<IpPool>) {

@@ -23,7 +23,7 @@ use super::resources::{IP_POOLS, LOAD_BALANCERS, Resources};
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
-pub use allocation::ALLOCATED;
+pub use allocation::{ALLOCATED, ANY, WAITING};
 pub use ownership::Owned;
 pub use refusal::Refusal;
 

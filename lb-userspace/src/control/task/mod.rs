@@ -23,6 +23,7 @@ use crate::datapath::nudge::model::Ended;
 use crate::health::model::{Snapshot, WantedBackends};
 use crate::inventory::links::Topology;
 use crate::inventory::vms;
+use crate::ipam::dhcp::model::{Facts as Leases, Wanted};
 use crate::store::StoreError;
 
 /// How long a burst of changes is gathered before a turn.
@@ -42,6 +43,8 @@ pub struct Inputs {
     pub health: watch::Receiver<Snapshot>,
     /// This node's network.
     pub topology: watch::Receiver<Topology>,
+    /// What DHCP servers lent.
+    pub leases: watch::Receiver<Leases>,
 }
 
 /// What flows out, beside commands.
@@ -52,6 +55,8 @@ pub struct Outputs {
     pub probes: watch::Sender<WantedBackends>,
     /// Which addresses to resolve.
     pub addresses: watch::Sender<BTreeSet<IpAddr>>,
+    /// Which addresses to obtain by DHCP.
+    pub leases: watch::Sender<Wanted>,
     /// Whose clients to nudge. Full, it is in the middle of it; the next resync tells of the dead again.
     pub ended: mpsc::Sender<Ended>,
 }
@@ -135,10 +140,11 @@ impl<D: Datapath> Control<D> {
 
     fn turn(&mut self) {
         self.read_facts();
-        let Wishes { probes, addresses, statuses, ended } =
+        let Wishes { probes, addresses, leases, statuses, ended } =
             self.cycle.turn(&self.facts, Instant::now().into_std(), Timestamp::now());
         publish(&self.outputs.probes, probes);
         publish(&self.outputs.addresses, addresses);
+        publish(&self.outputs.leases, leases);
         if !ended.backends.is_empty() {
             // Whoever finds it full misses nothing that the next resync does not tell again.
             drop(self.outputs.ended.try_send(ended));
@@ -157,11 +163,12 @@ impl<D: Datapath> Control<D> {
         self.facts.resources = Arc::clone(&self.inputs.resources.borrow_and_update());
         self.facts.health.clone_from(&self.inputs.health.borrow_and_update());
         self.facts.topology.clone_from(&self.inputs.topology.borrow_and_update());
+        self.facts.leases.clone_from(&self.inputs.leases.borrow_and_update());
     }
 
     /// Stores statuses, one transaction at a time; what changes meanwhile is held back for a turn after it.
     fn store(&mut self, statuses: Statuses) {
-        if statuses.load_balancers.is_empty() || Instant::now() < self.store_after {
+        if statuses.is_empty() || Instant::now() < self.store_after {
             return;
         }
         if self.storing.is_some() {
@@ -196,12 +203,13 @@ fn publish<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
 
 /// Waits for any fact to change.
 async fn changed(inputs: &mut Inputs) {
-    let Inputs { resources, inventory, health, topology } = inputs;
+    let Inputs { resources, inventory, health, topology, leases } = inputs;
     tokio::select! {
         Ok(()) = resources.changed() => {}
         Ok(()) = inventory.changed() => {}
         Ok(()) = health.changed() => {}
         Ok(()) = topology.changed() => {}
+        Ok(()) = leases.changed() => {}
         // All senders are gone: the supervisor is about to say so.
         else => std::future::pending().await,
     }

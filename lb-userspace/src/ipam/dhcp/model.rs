@@ -37,8 +37,8 @@ pub struct Place {
 pub enum Wish {
     /// An address.
     Keep {
-        /// Where; `None` while there is no such interface.
-        place: Option<Place>,
+        /// Where, or why nowhere.
+        place: Result<Place, String>,
         /// What is stored of its lease.
         stored: Option<Lease>,
     },

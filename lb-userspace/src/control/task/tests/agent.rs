@@ -111,9 +111,21 @@ impl Agent {
             crate::health::task::run(wanted, states).await;
             Ok(())
         });
-        let inputs = Inputs { resources: registry.watch(), inventory: facts, health, topology };
+        let inputs = Inputs {
+            resources: registry.watch(),
+            inventory: facts,
+            health,
+            topology,
+            leases: watch::channel(Leases::new()).1,
+        };
         let (ended, _) = mpsc::channel(1);
-        let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, ended };
+        let outputs = Outputs {
+            registry: Arc::clone(&registry),
+            probes,
+            addresses,
+            leases: watch::channel(Wanted::default()).0,
+            ended,
+        };
         let control = control(datapath.clone(), inputs, outputs);
         let (reports, requests) = ReportRequests::channel();
         supervisor.start("control", |mut stop| async move {

@@ -170,11 +170,23 @@ async fn a_status_due_while_another_is_stored_is_stored_after_it() {
     let (_inventory, inventory) = watch::channel(facts(&[]));
     let (_topology, topology) = watch::channel(Topology::default());
     let (_states, health) = watch::channel(Snapshot::new());
-    let inputs = Inputs { resources: registry.watch(), inventory, health, topology };
+    let inputs = Inputs {
+        resources: registry.watch(),
+        inventory,
+        health,
+        topology,
+        leases: watch::channel(Leases::new()).1,
+    };
     let (probes, _) = watch::channel(WantedBackends::new());
     let (addresses, _) = watch::channel(BTreeSet::new());
     let (ended, _) = mpsc::channel(1);
-    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, ended };
+    let outputs = Outputs {
+        registry: Arc::clone(&registry),
+        probes,
+        addresses,
+        leases: watch::channel(Wanted::default()).0,
+        ended,
+    };
     let mut control = control(Visible::default(), inputs, outputs);
     let (end, ended) = oneshot::channel::<()>();
     control.storing = Some(tokio::spawn(async move {

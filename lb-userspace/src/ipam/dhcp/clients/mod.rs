@@ -40,6 +40,8 @@ pub struct Clients {
 #[derive(Debug)]
 struct Client {
     place: Option<Place>,
+    /// Why it can't ask anywhere now.
+    nowhere: Option<String>,
     identity: Identity,
     machine: Machine,
     /// The lease of which `lease` tells.
@@ -81,7 +83,12 @@ impl Clients {
         self.released.retain(|lb| matches!(wanted.wishes.get(lb), Some(Wish::Release { .. })));
         for (lb, wish) in &wanted.wishes {
             match wish {
-                Wish::Keep { place, stored } => self.keep(lb, place.as_ref(), stored.as_ref(), now, moment),
+                Wish::Keep { place, stored } => {
+                    self.keep(lb, place.as_ref().ok(), stored.as_ref(), now, moment);
+                    if let Some(client) = self.all.get_mut(lb) {
+                        client.nowhere = place.as_ref().err().cloned();
+                    }
+                }
                 Wish::Release { place, stored } => self.release(lb, place.as_ref(), stored, now, moment),
             }
         }
@@ -173,6 +180,7 @@ impl Clients {
         let mac = place.map_or(Mac::default(), |place| place.mac);
         Client {
             place: place.cloned(),
+            nowhere: None,
             identity: identity(lb, self.settings.hardware, mac),
             machine,
             granted,
@@ -282,12 +290,11 @@ impl Client {
     }
 
     fn state(&self) -> State {
-        let no_interface = || self.place.is_none().then(|| "there is no such interface".to_owned());
         State {
             phase: self.machine.phase(),
             is_held: self.granted.is_some(),
             lease: self.lease.clone(),
-            problem: no_interface().or_else(|| self.machine.problem().map(ToString::to_string)),
+            problem: self.nowhere.clone().or_else(|| self.machine.problem().map(ToString::to_string)),
         }
     }
 }

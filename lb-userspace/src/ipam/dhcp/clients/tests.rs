@@ -149,15 +149,15 @@ impl World {
                 None => self.stored.remove(&lb),
             };
         }
-        let place = Some(Place { interface: "eth0".to_owned(), mac: NIC, link: LINK });
+        let place = Place { interface: "eth0".to_owned(), mac: NIC, link: LINK };
         let wanted: BTreeSet<NamespacedName> = self.wanted.iter().copied().map(key).collect();
         let mut wishes = BTreeMap::new();
         for (lb, lease) in &self.stored {
-            wishes.insert(lb.clone(), Wish::Release { place: place.clone(), stored: lease.clone() });
+            wishes.insert(lb.clone(), Wish::Release { place: Some(place.clone()), stored: lease.clone() });
         }
         for lb in wanted {
             let stored = self.stored.get(&lb).cloned();
-            wishes.insert(lb, Wish::Keep { place: place.clone(), stored });
+            wishes.insert(lb, Wish::Keep { place: Ok(place.clone()), stored });
         }
         let wanted = Wanted { wishes, served: BTreeSet::new() };
         self.clients.handle_wanted(&wanted, self.now, self.moment);
@@ -331,9 +331,9 @@ fn what_a_pool_gave_is_declined() {
     let mut world = World::new();
     world.wanted.insert(0);
     world.control();
-    let place = Some(Place { interface: "eth0".to_owned(), mac: NIC, link: LINK });
+    let place = Place { interface: "eth0".to_owned(), mac: NIC, link: LINK };
     let served = BTreeSet::from([Ipv4Addr::new(192, 0, 2, 100)]);
-    let wishes = BTreeMap::from([(key(0), Wish::Keep { place, stored: None })]);
+    let wishes = BTreeMap::from([(key(0), Wish::Keep { place: Ok(place), stored: None })]);
     let wanted = Wanted { wishes, served };
     for _ in 0..60 {
         world.clients.handle_wanted(&wanted, world.now, world.moment);
@@ -352,7 +352,7 @@ fn another_network_gets_another_address_and_the_old_one_back() {
     world.run(10, u64::MAX).unwrap();
     let place = Place { interface: "eth0".to_owned(), mac: NIC, link: Link { vlan: 7, ..LINK } };
     let stored = world.stored.get(&key(0)).cloned();
-    let wish = Wish::Keep { place: Some(place.clone()), stored };
+    let wish = Wish::Keep { place: Ok(place.clone()), stored };
     let wanted = Wanted { wishes: BTreeMap::from([(key(0), wish)]), served: BTreeSet::new() };
     world.clients.handle_wanted(&wanted, world.now, world.moment);
     let frames = world.clients.take_frames();

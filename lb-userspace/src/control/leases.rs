@@ -1,0 +1,231 @@
+//! Addresses by DHCP: which are wanted where, and what of them is to be stored.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::registry::LeaseWrite;
+use super::resources::Resources;
+use crate::config::{Dhcp, Interfaces, Network};
+use crate::inventory::links::{Link, Topology};
+use crate::ipam::dhcp::model::{Facts, Lease, Place, Wanted, Wish};
+use crate::model::load_balancer::LoadBalancer;
+use crate::model::meta::ObjectMeta;
+
+/// Where addresses can be asked for.
+pub(super) struct Networks<'a> {
+    pub(super) dhcp: &'a Dhcp,
+    pub(super) interfaces: &'a Interfaces,
+    pub(super) topology: &'a Topology,
+}
+
+/// A lease for every load balancer that takes its address by DHCP; what is left of others is given back.
+pub(super) fn wanted(resources: &Resources, networks: &Networks<'_>) -> Wanted {
+    let mut wanted = Wanted::default();
+    for (lb, object) in &resources.load_balancers {
+        if object.takes_lease() {
+            let stored = resources.leases.get(lb).cloned();
+            let place = networks.place(&object.metadata);
+            wanted.wishes.insert(lb.clone(), Wish::Keep { place, stored });
+        } else if let Some(IpAddr::V4(address)) = allocated(object) {
+            wanted.served.insert(address);
+        }
+    }
+    for (lb, stored) in &resources.leases {
+        wanted.wishes.entry(lb.clone()).or_insert_with(|| {
+            let place = networks.place_of(stored);
+            Wish::Release { place, stored: stored.clone() }
+        });
+    }
+    wanted
+}
+
+/// Whether the clients have told about everything that is wanted of them.
+pub(super) fn are_known(wanted: &Wanted, facts: &Facts) -> bool {
+    wanted.wishes.keys().all(|lb| facts.contains_key(lb))
+}
+
+/// The leases that are not stored as they should be.
+pub(super) fn unstored(resources: &Resources, facts: &Facts) -> Vec<LeaseWrite> {
+    let is_due = |(lb, lease): &LeaseWrite| {
+        resources.leases.get(lb) != lease.as_ref()
+            && (lease.is_none() || resources.load_balancers.contains_key(lb))
+    };
+    facts.iter().map(|(lb, state)| (lb.clone(), state.lease.clone())).filter(is_due).collect()
+}
+
+/// The address of a load balancer that takes it by DHCP: what is held, once it is stored.
+pub(super) fn vip(object: &LoadBalancer, facts: &Facts) -> Option<IpAddr> {
+    let held = facts.get(&object.metadata.key())?.address()?;
+    let stored: Ipv4Addr = object.status.address.parse().ok()?;
+    (held == stored).then_some(held.into())
+}
+
+fn allocated(object: &LoadBalancer) -> Option<IpAddr> {
+    object.status.allocated_address.as_ref()?.ip.parse().ok()
+}
+
+impl Networks<'_> {
+    /// Where a load balancer asks: in the network that its annotation names, else in that of the node.
+    fn place(&self, metadata: &ObjectMeta) -> Result<Place, String> {
+        let network = metadata.annotation("network");
+        if let Some(Network { interface, vlan }) = self.dhcp.networks.get(network) {
+            let link = self.topology.link(interface);
+            return link
+                .map(|link| self.at(link, *vlan))
+                .ok_or_else(|| format!("network {network:?}: there is no interface {interface:?}"));
+        }
+        if !network.is_empty() {
+            return Err(format!("network {network:?} is not in the configuration's dhcp.networks"));
+        }
+        if let Some(interface) = &self.dhcp.interface {
+            let link = self.topology.link(interface);
+            return link
+                .map(|link| self.at(link, 0))
+                .ok_or_else(|| format!("dhcp.interface: there is no interface {interface:?}"));
+        }
+        let link = self.uplink().ok_or_else(|| "this node has no uplink to ask on".to_owned())?;
+        // Servers in VMs are behind the bridge, too.
+        Ok(self.at(self.topology.bridge_of(link).unwrap_or(link), 0))
+    }
+
+    /// Where a lease was obtained, if that is still there.
+    fn place_of(&self, lease: &Lease) -> Option<Place> {
+        self.topology.link(&lease.interface).map(|link| self.at(link, lease.vlan))
+    }
+
+    fn uplink(&self) -> Option<&Link> {
+        match &self.interfaces.uplinks {
+            Some(names) => names.iter().find_map(|name| self.topology.link(name)),
+            None => self.topology.default_routes.iter().find_map(|ifindex| self.topology.links.get(ifindex)),
+        }
+    }
+
+    /// The MAC is the one that answers ARP for VIPs: the bridge's, where the interface is in one.
+    fn at(&self, link: &Link, vlan: u16) -> Place {
+        let mac = self.topology.bridge_of(link).unwrap_or(link).mac.unwrap_or_default();
+        let interface = link.name.clone();
+        Place { interface, mac, link: crate::ipam::dhcp::model::Link { ifindex: link.ifindex, vlan } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::sample::{self, BRIDGE, IN0, mac};
+    use crate::ipam::dhcp::machine::Phase;
+    use crate::ipam::dhcp::model::State;
+    use crate::model::load_balancer::AllocatedAddress;
+    use crate::model::meta::{GROUP, NamespacedName};
+
+    fn by_dhcp(name: &str, network: &str) -> LoadBalancer {
+        let mut object = LoadBalancer::new("shop", name);
+        object.spec.ipam = "dhcp".to_owned();
+        if !network.is_empty() {
+            object.metadata.annotations.insert(format!("{GROUP}/network"), network.to_owned());
+        }
+        object
+    }
+
+    fn lease() -> Lease {
+        Lease {
+            address: [192, 0, 2, 100].into(),
+            server: [192, 0, 2, 1].into(),
+            server_mac: [2, 0, 0, 0, 0, 1],
+            mask: None,
+            router: None,
+            interface: "in0".to_owned(),
+            vlan: 7,
+            length: None,
+            renew_at: None,
+            rebind_at: None,
+            expires_at: None,
+        }
+    }
+
+    fn resources(objects: Vec<LoadBalancer>) -> Resources {
+        let load_balancers = objects.into_iter().map(|object| (object.metadata.key(), object.into()));
+        Resources { load_balancers: load_balancers.collect(), ..Resources::default() }
+    }
+
+    fn wanted(resources: &Resources, dhcp: &Dhcp) -> Wanted {
+        let (interfaces, topology) = (Interfaces::default(), sample::vm_host());
+        super::wanted(resources, &Networks { dhcp, interfaces: &interfaces, topology: &topology })
+    }
+
+    fn place(wanted: &Wanted, name: &str) -> Result<Place, String> {
+        match &wanted.wishes[&NamespacedName::new("shop", name)] {
+            Wish::Keep { place, .. } => place.clone(),
+            Wish::Release { place, .. } => place.clone().ok_or_else(String::new),
+        }
+    }
+
+    #[test]
+    fn addresses_are_asked_for_in_the_load_balancers_network() {
+        let network = |interface: &str, vlan| Network { interface: interface.to_owned(), vlan };
+        let networks = [("lab/vlan7", network("eth0", 7)), ("lab/gone", network("eth9", 0))];
+        let networks = networks.map(|(name, network)| (name.to_owned(), network)).into();
+        let dhcp = Dhcp { networks, ..Dhcp::default() };
+        let names = ["", "lab/vlan7", "lab/gone", "lab/other"];
+        let objects =
+            names.iter().enumerate().map(|(index, network)| by_dhcp(&format!("lb{index}"), network));
+        let resources = resources(objects.collect());
+        let found = wanted(&resources, &dhcp);
+        let node = place(&found, "lb0").unwrap();
+        assert_eq!((node.interface.as_str(), node.link.ifindex, node.link.vlan), ("br0", BRIDGE, 0));
+        let tagged = place(&found, "lb1").unwrap();
+        assert_eq!((tagged.interface.as_str(), tagged.link.vlan), ("eth0", 7));
+        assert_eq!(tagged.mac, mac(BRIDGE), "the one that answers ARP");
+        assert!(place(&found, "lb2").unwrap_err().contains("eth9"));
+        assert!(place(&found, "lb3").unwrap_err().contains("dhcp.networks"));
+        let dhcp = Dhcp { interface: Some("in0".to_owned()), ..Dhcp::default() };
+        let node = place(&wanted(&resources, &dhcp), "lb0").unwrap();
+        assert_eq!((node.link.ifindex, node.mac), (IN0, mac(IN0)));
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_is_given_back_where_it_was_obtained() {
+        let mut pooled = LoadBalancer::new("shop", "pooled");
+        pooled.status.allocated_address =
+            Some(AllocatedAddress { ip: "192.0.2.200".to_owned(), ..AllocatedAddress::default() });
+        let mut guest = by_dhcp("guest", "");
+        guest.spec.workload_type = "cluster".to_owned();
+        let mut resources = resources(vec![pooled, guest, by_dhcp("kept", "")]);
+        for name in ["pooled", "guest", "gone", "kept"] {
+            resources.leases.insert(NamespacedName::new("shop", name), lease());
+        }
+        let wanted = wanted(&resources, &Dhcp::default());
+        let released =
+            |name: &str| matches!(wanted.wishes[&NamespacedName::new("shop", name)], Wish::Release { .. });
+        assert_eq!(["pooled", "guest", "gone", "kept"].map(released), [true, true, true, false]);
+        let place = place(&wanted, "gone").unwrap();
+        assert_eq!((place.link.ifindex, place.link.vlan), (IN0, 7));
+        assert_eq!(wanted.served, [[192, 0, 2, 200].into()].into());
+    }
+
+    #[test]
+    fn an_address_is_served_once_it_is_held_and_stored() {
+        let state = |is_held| State { phase: Phase::Bound, is_held, lease: Some(lease()), problem: None };
+        let facts = |is_held| Facts::from([(NamespacedName::new("shop", "front"), state(is_held))]);
+        let mut front = by_dhcp("front", "");
+        assert_eq!(vip(&front, &facts(true)), None);
+        front.status.address = "192.0.2.100".to_owned();
+        assert_eq!(vip(&front, &facts(true)), Some([192, 0, 2, 100].into()));
+        assert_eq!(vip(&front, &facts(false)), None);
+        assert_eq!(vip(&front, &Facts::new()), None);
+        front.status.address = "192.0.2.101".to_owned();
+        assert_eq!(vip(&front, &facts(true)), None);
+    }
+
+    #[test]
+    fn leases_are_stored_while_their_load_balancer_exists_and_removed_once_given_back() {
+        let key = NamespacedName::new("shop", "front");
+        let state = |lease| State { phase: Phase::Bound, is_held: true, lease, problem: None };
+        let held = Facts::from([(key.clone(), state(Some(lease())))]);
+        let given_back = Facts::from([(key.clone(), state(None))]);
+        let mut with = resources(vec![by_dhcp("front", "")]);
+        assert_eq!(unstored(&with, &held), [(key.clone(), Some(lease()))]);
+        assert_eq!(unstored(&Resources::default(), &held), []);
+        with.leases.insert(key.clone(), lease());
+        assert_eq!(unstored(&with, &held), []);
+        assert_eq!(unstored(&with, &given_back), [(key, None)]);
+    }
+}
