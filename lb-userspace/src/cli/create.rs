@@ -11,7 +11,7 @@ use super::output::Format;
 use super::policy::Policy;
 use super::{Namespace, path, spec};
 use crate::model::load_balancer::{Forwarding, HealthCheck, LoadBalancer};
-use crate::model::meta::READY;
+use crate::model::meta::{GROUP, READY};
 
 /// How often `--wait` looks.
 const POLL: Duration = Duration::from_millis(100);
@@ -20,6 +20,7 @@ const POLL: Duration = Duration::from_millis(100);
 #[command(after_help = "Examples:
   lb create front --listener web:80:8080/tcp --selector app=web --pool auto --health-check 8080
   lb create dns -n shop --listener 53:5353/udp --selector app=dns,resolver --address 192.0.2.53
+  lb create front --listener 80 --selector app=web --ipam dhcp
   lb create game --listener 27000-27100/udp --selector app=game --limit-source-flows 20
   lb create intern --listener 80 --selector app=web --allow-source 10.0.0.0/8
   lb create front --listener 80 --listener 443 --selector app=web --wait")]
@@ -34,6 +35,12 @@ pub(super) struct Arguments {
     /// VMs that serve it: KEY=VALUE[,VALUE]; all keys must match; repeatable
     #[arg(long = "selector", value_name = "KEY=VALUES")]
     selectors: Vec<String>,
+    /// Where the address comes from
+    #[arg(long, value_enum, default_value_t)]
+    ipam: Ipam,
+    /// The network that the address is of: NAMESPACE/NAME [default: the node's]
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<String>,
     /// The pool that gives the address; auto finds one
     #[arg(long, default_value = "auto", value_name = "POOL")]
     pool: String,
@@ -74,6 +81,15 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
+enum Ipam {
+    /// A pool
+    #[default]
+    Pool,
+    /// A DHCP server
+    Dhcp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
 enum Mode {
     /// Preserve the client's address wherever answers pass this node
     #[default]
@@ -106,10 +122,16 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
 
 fn manifest(arguments: &Arguments) -> anyhow::Result<LoadBalancer> {
     let mut object = LoadBalancer::new(&arguments.namespace.namespace, &arguments.name);
+    if let Some(network) = &arguments.network {
+        object.metadata.annotations.insert(format!("{GROUP}/network"), network.clone());
+    }
     let spec = &mut object.spec;
     spec.description = arguments.description.clone().unwrap_or_default();
     spec.workload_type = "vm".into();
-    spec.ipam = "pool".into();
+    spec.ipam = match arguments.ipam {
+        Ipam::Pool => "pool".into(),
+        Ipam::Dhcp => "dhcp".into(),
+    };
     spec.ip_pool = if arguments.pool == "auto" { String::new() } else { arguments.pool.clone() };
     spec.address = arguments.address.clone().unwrap_or_default();
     for text in &arguments.listeners {

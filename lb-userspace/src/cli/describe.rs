@@ -9,7 +9,7 @@ use super::client::Client;
 use super::output::{self, Format};
 use super::{Namespace, backend, path};
 use crate::control::report::{BackendsReport, LoadBalancerReport};
-use crate::model::load_balancer::{HealthCheck, LoadBalancer};
+use crate::model::load_balancer::{HealthCheck, LeaseStatus, LoadBalancer};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
@@ -80,11 +80,31 @@ fn fields(object: &LoadBalancer, now: Timestamp) -> Vec<(&'static str, String)> 
         ("Description", or(&object.spec.description, "-")),
         ("Age", or(&output::age(object.metadata.creation_timestamp.as_deref(), now), "-")),
         ("Address", or(&object.status.address, "-")),
-        ("Pool", or(&allocated.ip_pool, "-")),
+        match &object.status.lease {
+            Some(lease) => ("Lease", or(&self::lease(lease), "-")),
+            None => ("Pool", or(&allocated.ip_pool, "-")),
+        },
         ("Selector", or(&selector.join(" and "), "-")),
         ("Health check", shared_check(object)),
         ("Mode", or(mode, "Auto")),
     ]
+}
+
+fn lease(lease: &LeaseStatus) -> String {
+    let mut parts = Vec::new();
+    if !lease.server.is_empty() {
+        let end = if lease.expiration_time.is_empty() {
+            "for ever".to_owned()
+        } else {
+            format!("until {}", lease.expiration_time)
+        };
+        let vlan = if lease.vlan == 0 { String::new() } else { format!(", VLAN {}", lease.vlan) };
+        parts.push(format!("by {} on {}{vlan}, {end}", lease.server, lease.interface));
+    }
+    if !lease.message.is_empty() {
+        parts.push(lease.message.clone());
+    }
+    parts.join("; ")
 }
 
 fn shared_check(object: &LoadBalancer) -> String {
@@ -166,5 +186,21 @@ mod tests {
         .unwrap();
         let now = "2026-01-01T00:01:00Z".parse().unwrap();
         insta::assert_snapshot!(describe(&object, &report, now));
+    }
+
+    #[test]
+    fn a_lease_is_described_by_its_server_and_its_end() {
+        let none = LeaseStatus::default();
+        assert_eq!(lease(&none), "");
+        let lent = LeaseStatus { server: "192.0.2.1".into(), interface: "br0".into(), ..none.clone() };
+        assert_eq!(lease(&lent), "by 192.0.2.1 on br0, for ever");
+        let ending = LeaseStatus {
+            vlan: 7,
+            expiration_time: "2026-01-01T00:01:00Z".into(),
+            message: "no DHCP server answers".into(),
+            ..lent
+        };
+        let text = "by 192.0.2.1 on br0, VLAN 7, until 2026-01-01T00:01:00Z; no DHCP server answers";
+        assert_eq!(lease(&ending), text);
     }
 }

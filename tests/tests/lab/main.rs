@@ -6,6 +6,7 @@ mod backend_life;
 mod balancing;
 mod crowd;
 mod demo;
+mod dhcp;
 mod doctor;
 mod fixture;
 mod flood;

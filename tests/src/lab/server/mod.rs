@@ -1,6 +1,7 @@
 //! Servers in VMs: real ones as processes, and one of ours that echoes.
 
 pub mod crowd;
+pub mod dhcp;
 pub mod dns;
 pub mod echo;
 pub mod grpc;
