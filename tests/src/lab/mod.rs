@@ -20,6 +20,7 @@ pub mod process;
 pub mod registry;
 pub mod server;
 pub mod topology;
+pub mod trunk;
 pub mod wait;
 
 use std::fs;

@@ -18,7 +18,7 @@ use linker::Linker;
 use packages::Package;
 
 /// The servers and clients of the tests, the lab and the demo.
-const LAB: [Package; 13] = [
+const LAB: [Package; 16] = [
     Package::program("ip", "iproute2"),
     Package::program("nginx", "nginx-light"),
     Package::program("iperf3", "iperf3"),
@@ -32,6 +32,9 @@ const LAB: [Package; 13] = [
     Package::program("haproxy", "haproxy"),
     Package::program("openssl", "openssl"),
     Package::file("/usr/lib/python3/dist-packages/grpc/__init__.py", "python3-grpcio"),
+    Package::program("kea-dhcp4", "kea-dhcp4-server"),
+    Package::program("dhcpd", "isc-dhcp-server"),
+    Package::program("udhcpd", "udhcpd"),
 ];
 
 /// What compiles the packet programs.

@@ -108,7 +108,13 @@ struct Services {
 }
 
 /// A service and the package that brings it.
-const SERVICES: [(&str, &str); 2] = [("nginx", "nginx-light"), ("haproxy", "haproxy")];
+const SERVICES: [(&str, &str); 5] = [
+    ("nginx", "nginx-light"),
+    ("haproxy", "haproxy"),
+    ("kea-dhcp4-server", "kea-dhcp4-server"),
+    ("isc-dhcp-server", "isc-dhcp-server"),
+    ("udhcpd", "udhcpd"),
+];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const DENY: &str =

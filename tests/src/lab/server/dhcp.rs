@@ -48,9 +48,9 @@ impl Make {
 /// What a server lends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Scope {
-    /// Its own address.
-    pub server: Ipv4Addr,
-    /// The first address that it lends, of 192.0.2.0/24.
+    /// Its interface.
+    pub interface: &'static str,
+    /// The first address that it lends, of the interface's network of 24 bits.
     pub first: Ipv4Addr,
     /// The last.
     pub last: Ipv4Addr,
@@ -58,7 +58,13 @@ pub struct Scope {
     pub seconds: u32,
 }
 
-/// A server at work, on `eth0` of its namespace.
+impl Scope {
+    fn network(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.first.to_bits() & 0xffff_ff00)
+    }
+}
+
+/// A server at work.
 #[derive(Debug)]
 pub struct Dhcp {
     process: Process,
@@ -114,25 +120,27 @@ fn listens(host: &Namespace) -> bool {
 }
 
 fn dnsmasq(command: &mut Command, scope: &Scope, directory: &Path) {
-    let Scope { first, last, seconds, .. } = scope;
+    let Scope { interface, first, last, seconds } = scope;
     command
         .args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file="])
-        .args(["--log-facility=-", "--log-dhcp", "--interface=eth0", "--bind-interfaces"])
+        .args(["--log-facility=-", "--log-dhcp", "--bind-interfaces"])
+        .arg(format!("--interface={interface}"))
         .args(["--dhcp-authoritative", "--dhcp-sequential-ip", "--no-ping"])
         .arg(format!("--dhcp-leasefile={}", directory.join("leases").display()))
         .arg(format!("--dhcp-range={first},{last},255.255.255.0,{seconds}"));
 }
 
 fn kea(command: &mut Command, scope: &Scope, directory: &Path) -> Result<()> {
-    let Scope { first, last, seconds, .. } = scope;
+    let Scope { interface, first, last, seconds } = scope;
+    let network = scope.network();
     let leases = directory.join("leases.csv");
     let text = format!(
         r#"{{"Dhcp4": {{
-  "interfaces-config": {{"interfaces": ["eth0"], "dhcp-socket-type": "raw"}},
+  "interfaces-config": {{"interfaces": ["{interface}"], "dhcp-socket-type": "raw"}},
   "lease-database": {{"type": "memfile", "persist": true, "name": "{}", "lfc-interval": 0}},
   "valid-lifetime": {seconds}, "renew-timer": {}, "rebind-timer": {},
   "authoritative": true,
-  "subnet4": [{{"subnet": "192.0.2.0/24", "pools": [{{"pool": "{first} - {last}"}}]}}],
+  "subnet4": [{{"subnet": "{network}/24", "pools": [{{"pool": "{first} - {last}"}}]}}],
   "loggers": [{{"name": "kea-dhcp4", "severity": "INFO", "output_options": [{{"output": "stdout"}}]}}]
 }}}}
 "#,
@@ -146,12 +154,13 @@ fn kea(command: &mut Command, scope: &Scope, directory: &Path) -> Result<()> {
 }
 
 fn isc(command: &mut Command, scope: &Scope, directory: &Path) -> Result<()> {
-    let Scope { first, last, seconds, .. } = scope;
+    let Scope { interface, first, last, seconds } = scope;
+    let network = scope.network();
     let text = format!(
         "authoritative;\nping-check false;\none-lease-per-client true;\n\
          default-lease-time {seconds};\nmax-lease-time {seconds};\nmin-lease-time {seconds};\n\
          option dhcp-renewal-time {};\noption dhcp-rebinding-time {};\n\
-         subnet 192.0.2.0 netmask 255.255.255.0 {{ range {first} {last}; }}\n",
+         subnet {network} netmask 255.255.255.0 {{ range {first} {last}; }}\n",
         seconds / 2,
         seconds * 3 / 4,
     );
@@ -160,12 +169,12 @@ fn isc(command: &mut Command, scope: &Scope, directory: &Path) -> Result<()> {
     if !leases.exists() {
         write(directory, "dhcpd.leases", "")?;
     }
-    command.args(["-4", "-f", "-d", "--no-pid", "-cf"]).arg(config).arg("-lf").arg(leases).arg("eth0");
+    command.args(["-4", "-f", "-d", "--no-pid", "-cf"]).arg(config).arg("-lf").arg(leases).arg(interface);
     Ok(())
 }
 
 fn udhcpd(command: &mut Command, scope: &Scope, directory: &Path) -> Result<()> {
-    let Scope { first, last, seconds, .. } = scope;
+    let Scope { interface, first, last, seconds } = scope;
     let leases = directory.join("udhcpd.leases");
     if !leases.exists() {
         write(directory, "udhcpd.leases", "")?;
@@ -174,7 +183,7 @@ fn udhcpd(command: &mut Command, scope: &Scope, directory: &Path) -> Result<()> 
     // Writing to a string can't fail.
     let _ = write!(
         text,
-        "start {first}\nend {last}\ninterface eth0\nmin_lease 1\nlease_file {}\npidfile {}\nauto_time 1\n\
+        "start {first}\nend {last}\ninterface {interface}\nmin_lease 1\nlease_file {}\npidfile {}\nauto_time 1\n\
          opt lease {seconds}\nopt subnet 255.255.255.0\n",
         leases.display(),
         directory.join("udhcpd.pid").display(),
