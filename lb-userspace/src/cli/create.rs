@@ -10,6 +10,7 @@ use super::client::Client;
 use super::output::Format;
 use super::policy::Policy;
 use super::{Namespace, path, spec};
+use crate::model::health_check::HttpCheck;
 use crate::model::load_balancer::{Forwarding, HealthCheck, LoadBalancer};
 use crate::model::meta::{GROUP, READY};
 
@@ -50,9 +51,16 @@ pub(super) struct Arguments {
     /// Free text
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Probe every backend on this TCP port
+    /// Probe every backend on this port
     #[arg(long, value_name = "PORT")]
     health_check: Option<i64>,
+    /// What a probe asks [default: TCP]
+    #[arg(long, value_name = "TYPE", requires = "health_check", ignore_case = true)]
+    #[arg(value_parser = ["TCP", "HTTP", "HTTPS", "UDP", "GRPC"])]
+    health_type: Option<String>,
+    /// The path that HTTP and HTTPS ask for [default: /]
+    #[arg(long, value_name = "PATH", requires = "health_type")]
+    health_path: Option<String>,
     /// Successes in a row that make a backend ready [default: 1]
     #[arg(long, value_name = "COUNT", requires = "health_check")]
     health_success: Option<i64>,
@@ -139,7 +147,9 @@ fn manifest(arguments: &Arguments) -> anyhow::Result<LoadBalancer> {
     }
     spec.backend_server_selector = spec::selector(&arguments.selectors)?;
     spec.health_check = arguments.health_check.map(|port| HealthCheck {
+        kind: arguments.health_type.as_ref().map(|kind| kind.to_uppercase()).unwrap_or_default(),
         port,
+        http: arguments.health_path.clone().map(|path| HttpCheck { path, ..HttpCheck::default() }),
         success_threshold: arguments.health_success.unwrap_or_default(),
         failure_threshold: arguments.health_failure.unwrap_or_default(),
         period_seconds: arguments.health_period.unwrap_or_default(),
@@ -194,5 +204,33 @@ fn sentence(object: &LoadBalancer) -> String {
         }
         (address, Some(reason)) => format!("LoadBalancer {key} created: {address}, not ready: {reason}\n"),
         (address, None) => format!("LoadBalancer {key} created: {address}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser, Debug)]
+    struct Create {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn health_check(flags: &[&str]) -> Result<HealthCheck, clap::Error> {
+        let words = ["create", "front", "--listener", "80:8080", "--health-check", "8080"];
+        let parsed = Create::try_parse_from(words.iter().chain(flags))?;
+        Ok(manifest(&parsed.arguments).unwrap().spec.health_check.unwrap())
+    }
+
+    #[test]
+    fn a_check_asks_what_the_flags_say() {
+        let check = health_check(&["--health-type", "https", "--health-path", "/health"]).unwrap();
+        assert_eq!((check.kind.as_str(), check.http.unwrap().path.as_str()), ("HTTPS", "/health"));
+        assert_eq!(health_check(&[]).unwrap().kind, "");
+        assert!(health_check(&["--health-type", "SMTP"]).is_err());
+        assert!(health_check(&["--health-path", "/health"]).is_err(), "a path of no type");
     }
 }
