@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::socket::{self, BindSocket};
 use crate::api::tls::{self, Authority, BindTls};
-use crate::api::{Api, Endpoint, Users};
+use crate::api::{Api, Endpoint, Users, VmNames};
 use crate::config::{self, Config, NodeProcesses};
 use crate::control::cycle::Cycle;
 use crate::control::flows::Lister;
@@ -145,6 +145,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     });
     let (probes, health) = start_health(&mut supervisor);
     let (leases, lent) = start_dhcp(&mut supervisor, &config.dhcp);
+    let vm_names = vm_names(inventory.clone());
     let inputs = Inputs { resources: registry.watch(), inventory, health, topology, leases: lent };
     let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, leases, ended };
     let about = About {
@@ -164,10 +165,25 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     });
     // The loop answers after its first turn.
     reports.ask().await;
-    let api = Api::new(registry, reports, Lister::new(flow_table), observer);
+    let api = Api::new(registry, reports, Lister::new(flow_table), observer).with_vm_names(vm_names);
     start_api(&mut supervisor, &config, api).await?;
     tracing::info!(node = config.node, "READY: serving the API at {}", config.socket.display());
     Ok(supervisor)
+}
+
+/// Names the VM of a namespace that has an address.
+fn vm_names(inventory: watch::Receiver<vms::Facts>) -> VmNames {
+    Arc::new(move |namespace, address| {
+        let address: IpAddr = address.parse().ok()?;
+        let vms = Arc::clone(&inventory.borrow().vms);
+        let has = |family| {
+            vms.values().find(|vm| {
+                vm.namespace == namespace
+                    && vm.station(family).is_some_and(|station| station.address == address)
+            })
+        };
+        Family::ALL.into_iter().find_map(has).map(|vm| vm.name.clone())
+    })
 }
 
 /// Serves the API on the Unix socket and, if that is configured, over TCP with TLS.

@@ -53,7 +53,11 @@ pub struct Api {
     stop: Arc<tokio::sync::watch::Sender<bool>>,
     users: Arc<Users>,
     endpoint: Option<Arc<Endpoint>>,
+    vm_names: VmNames,
 }
+
+/// Names the VM that has an address, by the namespace and the address.
+pub type VmNames = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 
 /// Where clients reach the API over TCP.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,6 +82,7 @@ impl Api {
             stop: Arc::new(stop),
             users: Arc::default(),
             endpoint: None,
+            vm_names: Arc::new(|_, _| None),
         }
     }
 
@@ -85,6 +90,13 @@ impl Api {
     #[must_use]
     pub fn with_users(mut self, users: Users) -> Self {
         self.users = Arc::new(users);
+        self
+    }
+
+    /// With who names the VMs of addresses, for clients of v1alpha1.
+    #[must_use]
+    pub fn with_vm_names(mut self, vm_names: VmNames) -> Self {
+        self.vm_names = vm_names;
         self
     }
 

@@ -198,6 +198,10 @@ fn parameter(name: &str) -> Value {
 }
 
 fn fields(served: &Served) -> Value {
+    if served.is_old() {
+        // Old clients know their version, and new ones use the other.
+        return json!({ "type": "object", "description": "Deprecated: use v1beta1", "x-kubernetes-preserve-unknown-fields": true });
+    }
     match served.source {
         Source::LoadBalancers => schema::load_balancer(Dialect::OpenApi),
         Source::IpPools => schema::ip_pool(Dialect::OpenApi),

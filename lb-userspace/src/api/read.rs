@@ -24,7 +24,7 @@ pub(super) async fn get(
     query: Parameters,
     form: Form,
 ) -> Result<Json<Value>, Failure> {
-    let object = api.object(&target)?;
+    let object = target.served.shown(api.object(&target)?);
     Ok(Json(form.one(target.served, object, &query.include)))
 }
 
@@ -45,6 +45,7 @@ pub(super) async fn list(
         // Old states are not kept, and new ones are not waited for.
         return Err(Failure::expired(&NotKnown { asked, oldest: revision, newest: revision }));
     }
+    let items = items.into_iter().map(|object| target.served.shown(object)).collect();
     Ok(Json(form.list(&target, revision, items, &query.include)).into_response())
 }
 

@@ -2,11 +2,12 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use serde_json::Value;
 
 use super::failure::Failure;
 use crate::control::resources::{IP_POOLS, LOAD_BALANCERS};
 use crate::control::tidings::EVENTS;
-use crate::model::{ip_pool, load_balancer};
+use crate::model::{ip_pool, load_balancer, v1alpha1};
 
 /// A resource as one version of the API serves it.
 #[derive(PartialEq, Eq, Debug)]
@@ -61,6 +62,17 @@ pub(super) const SERVED: &[Served] = &[
         verbs: ALL_VERBS,
     },
     Served {
+        source: Source::LoadBalancers,
+        group: "loadbalancer.harvesterhci.io",
+        version: v1alpha1::VERSION,
+        resource: LOAD_BALANCERS,
+        singular: "loadbalancer",
+        kind: load_balancer::KIND,
+        short_names: &["lb", "lbs"],
+        namespaced: true,
+        verbs: ALL_VERBS,
+    },
+    Served {
         source: Source::Events,
         group: "",
         version: "v1",
@@ -90,6 +102,16 @@ impl Served {
         } else {
             format!("/apis/{}/{}", self.group, self.version)
         }
+    }
+
+    /// Whether objects are stored in another version than this.
+    pub(super) fn is_old(&self) -> bool {
+        self.version == v1alpha1::VERSION
+    }
+
+    /// A stored object, as this version has it.
+    pub(super) fn shown(&self, object: Value) -> Value {
+        if self.is_old() { v1alpha1::from_v1beta1(&object) } else { object }
     }
 
     /// Whether a verb is served.

@@ -181,7 +181,7 @@ impl Watch {
     }
 
     fn tell(&mut self, happened: &str, object: Value) {
-        let object = self.form.one(self.target.served, object, &self.include);
+        let object = self.form.one(self.target.served, self.target.served.shown(object), &self.include);
         self.line(happened, &object);
     }
 

@@ -18,6 +18,7 @@ use super::target::{Source, Target};
 use crate::control::admission::{Change, Intent, Outcome, Patch, Preconditions, Reference};
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
+use crate::model::v1alpha1;
 
 type Answer = Result<Response, Failure>;
 
@@ -31,7 +32,9 @@ pub(super) async fn create(
 ) -> Answer {
     target.check_verb("create")?;
     let object = body::object(&headers, &body)?;
-    let (manifest, warnings) = body::manifest(&target, object, query.unknown)?;
+    let (object, old) = api.converted(&target, object);
+    let (manifest, mut warnings) = body::manifest(&target, object, query.unknown)?;
+    warnings.extend(old);
     api.answer(Intent::Create(manifest), &target, &query, form, warnings).await
 }
 
@@ -45,7 +48,9 @@ pub(super) async fn replace(
 ) -> Answer {
     target.check_verb("update")?;
     let object = body::object(&headers, &body)?;
-    let (manifest, warnings) = body::manifest(&target, object, query.unknown)?;
+    let (object, old) = api.converted(&target, object);
+    let (manifest, mut warnings) = body::manifest(&target, object, query.unknown)?;
+    warnings.extend(old);
     api.answer(Intent::Replace(manifest), &target, &query, form, warnings).await
 }
 
@@ -58,6 +63,9 @@ pub(super) async fn patch(
     body: Bytes,
 ) -> Answer {
     target.check_verb("patch")?;
+    if target.served.is_old() {
+        return patch_old(&api, &target, &query, form, body::change(&headers, &body)?).await;
+    }
     let reference = target.reference()?;
     let (intent, warnings) = match body::change(&headers, &body)? {
         PatchBody::Merge(mut changes) => {
@@ -74,6 +82,24 @@ pub(super) async fn patch(
         }
     };
     api.answer(intent, &target, &query, form, warnings).await
+}
+
+/// A patch of an object as an old version has it: it is read, changed and replaced. A writer in between is a
+/// conflict, which clients repeat.
+async fn patch_old(api: &Api, target: &Target, query: &Parameters, form: Form, change: PatchBody) -> Answer {
+    let mut object = target.served.shown(api.object(target)?);
+    match change {
+        PatchBody::Merge(changes) => json_patch::merge(&mut object, &changes),
+        PatchBody::Json(operations) => {
+            json_patch::patch(&mut object, &operations)
+                .map_err(|error| Failure::bad_request(error.to_string()))?;
+        }
+        PatchBody::Apply(_) => return Err(Failure::unsupported_patch("server-side apply to an old version")),
+    }
+    let (object, mut warnings) = api.converted(target, object);
+    let (manifest, more) = body::manifest(target, object, query.unknown)?;
+    warnings.extend(more);
+    api.answer(Intent::Replace(manifest), target, query, form, warnings).await
 }
 
 pub(super) async fn delete(
@@ -121,6 +147,15 @@ pub(super) async fn delete_collection(
 }
 
 impl Api {
+    /// The object of a client as it is stored, and warnings about what that leaves out.
+    fn converted(&self, target: &Target, object: Value) -> (Value, Vec<String>) {
+        if !target.served.is_old() {
+            return (object, Vec::new());
+        }
+        let stored = self.object(target).ok();
+        v1alpha1::to_v1beta1(&object, stored.as_ref(), |address| (self.vm_names)(target.namespace(), address))
+    }
+
     /// Carries out one intent and answers with what has become of its object.
     async fn answer(
         &self,
@@ -134,7 +169,7 @@ impl Api {
         let Some(Outcome { object, change }) = outcomes.pop() else {
             return Err(Failure::unavailable("the request had no outcome"));
         };
-        let object = value(&object);
+        let object = target.served.shown(value(&object));
         let (code, answer) = match change {
             Change::Created => (StatusCode::CREATED, form.one(target.served, object, &query.include)),
             Change::Deleted => (StatusCode::OK, deleted(target, &object)),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::hold::Stations;
 use crate::model::check::{CheckedLoadBalancer, Workload};
 use crate::model::family::Family;
+use crate::model::v1alpha1::VM_NAME;
 use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
 
 /// A running VM that a load balancer's selector matches.
@@ -37,9 +38,9 @@ pub fn members<'a>(
     if lb.workload == Workload::Cluster {
         return Vec::new();
     }
-    let matching = vms
-        .into_iter()
-        .filter(|vm| vm.running && vm.namespace == lb.key.namespace && lb.selector.matches(&vm.labels));
+    let matching = vms.into_iter().filter(|vm| {
+        vm.running && vm.namespace == lb.key.namespace && lb.selector.matches_vm(&vm.name, &vm.labels)
+    });
     let member = |vm: &VirtualMachine| Member {
         vm: vm.name.clone(),
         station: stations.of(vm, family),
@@ -59,6 +60,9 @@ impl<'a> Labelled<'a> {
         for vm in vms.values() {
             for (key, value) in &vm.labels {
                 labelled.entry((vm.namespace.as_str(), key.as_str(), value.as_str())).or_default().push(vm);
+            }
+            if !vm.labels.contains_key(VM_NAME) {
+                labelled.entry((vm.namespace.as_str(), VM_NAME, vm.name.as_str())).or_default().push(vm);
             }
         }
         Self(labelled)

@@ -22,4 +22,5 @@ pub mod policy;
 pub mod range;
 pub mod requirement;
 pub mod schema;
+pub mod v1alpha1;
 pub mod vm;

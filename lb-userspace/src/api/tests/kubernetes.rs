@@ -270,3 +270,35 @@ async fn events_tell_of_a_load_balancer_and_are_found_by_it() {
     assert_eq!(warning["items"][0]["reason"], "PoolExhausted");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn v1alpha1_is_converted_both_ways_whatever_is_missing() {
+    let server = Server::with_pool("alpha").await;
+    let path = "/apis/loadbalancer.harvesterhci.io/v1alpha1/namespaces/shop/loadbalancers";
+    let mut object = balancer("old");
+    object["apiVersion"] = "loadbalancer.harvesterhci.io/v1alpha1".into();
+    object["spec"].as_object_mut().unwrap().remove("backendServerSelector");
+    object["spec"]["backendServers"] = json!(["192.0.2.11", "192.0.2.99"]);
+    object["spec"]["healthCheck"] = json!({"port": 8080, "PeriodSeconds": 7});
+    let (code, created, warning) = ask(&server, Method::POST, path, JSON, &object).await;
+    assert_eq!((code, &created["apiVersion"]), (201, &object["apiVersion"]), "{created}");
+    assert!(warning.contains("192.0.2.99 belongs to no VM"), "{warning}");
+    let new = server.client.get(&format!("{}/old", balancers())).await.unwrap();
+    assert_eq!(new["spec"]["backendServerSelector"], json!({"harvesterhci.io/vmName": ["web-1"]}));
+    assert_eq!(new["spec"]["healthCheck"]["periodSeconds"], 7);
+    let one = format!("{path}/old");
+    let (code, patched, _) =
+        ask(&server, Method::PATCH, &one, MERGE, &json!({"spec": {"description": "x"}})).await;
+    assert_eq!((code, &patched["spec"]["description"]), (200, &json!("x")));
+    let new = server.client.get(&format!("{}/old", balancers())).await.unwrap();
+    assert_eq!(
+        new["spec"]["backendServerSelector"],
+        json!({"harvesterhci.io/vmName": ["web-1"]}),
+        "it is kept"
+    );
+    assert_eq!(server.client.get(path).await.unwrap()["items"][0]["spec"]["healthCheck"]["PeriodSeconds"], 7);
+    let empty = json!({"apiVersion": "loadbalancer.harvesterhci.io/v1alpha1", "kind": "LoadBalancer", "metadata": {"name": "e"}});
+    assert_eq!(ask(&server, Method::POST, path, JSON, &empty).await.0, 422);
+    assert_eq!(ask(&server, Method::PATCH, &one, APPLY, &object).await.0, 415);
+    server.stop().await;
+}

@@ -36,7 +36,8 @@ impl Server {
         let (listener, socket) = socket::bind(&path, None).await.unwrap();
         let observer = Observer::new(Arc::new(MemoryPackets::default()));
         let flows = crate::datapath::memory::Memory::default().flow_table();
-        let api = Api::new(Arc::clone(&registry), reports, Lister::new(flows), observer);
+        let api = Api::new(Arc::clone(&registry), reports, Lister::new(flows), observer)
+            .with_vm_names(Arc::new(|_, address| (address == "192.0.2.11").then(|| "web-1".to_owned())));
         let mut supervisor = Supervisor::default();
         let served = api.clone();
         supervisor.start("api", |stop| async move {

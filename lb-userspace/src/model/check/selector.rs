@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::field::Problems;
 use crate::model::names;
+use crate::model::v1alpha1::VM_NAME;
 
 /// Each label must have one of its values. An empty selector matches nothing.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Selector(BTreeMap<String, BTreeSet<String>>);
 
 impl Selector {
-    /// A VM with these labels is chosen.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let has = |(key, values): (&String, &BTreeSet<String>)| {
-            labels.get(key).is_some_and(|value| values.contains(value))
+    /// A VM of this name with these labels is chosen: its name is a label of its own, unless it has another there.
+    pub fn matches_vm(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        let has = |(key, values): (&String, &BTreeSet<String>)| match labels.get(key) {
+            Some(value) => values.contains(value),
+            None => key == VM_NAME && values.contains(name),
         };
         !self.0.is_empty() && self.0.iter().all(has)
     }
@@ -61,11 +63,13 @@ mod tests {
     fn values_are_alternatives_and_keys_are_all_required() {
         let labels: BTreeMap<String, String> =
             [("tier", "edge"), ("zone", "a"), ("empty", "")].map(|(k, v)| (k.into(), v.into())).into();
-        assert!(selector(&[("tier", &["front", "edge"]), ("zone", &["a"])]).matches(&labels));
-        assert!(!selector(&[("tier", &["front", "edge"]), ("zone", &["b"])]).matches(&labels));
-        assert!(!selector(&[("missing", &["a"])]).matches(&labels));
-        assert!(selector(&[("empty", &[""])]).matches(&labels));
-        assert!(!selector(&[("missing", &[""])]).matches(&labels));
-        assert!(!selector(&[]).matches(&labels), "an empty selector matches nothing");
+        assert!(selector(&[("tier", &["front", "edge"]), ("zone", &["a"])]).matches_vm("web-1", &labels));
+        assert!(!selector(&[("tier", &["front", "edge"]), ("zone", &["b"])]).matches_vm("web-1", &labels));
+        assert!(!selector(&[("missing", &["a"])]).matches_vm("web-1", &labels));
+        assert!(selector(&[("empty", &[""])]).matches_vm("web-1", &labels));
+        assert!(!selector(&[("missing", &[""])]).matches_vm("web-1", &labels));
+        assert!(selector(&[(VM_NAME, &["web-1", "x"])]).matches_vm("web-1", &labels), "its name is a label");
+        assert!(!selector(&[(VM_NAME, &["web-2"])]).matches_vm("web-1", &labels));
+        assert!(!selector(&[]).matches_vm("web-1", &labels), "an empty selector matches nothing");
     }
 }
