@@ -45,7 +45,7 @@ impl Traveller<'_> {
         if !here && (out == 0 || flags & REPLY_AT_EGRESS != 0) {
             return self.go(packet, (false, 0), Frame::KEPT, Action::Pass);
         }
-        let hop = (flags / ROUTED & 1) as u8;
+        let hop = u8::from(flags & ROUTED != 0);
         if self.hops <= hop {
             return GENERAL;
         }
@@ -65,7 +65,7 @@ impl Traveller<'_> {
         if P::HOOK == Hook::Egress {
             return self.go(packet, (true, 0), Frame::KEPT, Action::Pass);
         }
-        let hop = (self.backend.flags / ROUTED & 1) as u8;
+        let hop = u8::from(self.backend.flags & ROUTED != 0);
         let Some(to) = next_hop::get(self.half.next_hop()) else { return GENERAL };
         if to.vlans != 0 || self.hops <= hop {
             return GENERAL;
