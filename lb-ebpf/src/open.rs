@@ -109,7 +109,7 @@ fn draft<P: Packet, F: Family>(
                 reply: false,
                 masquerade,
                 at_egress,
-                partial: sum::looks_partial::<P, F::Address>(segment, port),
+                partial: sum::begins_partial(packet, segment, port),
             },
             address: F::backend(backend),
             source_port: segment.key.source_port,

@@ -3,12 +3,14 @@
 //! A sender behind a veth, tap or virtio-net may leave the checksum to its device: the field then holds the
 //! folded pseudo-header sum. One valid full checksum in 65,536 has that value as well, and one unfinished
 //! segment in 65,536 happens to add up. So the flow remembers which kind its sender is, and only a segment
-//! that contradicts it is summed up whole.
+//! that contradicts it is summed up whole. A flow's first segment has nothing but the last first segment on its
+//! interface to go by.
 
-use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::btf_maps::{Array, PerCpuArray};
 use aya_ebpf::helpers::bpf_csum_diff;
 use aya_ebpf::macros::btf_map;
 use lb_common::csum::{fold, pseudo_header};
+use lb_common::map;
 use lb_common::net::{Address, Protocol};
 use lb_common::port::{GENERIC, PARTIAL_CHECKSUMS, PortValue};
 use lb_common::reason::Reason;
@@ -58,6 +60,30 @@ pub fn is_partial<P: Packet, A: Address>(
     habit: bool,
 ) -> bool {
     looks_partial::<P, A>(segment, port) && (habit || !adds_up(packet, segment))
+}
+
+/// By interface: not zero where the last flow's first segment had a full checksum. Written by packets.
+#[btf_map]
+static FULL_CHECKSUMS: Array<u32, { map::MAX_PORTS as usize }> = Array::new();
+
+/// Is the checksum of a flow's first segment partial? Where it may be either, senders on this interface are thought to
+/// be alike.
+#[inline(always)]
+pub fn begins_partial<P: Packet, A: Address>(packet: &P, segment: &Segment<A>, port: &PortValue) -> bool {
+    if P::HOOK != Hook::Xdp || port.flags & PARTIAL_CHECKSUMS == 0 {
+        return false;
+    }
+    let Some(full) = FULL_CHECKSUMS.get_ptr_mut(packet.interface()) else {
+        return looks_partial::<P, A>(segment, port);
+    };
+    // SAFETY: a word of an array map; volatile, for other CPUs write it.
+    let before = unsafe { full.read_volatile() };
+    let partial = is_partial(packet, segment, port, before == 0);
+    if u32::from(!partial) != before {
+        // SAFETY: as above.
+        unsafe { full.write_volatile(u32::from(!partial)) };
+    }
+    partial
 }
 
 /// Is the checksum a valid full one?

@@ -1,5 +1,6 @@
 //! Checksums in every state in which they meet a program. Full ones are in every other test, too.
 
+use lb_common::net::Ipv4;
 use lb_tests::packet::{Checksum, Packet, flags, ones_complement};
 use lb_tests::program::Hook;
 use lb_tests::program::Verdict::{Back, Pass, Redirect};
@@ -107,6 +108,19 @@ fn a_full_checksum_that_looks_partial_is_told_by_the_flow() {
 fn a_first_packet_that_looks_partial_is_taken_for_partial() {
     bridge().port(uplink(NODE_MAC).in_bridge(BRIDGE).partial_checksums()).at(Hook::Xdp, |rig| {
         let sent = ambiguous(&syn());
+        rig.when(&sent).then(Pass, &bridged(sent.clone().partial()));
+    });
+}
+
+#[test]
+fn a_first_packet_that_looks_partial_is_full_where_the_last_sender_wrote_full_ones() {
+    bridge().port(uplink(NODE_MAC).in_bridge(BRIDGE).partial_checksums()).at(Hook::Xdp, |rig| {
+        let sent = ambiguous(&syn());
+        rig.when(&syn().from((Ipv4([198, 51, 100, 99]), 4321))).then_is(Pass);
+        rig.when(&sent).then(Pass, &bridged(sent.clone()));
+        let partial = syn().from((Ipv4([198, 51, 100, 99]), 4322)).partial();
+        rig.when(&partial).then_is(Pass);
+        rig.forget_flows();
         rig.when(&sent).then(Pass, &bridged(sent.clone().partial()));
     });
 }
