@@ -15,7 +15,7 @@ use super::form::Form;
 use super::query::Parameters;
 use super::selector::Filter;
 use super::target::{Source, Target};
-use crate::control::admission::{Change, Intent, Outcome, Patch, Preconditions, Reference};
+use crate::control::admission::{Change, Intent, Outcome, Patch, Preconditions, Reference, operate};
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
 use crate::model::v1alpha1;
@@ -91,8 +91,8 @@ async fn patch_old(api: &Api, target: &Target, query: &Parameters, form: Form, c
     match change {
         PatchBody::Merge(changes) => json_patch::merge(&mut object, &changes),
         PatchBody::Json(operations) => {
-            json_patch::patch(&mut object, &operations)
-                .map_err(|error| Failure::bad_request(error.to_string()))?;
+            operate(&mut object, &operations)
+                .map_err(|(path, problem)| Failure::bad_request(format!("{path}: {problem}")))?;
         }
         PatchBody::Apply(_) => return Err(Failure::unsupported_patch("server-side apply to an old version")),
     }

@@ -25,6 +25,7 @@ use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
 pub use allocation::{ALLOCATED, ANY, WAITING};
 pub use ownership::Owned;
+pub(crate) use patch::operate;
 pub use refusal::Refusal;
 
 /// What a client wants.

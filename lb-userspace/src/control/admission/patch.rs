@@ -7,8 +7,10 @@ use super::{Patch, Reference, Refusal};
 use crate::model::field::FieldError;
 use crate::model::parse::{self, Manifest, ParseError};
 
-/// A copy can double the object.
+/// A copy can double the object; what is moved is walked through.
 const MAX_COPIES: usize = 32;
+/// Levels that an operation may reach: far more than any field has, far fewer than fill a stack.
+const MAX_DEPTH: usize = 64;
 /// The longest text that copies may make.
 const MAX_BYTES: usize = 4 << 20;
 
@@ -55,12 +57,16 @@ fn refused(reference: &Reference, path: String, problem: String) -> Refusal {
 }
 
 /// Carries out all operations. The error is the path and the problem of the first that fails.
-fn operate(object: &mut Value, operations: &json_patch::Patch) -> Result<(), (String, String)> {
-    let is_copy = |operation: &&PatchOperation| matches!(operation, PatchOperation::Copy(_));
+pub(crate) fn operate(object: &mut Value, operations: &json_patch::Patch) -> Result<(), (String, String)> {
+    let is_copy =
+        |operation: &&PatchOperation| matches!(operation, PatchOperation::Copy(_) | PatchOperation::Move(_));
     if operations.0.iter().filter(is_copy).count() > MAX_COPIES {
-        return Err((String::new(), format!("more than {MAX_COPIES} copies")));
+        return Err((String::new(), format!("more than {MAX_COPIES} copies and moves")));
     }
     for operation in &operations.0 {
+        if reach(object, operation) > MAX_DEPTH {
+            return Err((operation.path().to_string(), format!("more than {MAX_DEPTH} levels")));
+        }
         json_patch::patch(object, std::slice::from_ref(operation))
             .map_err(|error| (operation.path().to_string(), error.kind.to_string()))?;
         if is_copy(&operation) && object.to_string().len() > MAX_BYTES {
@@ -71,6 +77,27 @@ fn operate(object: &mut Value, operations: &json_patch::Patch) -> Result<(), (St
         }
     }
     Ok(())
+}
+
+/// The deepest level that an operation writes to.
+fn reach(object: &Value, operation: &PatchOperation) -> usize {
+    let below = match operation {
+        PatchOperation::Add(add) => depth(&add.value),
+        PatchOperation::Replace(replace) => depth(&replace.value),
+        PatchOperation::Copy(copy) => object.pointer(copy.from.as_str()).map_or(0, depth),
+        PatchOperation::Move(moved) => object.pointer(moved.from.as_str()).map_or(0, depth),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => 0,
+    };
+    operation.path().tokens().count() + below
+}
+
+/// The levels of a value. What is parsed has 128 at most.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +118,18 @@ mod tests {
         assert_eq!(object, json!({"a": {}, "c": [1, 2]}));
         let wrong = json!([{"op": "remove", "path": "/x/y"}]);
         assert_eq!(operate(&mut object, &operations(wrong)).unwrap_err().0, "/x/y");
+    }
+
+    #[test]
+    fn operations_can_not_pile_up_levels_that_no_stack_holds() {
+        let value = (0..60).fold(json!(1), |value, _| json!({"a": value}));
+        let add = |levels: usize| json!({"op": "add", "path": "/a".repeat(levels), "value": value});
+        let operations = |value: Value| serde_json::from_value::<json_patch::Patch>(value).unwrap();
+        let mut object = json!({});
+        operate(&mut object, &operations(json!([add(1)]))).unwrap();
+        assert!(operate(&mut object, &operations(json!([add(40)]))).unwrap_err().1.contains("levels"));
+        let copy = json!([{"op": "copy", "from": "/a", "path": "/a".repeat(40)}]);
+        assert!(operate(&mut object, &operations(copy)).unwrap_err().1.contains("levels"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One loop per guest: none waits for another.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -97,7 +98,9 @@ async fn ask(vm: NamespacedName, socket: PathBuf, told: watch::Sender<AllTold>) 
     };
     loop {
         match Channel::open(&socket).await {
-            Err(error) => tell(Told::Off, &error.to_string()),
+            Err(error) if nobody_serves(&error) => tell(Told::Off, &error.to_string()),
+            // Whether it runs is not known: this process may not, or has too many files open.
+            Err(error) => tell(Told::Silent, &error.to_string()),
             Ok(mut channel) => loop {
                 match timeout(PATIENCE, channel.interfaces()).await {
                     Ok(Ok(interfaces)) => tell(Told::Interfaces(interfaces), ""),
@@ -119,6 +122,11 @@ async fn ask(vm: NamespacedName, socket: PathBuf, told: watch::Sender<AllTold>) 
         }
         sleep(RETRY).await;
     }
+}
+
+/// Does an emulator that is not there answer so?
+fn nobody_serves(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 fn report(vm: &NamespacedName, socket: &Path, told: &Told, why: &str) {
