@@ -1,6 +1,8 @@
 //! The test kit.
 
 pub mod bench;
+#[cfg(test)]
+mod cases;
 pub mod counters;
 pub mod lab;
 pub mod machine;

@@ -137,7 +137,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn members_are_running_vms_of_the_namespace_that_match() {
+    fn a7_members_are_running_vms_of_the_namespace_that_match() {
         let web = vm("shop", "a", &[("app", "web")], "192.0.2.11");
         assert_eq!(counts(&raw_lb(), web.clone()), (1, 1));
         let mut without_selector = raw_lb();

@@ -34,7 +34,7 @@ mod tests {
     use crate::model::meta::GROUP;
 
     #[test]
-    fn annotations_tell_all_but_the_namespace() {
+    fn a5_6_annotations_tell_all_but_the_namespace() {
         let annotations = ["network", "project", "namespace", "cluster"]
             .map(|suffix| (format!("{GROUP}/{suffix}"), format!("the-{suffix}")));
         let meta =

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_address_of_a_family_is_balanced_to() {
+    fn c7_the_first_address_of_a_family_is_balanced_to() {
         let cases: [(&[&str], Option<&str>); 6] = [
             (&["192.0.2.10"], Some("192.0.2.10")),
             (&[""], None),

@@ -17,16 +17,16 @@ use serde_json::Value;
 use crate::fixture::{Fixture, SOON, everywhere, in_ipv6};
 
 everywhere!(
-    a_killed_agent_leaves_connections_counters_and_maps_alone,
+    c23_a_killed_agent_leaves_connections_counters_and_maps_alone,
     a_stream_goes_on_while_the_agent_is_killed_and_restarted,
 );
 
 in_ipv6!(
-    a_killed_agent_leaves_connections_counters_and_maps_alone: [bridge_tc, router_xdp],
+    c23_a_killed_agent_leaves_connections_counters_and_maps_alone: [bridge_tc, router_xdp],
     a_stream_goes_on_while_the_agent_is_killed_and_restarted: [bridge_xdp, stick_xdp],
 );
 
-fn a_killed_agent_leaves_connections_counters_and_maps_alone(fixture: &mut Fixture) {
+fn c23_a_killed_agent_leaves_connections_counters_and_maps_alone(fixture: &mut Fixture) {
     const CONNECTIONS: usize = 1000;
     let mut connections = open_many(fixture.lab.client(), fixture.at(echo::PORT), CONNECTIONS).unwrap();
     echo_on_all(&mut connections);

@@ -11,17 +11,18 @@ use lb_tests::lab::ipv6::Family;
 use lb_tests::lab::namespace::output;
 use lb_tests::lab::server::dns;
 use lb_tests::lab::topology::Topology;
-use lb_tests::lab::{Vm, facts::Fact};
+use lb_tests::lab::{Vm, facts::Fact, wait};
 
-use crate::fixture::{Fixture, everywhere, in_ipv6};
+use crate::fixture::{Fixture, SOON, everywhere, in_ipv6};
 
 everywhere!(
     requests_spread_within_three_sigma,
     dns_questions_reach_every_vm,
     vms_see_the_client_where_answers_pass_the_node,
-    host_ports_are_not_reachable_through_a_vip,
-    a_vm_reaches_the_vip_that_it_serves,
-    a_vm_of_another_namespace_is_never_chosen,
+    c11_a_listener_on_a_port_of_the_host_reaches_the_vms,
+    c12_host_ports_are_not_reachable_through_a_vip,
+    c41_a_vm_reaches_the_vip_that_it_serves,
+    c6_a_vm_of_another_namespace_is_never_chosen,
     two_load_balancers_share_nothing_but_the_node,
 );
 
@@ -29,8 +30,8 @@ in_ipv6!(
     requests_spread_within_three_sigma: [bridge_tc, router_xdp, stick_xdp],
     dns_questions_reach_every_vm: [bridge_xdp, router_tc, stick_xdp],
     vms_see_the_client_where_answers_pass_the_node: [bridge_tc, router_xdp, stick_xdp],
-    host_ports_are_not_reachable_through_a_vip: [bridge_tc, router_xdp],
-    a_vm_reaches_the_vip_that_it_serves: [bridge_tc, stick_xdp],
+    c12_host_ports_are_not_reachable_through_a_vip: [bridge_tc, router_xdp],
+    c41_a_vm_reaches_the_vip_that_it_serves: [bridge_tc, stick_xdp],
 );
 
 fn requests_spread_within_three_sigma(fixture: &mut Fixture) {
@@ -79,7 +80,7 @@ fn vms_see_the_client_where_answers_pass_the_node(fixture: &mut Fixture) {
     assert_eq!(fresh.collect::<Vec<_>>(), vec![&expected.to_string(); REQUESTS]);
 }
 
-fn host_ports_are_not_reachable_through_a_vip(fixture: &mut Fixture) {
+fn c12_host_ports_are_not_reachable_through_a_vip(fixture: &mut Fixture) {
     const PORT: u16 = 2222;
     // Such sockets take IPv4 as well.
     let any = (Ipv6Addr::UNSPECIFIED, PORT);
@@ -105,6 +106,19 @@ fn host_ports_are_not_reachable_through_a_vip(fixture: &mut Fixture) {
     assert!(sockets.1.recv(&mut [0; 16]).is_err(), "the node's socket has received something");
 }
 
+fn c11_a_listener_on_a_port_of_the_host_reaches_the_vms(fixture: &mut Fixture) {
+    const PORT: u16 = 2222;
+    let any = (Ipv6Addr::UNSPECIFIED, PORT);
+    let own = fixture.lab.node().enter(|| TcpListener::bind(any).unwrap()).unwrap();
+    own.set_nonblocking(true).unwrap();
+    let vip = fixture.create_lb("shadowed", &["--listener", "2222:8080/tcp", "--selector", "app=web"]);
+    let server = SocketAddr::from((vip, PORT));
+    let answers = || http::ask_often(fixture.lab.client(), server, 60).unwrap().answers();
+    wait::until("all VMs answer", SOON, || answers().len() == 3).unwrap();
+    assert_eq!(own.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "the node's socket was reached");
+    fixture.delete_lb("shadowed");
+}
+
 /// Sends a datagram on a connected socket, which hears of ICMP errors.
 fn exchange(server: SocketAddr) -> io::Result<usize> {
     let socket = UdpSocket::bind(any_port(server))?;
@@ -115,7 +129,7 @@ fn exchange(server: SocketAddr) -> io::Result<usize> {
     socket.recv(&mut [0; 16])
 }
 
-fn a_vm_reaches_the_vip_that_it_serves(fixture: &mut Fixture) {
+fn c41_a_vm_reaches_the_vip_that_it_serves(fixture: &mut Fixture) {
     for vm in &fixture.lab.vms {
         let answers = http::ask_often(&vm.namespace, fixture.at(80), 60).unwrap().answers();
         assert!(answers.contains_key(&vm.name), "{} never reaches itself: {answers:?}", vm.name);
@@ -123,7 +137,7 @@ fn a_vm_reaches_the_vip_that_it_serves(fixture: &mut Fixture) {
     }
 }
 
-fn a_vm_of_another_namespace_is_never_chosen(fixture: &mut Fixture) {
+fn c6_a_vm_of_another_namespace_is_never_chosen(fixture: &mut Fixture) {
     let mut facts = fixture.lab.facts();
     facts[0].namespace = "elsewhere".to_owned();
     fixture.lab.write_facts(&facts).unwrap();

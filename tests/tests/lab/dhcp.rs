@@ -180,7 +180,7 @@ fn dnsmasq_lends_addresses() {
 }
 
 #[test]
-fn kea_lends_addresses() {
+fn c26_kea_lends_addresses_and_extends_them() {
     let Some(mut scene) = Scene::create(Make::Kea, Hook::Xdp, 6, "") else { return };
     a_lease_lives(&mut scene);
 }

@@ -310,7 +310,7 @@ async fn a_pool_in_use_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn ten_load_balancers_at_once_get_ten_addresses() {
+async fn c18_ten_load_balancers_at_once_get_ten_addresses() {
     let server = Server::start("burst").await;
     server.client.post(&pools(), &pool("lab", "192.0.2.0/24", "192.0.2.80", "192.0.2.89")).await.unwrap();
     let creations = (0..10).map(|i| {

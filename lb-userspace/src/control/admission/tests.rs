@@ -72,7 +72,7 @@ fn pair(status: &str, reason: &str) -> (String, String) {
 }
 
 #[test]
-fn the_oldest_of_those_that_wait_gets_the_freed_address() {
+fn c21_the_oldest_of_those_that_wait_gets_the_freed_address() {
     let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.80"));
     let resources = created([lab, lb(balancer("a")), lb(balancer("z")), lb(balancer("b"))]);
     assert_eq!(address(&resources, "a"), "192.0.2.80");
@@ -138,7 +138,7 @@ fn a_named_pool_that_is_missing_or_closed_is_refused() {
 }
 
 #[test]
-fn writing_the_same_again_changes_nothing() {
+fn c43_writing_the_same_again_changes_nothing() {
     let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.81"));
     let resources = created([lab.clone(), lb(balancer("a"))]);
     let again = done(&resources, &[Intent::Apply(lb(balancer("a"))), Intent::Apply(lab)], 9);
@@ -153,4 +153,34 @@ fn a_pool_and_its_last_user_go_together() {
     assert!(submit(&resources, std::slice::from_ref(&delete_pool), 9).is_err());
     let both = [delete_pool, Intent::Delete(Reference::LoadBalancer(key("a")), Preconditions::default())];
     assert_eq!(done(&resources, &both, 9), Resources::default());
+}
+
+/// As Harvester's cloud provider writes it: a type, and where the address comes from.
+fn of_a_guest(name: &str) -> LoadBalancer {
+    let mut object = LoadBalancer::new("shop", name);
+    object.spec.workload_type = "cluster".into();
+    object.spec.ipam = "pool".into();
+    object
+}
+
+#[test]
+fn c32_a_guest_clusters_load_balancer_has_its_address_at_once() {
+    let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.81"));
+    let resources = created([lab, lb(of_a_guest("guest"))]);
+    let status = &resources.load_balancers[&key("guest")].status;
+    assert_eq!(status.allocated_address.as_ref().unwrap().ip, "192.0.2.80");
+    assert_eq!(status.address, "", "what the cluster announces is its own to tell");
+}
+
+#[test]
+fn c39_a_guest_cluster_waits_for_an_address_of_a_full_pool() {
+    let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.80"));
+    let resources = created([lab, lb(balancer("a")), lb(of_a_guest("guest"))]);
+    let uid = resources.load_balancers[&key("guest")].metadata.uid.clone();
+    assert_eq!(condition(&resources, "guest", "Allocated"), pair("False", "PoolExhausted"));
+    let delete = Intent::Delete(Reference::LoadBalancer(key("a")), Preconditions::default());
+    let resources = done(&resources, &[delete], 9);
+    let guest = &resources.load_balancers[&key("guest")];
+    assert_eq!(guest.status.allocated_address.as_ref().unwrap().ip, "192.0.2.80");
+    assert_eq!(guest.metadata.uid, uid, "it is the same object");
 }

@@ -83,7 +83,7 @@ fn a_backend_without_a_check_is_ready_at_once() {
 }
 
 #[test]
-fn a_check_that_is_switched_on_keeps_a_backend_ready_until_it_has_failed() {
+fn c15_a_check_that_is_switched_on_keeps_a_backend_ready_until_it_has_failed() {
     let mut checks = Checks::default();
     checks.handle_wanted(&wanted(None, false));
     let id = id_of(&checks.handle_wanted(&wanted(Some(check(1, 3)), false)));
@@ -92,7 +92,7 @@ fn a_check_that_is_switched_on_keeps_a_backend_ready_until_it_has_failed() {
 }
 
 #[test]
-fn a_check_that_is_switched_off_makes_a_backend_ready() {
+fn c15_a_check_that_is_switched_off_makes_a_backend_ready() {
     let mut checks = Checks::default();
     let id = id_of(&checks.handle_wanted(&wanted(Some(check(1, 3)), false)));
     assert!(!is_ready(&checks));

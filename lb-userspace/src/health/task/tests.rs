@@ -210,3 +210,31 @@ async fn a_changed_check_of_one_backend_leaves_the_others_rhythm_alone() {
     assert_eq!(of_one, [(80, 0), (80, 5), (81, 7), (81, 12)], "the new check probes at once");
     task.abort();
 }
+
+/// The times that the documentation promises: down after three failed probes, up after one that succeeds.
+#[tokio::test(start_paused = true)]
+async fn c16_a_service_that_dies_is_out_after_three_periods_and_back_after_one() {
+    let seconds = Duration::from_secs;
+    let target = backend([192, 0, 2, 1]);
+    let check = CheckedHealthCheck { timeout: seconds(3), ..check(80, seconds(5)) };
+    let (_keep, targets) = watch::channel(wanted(&[(target.clone(), check)]));
+    let (states, mut seen) = watch::channel(Snapshot::new());
+    let start = Instant::now();
+    let (dies_at, returns_at) = (start + seconds(12), start + seconds(61));
+    let probe = move |_, check: Arc<CheckedHealthCheck>| async move {
+        if (dies_at..returns_at).contains(&Instant::now()) {
+            tokio::time::sleep(check.timeout).await;
+            return Err(ProbeFailed::TimedOut(check.timeout));
+        }
+        Ok(())
+    };
+    let task = tokio::spawn(run_with(targets, states, Lanes::new(PLACES), probe));
+    until(&mut seen, |states| states.get(&target).is_some_and(|health| health.ready)).await;
+    timeout(seconds(60), seen.wait_for(|states| !states[&target].ready)).await.unwrap().unwrap();
+    let out = dies_at.elapsed();
+    assert!((seconds(10)..=seconds(18) + MAX_JITTER + TIMER).contains(&out), "{out:?}");
+    timeout(seconds(60), seen.wait_for(|states| states[&target].ready)).await.unwrap().unwrap();
+    let back = returns_at.elapsed();
+    assert!(back <= seconds(10), "{back:?}");
+    task.abort();
+}

@@ -63,7 +63,7 @@ fn an_address_comes_with_its_pool_mask_and_gateway() {
 }
 
 #[test]
-fn a_load_balancer_created_anew_gets_its_old_address() {
+fn c19_recreated_load_balancer_takes_its_address_again() {
     let mut pools = pools();
     assert_eq!(assigned(&mut pools, &lb("a", "", "")), "192.0.2.10");
     assert_eq!(assigned(&mut pools, &lb("b", "", "")), "192.0.2.11");

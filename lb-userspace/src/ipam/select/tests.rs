@@ -53,7 +53,7 @@ fn assert_selected(pools: &[CheckedPool], lb: &CheckedLoadBalancer, expected: &s
 const VLAN10: &str = "default/vlan10";
 
 #[test]
-fn the_pool_of_network_and_scope_is_selected() {
+fn a2_the_pool_of_network_and_scope_is_selected() {
     let default = ("d", VLAN10, 0, &[["*", "default", "*"]][..]);
     let preferred = ("dp", VLAN10, 100, &[["*", "default", "*"]][..]);
     let global = ("g", "", 0, &[["*", "*", "*"]][..]);

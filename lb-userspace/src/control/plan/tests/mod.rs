@@ -336,3 +336,21 @@ fn a_range_whose_ends_move_keeps_its_index_and_its_backends() {
         assert!(observed.backends.values().all(|entry| entry.state == BackendState::Active));
     }
 }
+
+/// A VM that moves to another node, or behind another port, is the same server.
+#[test]
+fn c9_a_backend_that_is_reached_otherwise_keeps_its_id() {
+    let mut node = Node::new();
+    let mut desired = one_listener(&[(11, true)]);
+    node.reach(&desired);
+    let (id, before) = node.entry(11);
+    for backend in desired.listeners.values_mut().flat_map(|listener| listener.backends.values_mut()) {
+        backend.placement.ifindex += 1;
+    }
+    let commands = node.reach(&desired);
+    let moved = BackendEntry {
+        placement: Placement { ifindex: before.placement.ifindex + 1, ..before.placement },
+        ..before
+    };
+    assert_eq!(commands, [Command::PutBackend(id, moved)], "one entry, in place");
+}

@@ -1,6 +1,7 @@
 //! The loop between a real API over a Unix socket and a datapath in memory.
 
 mod agent;
+mod cases;
 
 use serde_json::json;
 use tokio::time::timeout;
@@ -31,7 +32,7 @@ async fn serves(agent: &Agent, expected: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_created_load_balancer_is_served_by_its_vms_and_becomes_ready() {
+async fn c1_a_created_load_balancer_is_served_by_its_vms_and_becomes_ready() {
     let agent = Agent::with_front("serve").await;
     serves(&agent, &["192.0.2.11:8080", "192.0.2.12:8080"]).await;
     let observed = agent.datapath.observe().unwrap();

@@ -34,7 +34,7 @@ fn assert_problems(lb: &LoadBalancer, expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn listeners_are_accepted_or_refused_by_the_rules() {
+fn a4_1_listeners_are_accepted_or_refused_by_the_rules() {
     let cases: [Case<'_>; 11] = [
         (&[], &[("spec.listeners", "no listener")]),
         (
@@ -77,7 +77,7 @@ fn checked_health(health_check: HealthCheck) -> LoadBalancer {
 }
 
 #[test]
-fn a_health_check_probes_a_tcp_backend_port() {
+fn a4_11_a_health_check_probes_a_tcp_backend_port() {
     let at = |port| checked_health(HealthCheck { port, ..HealthCheck::default() });
     assert_problems(&at(99), &[("spec.healthCheck.port", "not the backend port of a listener")]);
     assert_problems(&at(32), &[("spec.healthCheck.port", "the backend port of a UDP listener")]);
@@ -86,7 +86,7 @@ fn a_health_check_probes_a_tcp_backend_port() {
 }
 
 #[test]
-fn health_check_defaults_are_one_three_five_and_three() {
+fn a5_3_health_check_defaults_are_one_three_five_and_three() {
     let lb = checked_health(HealthCheck { port: 80, ..HealthCheck::default() });
     let checked = lb.check().unwrap().health_check.unwrap();
     assert_eq!((checked.success_threshold.get(), checked.failure_threshold.get()), (1, 3));
@@ -111,7 +111,7 @@ fn a_period_below_the_default_timeout_shortens_it() {
 }
 
 #[test]
-fn health_check_numbers_are_bounded() {
+fn a4_13_health_check_numbers_are_bounded() {
     let lb = checked_health(HealthCheck {
         port: 80,
         success_threshold: -1,
@@ -188,7 +188,7 @@ fn a_guest_cluster_needs_no_listener() {
 }
 
 #[test]
-fn ipam_and_workload_type_stay_in_their_class() {
+fn a4_19_ipam_and_workload_type_stay_in_their_class() {
     for (old, new, accepted) in [
         ("", "dhcp", false),
         ("pool", "dhcp", false),

@@ -49,7 +49,7 @@ fn a_pool_gives_addresses_of_one_family() {
 const GLOBAL: [&str; 3] = ["*", "*", "*"];
 
 #[test]
-fn there_is_one_global_pool() {
+fn a3_1_there_is_one_global_pool() {
     let global = pool("global", &["10-20"], 0, &[GLOBAL]);
     let again = pool("again", &["30-40"], 0, &[GLOBAL]);
     assert_case(&global, &again, Some(("spec.selector.scope", "there is already a global pool, global")));
@@ -58,7 +58,7 @@ fn there_is_one_global_pool() {
 }
 
 #[test]
-fn scopes_and_priorities_tell_pools_apart() {
+fn a3_3_scopes_and_priorities_tell_pools_apart() {
     let path = "spec.selector.scope[0]";
     let one = |priority, scope| pool("one", &["10-20"], priority, scope);
     let two = |priority, scope| pool("two", &["30-40"], priority, scope);
@@ -92,7 +92,7 @@ fn tuples_of_one_pool_are_disjoint() {
 }
 
 #[test]
-fn spans_are_disjoint_within_a_pool_and_among_pools() {
+fn a3_9_spans_are_disjoint_within_a_pool_and_among_pools() {
     let stored = pool("one", &["50-60"], 0, &[]);
     assert_case(&stored, &pool("two", &["10-20", "30-40"], 0, &[]), None);
     assert_case(&stored, &pool("two", &["10-20", "21-30"], 0, &[]), None);
@@ -105,7 +105,7 @@ fn spans_are_disjoint_within_a_pool_and_among_pools() {
 }
 
 #[test]
-fn an_allocated_address_stays_allocatable() {
+fn a3_13_an_allocated_address_stays_allocatable() {
     let stored = pool("one", &["100-110"], 0, &[]);
     let with = |allocated: &str| {
         let mut pool = pool("two", &["10-20"], 0, &[]);
@@ -147,7 +147,7 @@ fn a_pool_says_all_that_is_wrong_with_it() {
 }
 
 #[test]
-fn total_leaves_gateways_out() {
+fn a1_total_leaves_gateways_out() {
     let total = |subnet: &str, start: &str, gateway: &str| {
         let mut pool = IpPool::new("lab");
         let range = PoolRange {
@@ -166,4 +166,14 @@ fn total_leaves_gateways_out() {
     assert_eq!(total("10.0.0.0/24", "10.0.0.251", ""), 4);
     assert_eq!(total("10.0.0.0/24", "10.0.0.10", "10.0.0.254"), 244);
     assert_eq!(total("10.0.0.0/16", "", ""), 65_533);
+    assert_eq!(pool("lab", &["1-10"], 0, &[]).check().unwrap().total(), 9, "the default gateway is in it");
+    let mut outside = pool("lab", &["1-10"], 0, &[]);
+    outside.spec.ranges[0].gateway = "192.0.2.11".into();
+    assert_eq!(outside.check().unwrap().total(), 10);
+    let mut two = pool("lab", &["10-20"], 0, &[]);
+    two.spec.ranges.push(PoolRange { subnet: "198.51.100.0/24".into(), ..PoolRange::default() });
+    let two = two.check().unwrap();
+    let spans: Vec<String> = two.ranges.iter().map(|range| range.span.to_string()).collect();
+    assert_eq!(spans, ["192.0.2.10-192.0.2.20", "198.51.100.1-198.51.100.254"]);
+    assert_eq!(two.total(), 11 + 253);
 }
