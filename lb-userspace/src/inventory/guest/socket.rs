@@ -9,8 +9,8 @@ use tokio::net::UnixStream;
 use super::wire::{self, ReadAnswer};
 use crate::model::vm::Interface;
 
-/// As many bytes of an answer are read.
-const MAX_ANSWER: u64 = 1 << 20;
+/// As many bytes are read from one question to the next: a guest's interfaces take a few thousand.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Why a guest does not tell.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub(super) enum AskGuest {
     /// The socket, or what is behind it, is gone.
     #[error(transparent)]
     Socket(#[from] io::Error),
+    /// It says more than anybody has asked for.
+    #[error("it talks without end: {MAX_BYTES} bytes and no answer among them")]
+    Endless,
     /// It says something else.
     #[error(transparent)]
     Answer(#[from] ReadAnswer),
@@ -28,18 +31,22 @@ pub(super) enum AskGuest {
 pub(super) struct Channel {
     stream: BufReader<UnixStream>,
     last_id: u32,
+    /// As many bytes may yet be read before the next question.
+    left: u64,
 }
 
 impl Channel {
     /// Connects to the emulator.
     pub(super) async fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { stream: BufReader::new(UnixStream::connect(path).await?), last_id: std::process::id() })
+        let stream = BufReader::new(UnixStream::connect(path).await?);
+        Ok(Self { stream, last_id: std::process::id(), left: MAX_BYTES })
     }
 
     /// What the guest's interfaces are. Waits for as long as the guest is silent; whoever gives up must not use the
     /// channel again.
     pub(super) async fn interfaces(&mut self) -> Result<Vec<Interface>, AskGuest> {
         self.last_id = self.last_id.wrapping_add(1);
+        self.left = MAX_BYTES;
         self.stream.write_all(&wire::sync(self.last_id)).await?;
         loop {
             // Answers to somebody who has given up come first.
@@ -52,24 +59,36 @@ impl Channel {
         Ok(wire::interfaces(&self.read_until(b'\n').await?)?)
     }
 
-    /// Waits until the emulator closes the connection.
-    pub(super) async fn closed(&mut self) {
-        while let Ok(unasked) = self.stream.fill_buf().await.map(<[u8]>::len)
-            && unasked > 0
-        {
-            self.stream.consume(unasked);
+    /// Waits until there is no sense in asking again: the emulator has closed the connection, or the guest talks
+    /// without being asked.
+    pub(super) async fn closed(&mut self) -> AskGuest {
+        loop {
+            match self.stream.fill_buf().await.map(<[u8]>::len) {
+                Ok(0) => return closed(),
+                Ok(unasked) => {
+                    self.stream.consume(unasked);
+                    self.left = self.left.saturating_sub(unasked as u64);
+                    if self.left == 0 {
+                        return AskGuest::Endless;
+                    }
+                }
+                Err(error) => return error.into(),
+            }
         }
     }
 
-    async fn read_until(&mut self, end: u8) -> io::Result<Vec<u8>> {
+    async fn read_until(&mut self, end: u8) -> Result<Vec<u8>, AskGuest> {
         let mut bytes = Vec::new();
-        (&mut self.stream).take(MAX_ANSWER).read_until(end, &mut bytes).await?;
+        let read = (&mut self.stream).take(self.left).read_until(end, &mut bytes).await?;
+        self.left = self.left.saturating_sub(read as u64);
         match bytes.pop() {
             Some(last) if last == end => Ok(bytes),
-            Some(_) if bytes.len() as u64 + 1 >= MAX_ANSWER => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too long"))
-            }
-            Some(_) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ if self.left == 0 => Err(AskGuest::Endless),
+            Some(_) | None => Err(closed()),
         }
     }
+}
+
+fn closed() -> AskGuest {
+    io::Error::from(io::ErrorKind::UnexpectedEof).into()
 }

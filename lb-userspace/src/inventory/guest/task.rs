@@ -13,6 +13,7 @@ use super::Guests;
 use super::model::Told;
 use super::socket::{AskGuest, Channel};
 use crate::model::meta::NamespacedName;
+use crate::model::vm::Interface;
 
 /// From question to question.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -101,26 +102,42 @@ async fn ask(vm: NamespacedName, socket: PathBuf, told: watch::Sender<AllTold>) 
             Err(error) if nobody_serves(&error) => tell(Told::Off, &error.to_string()),
             // Whether it runs is not known: this process may not, or has too many files open.
             Err(error) => tell(Told::Silent, &error.to_string()),
-            Ok(mut channel) => loop {
-                match timeout(PATIENCE, channel.interfaces()).await {
-                    Ok(Ok(interfaces)) => tell(Told::Interfaces(interfaces), ""),
-                    Ok(Err(error @ AskGuest::Answer(_))) => {
-                        tell(Told::Silent, &error.to_string());
-                        break;
-                    }
-                    // The emulator has ended, or the guest restarts: connecting anew tells which.
-                    Ok(Err(AskGuest::Socket(_))) => break,
-                    Err(_) => {
-                        tell(Told::Silent, "no answer in time");
-                        break;
-                    }
+            Ok(channel) => {
+                if let Some(why) =
+                    converse(channel, |interfaces| tell(Told::Interfaces(interfaces), "")).await
+                {
+                    tell(Told::Silent, &why);
                 }
-                if timeout(PERIOD, channel.closed()).await.is_ok() {
-                    break;
-                }
-            },
+            }
         }
         sleep(RETRY).await;
+    }
+}
+
+/// Asks over and over until the connection is of no use any more. Gives why the guest is silent; nothing if it has
+/// answered and the connection has ended, of which connecting anew tells more: the emulator has ended, or the guest
+/// restarts.
+async fn converse(mut channel: Channel, mut tell: impl FnMut(Vec<Interface>)) -> Option<String> {
+    let mut has_answered = false;
+    loop {
+        let problem = match timeout(PATIENCE, channel.interfaces()).await {
+            Ok(Ok(interfaces)) => {
+                tell(interfaces);
+                has_answered = true;
+                match timeout(PERIOD, channel.closed()).await {
+                    Ok(problem) => problem,
+                    Err(_) => continue,
+                }
+            }
+            Ok(Err(problem)) => problem,
+            Err(_) => return Some("no answer in time".to_owned()),
+        };
+        return match problem {
+            AskGuest::Socket(_) if has_answered => None,
+            problem @ (AskGuest::Socket(_) | AskGuest::Endless | AskGuest::Answer(_)) => {
+                Some(problem.to_string())
+            }
+        };
     }
 }
 

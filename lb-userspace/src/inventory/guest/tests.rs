@@ -97,6 +97,88 @@ async fn a_guest_whose_agent_does_not_answer_is_silent() {
     std::fs::remove_file(&path).unwrap();
 }
 
+/// As an agent, but for what it says beside its answers.
+async fn serve_and_then(listener: UnixListener, said: &[u8], is_endless: bool) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let is_open = async {
+            loop {
+                stream.write_all(said).await?;
+                if !is_endless {
+                    return std::io::Result::Ok(());
+                }
+            }
+        };
+        drop(is_open.await);
+    }
+}
+
+/// Such guests kept the addresses that they had told before.
+#[tokio::test]
+async fn a_guest_that_answers_no_more_but_talks_or_hangs_up_is_silent() {
+    const SPACES: [u8; 4096] = [b' '; 4096];
+    for (name, said, is_endless) in
+        [("endless", &SPACES[..], true), ("hangs-up", b"", false), ("nonsense", b"\xff{}\n", false)]
+    {
+        let path = socket(name);
+        let server = tokio::spawn(serve(UnixListener::bind(&path).unwrap(), "192.0.2.11"));
+        let mut agents = Agents::default();
+        agents.ask(&guests(&path));
+        until(&mut agents, |told| matches!(told, Told::Interfaces(_))).await;
+        server.abort();
+        std::fs::remove_file(&path).unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = tokio::spawn(async move { serve_and_then(listener, said, is_endless).await });
+        until(&mut agents, |told| *told == Told::Silent).await;
+        server.abort();
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+/// Whatever a guest sent between two questions was read, as fast as it came.
+#[tokio::test]
+async fn a_guest_that_talks_without_being_asked_is_left() {
+    let path = socket("unasked");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut channel = super::socket::Channel::open(&path).await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let talk = tokio::spawn(async move {
+        let mut sent = 0;
+        while let Ok(written) = stream.write(&[b'x'; 4096]).await {
+            sent += written;
+        }
+        sent
+    });
+    let problem = timeout(DEADLINE, channel.closed()).await.unwrap();
+    assert!(matches!(problem, super::socket::AskGuest::Endless), "{problem}");
+    drop(channel);
+    // What lies in the sockets' buffers comes on top.
+    assert!(timeout(DEADLINE, talk).await.unwrap().unwrap() < 4 << 20);
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// Whatever could not be connected to counted as a VM that does not run.
+#[tokio::test]
+async fn only_a_socket_that_nobody_serves_is_a_vm_that_is_off() {
+    let (absent, left_behind, datagrams) = (socket("absent"), socket("left"), socket("datagrams"));
+    drop(UnixListener::bind(&left_behind).unwrap());
+    let _datagrams = std::os::unix::net::UnixDatagram::bind(&datagrams).unwrap();
+    let too_long = PathBuf::from(format!("/{}", "x".repeat(200)));
+    for (path, expected) in [
+        (&absent, Told::Off),
+        (&left_behind, Told::Off),
+        (&datagrams, Told::Silent),
+        (&too_long, Told::Silent),
+    ] {
+        let mut agents = Agents::default();
+        agents.ask(&guests(path));
+        agents.all_told().await;
+        assert_eq!(agents.told().get(&vm()), Some(&expected), "{}", path.display());
+    }
+    std::fs::remove_file(&left_behind).unwrap();
+    std::fs::remove_file(&datagrams).unwrap();
+}
+
 #[test]
 fn a_vm_is_what_is_declared_and_what_its_guest_tells() {
     let interface = |name: &str, mac: &str, address: &str| Interface {
