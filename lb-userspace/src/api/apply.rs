@@ -10,6 +10,7 @@ use super::Api;
 use super::auth::Identity;
 use super::failure::Failure;
 use super::query::Parameters;
+use super::target::{SERVED, Target};
 use super::write;
 use crate::control::admission::{Intent, Outcome};
 use crate::control::registry::Submission;
@@ -30,9 +31,11 @@ pub(super) async fn apply(
     body: Bytes,
 ) -> Result<Json<Value>, Failure> {
     let request: Request = parse::json(&body).map_err(|error| Failure::unreadable(&error))?;
-    let mut intents = Vec::new();
-    for (index, item) in request.items.iter().enumerate() {
-        let manifest = manifest(item).map_err(|mut error| {
+    let (mut intents, mut warnings) = (Vec::new(), Vec::new());
+    for (index, item) in request.items.into_iter().enumerate() {
+        let (item, left_out) = api.of_any_version(item);
+        warnings.extend(left_out.into_iter().map(|warning| format!("items[{index}].{warning}")));
+        let manifest = manifest(&item).map_err(|mut error| {
             error.path = format!("items[{index}].{}", error.path);
             Failure::unreadable(&error)
         })?;
@@ -41,7 +44,7 @@ pub(super) async fn apply(
     }
     let outcomes = api.submit(intents, &query.manager, query.dry_run).await?;
     let item = |outcome: &Outcome| json!({ "object": write::value(&outcome.object), "outcome": outcome.change.word() });
-    Ok(Json(json!({ "items": outcomes.iter().map(item).collect::<Vec<_>>() })))
+    Ok(Json(json!({ "items": outcomes.iter().map(item).collect::<Vec<_>>(), "warnings": warnings })))
 }
 
 fn access(manifest: &Manifest) -> Access<'_> {
@@ -66,6 +69,17 @@ fn manifest(item: &Value) -> Result<Manifest, parse::ParseError> {
 }
 
 impl Api {
+    /// The object as it is stored, and what that leaves out.
+    fn of_any_version(&self, object: Value) -> (Value, Vec<String>) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let served = SERVED.iter().find(|served| {
+            served.kind == text("/kind") && served.api_version() == text("/apiVersion") && served.is_old()
+        });
+        let Some(served) = served else { return (object, Vec::new()) };
+        let (namespace, name) = (text("/metadata/namespace").to_owned(), text("/metadata/name").to_owned());
+        self.converted(&Target { served, namespace: Some(namespace), name: Some(name) }, object)
+    }
+
     /// Hands intents to control; what is refused is refused whole.
     pub(super) async fn submit(
         &self,

@@ -148,7 +148,7 @@ pub(super) async fn delete_collection(
 
 impl Api {
     /// The object of a client as it is stored, and warnings about what that leaves out.
-    fn converted(&self, target: &Target, object: Value) -> (Value, Vec<String>) {
+    pub(super) fn converted(&self, target: &Target, object: Value) -> (Value, Vec<String>) {
         if !target.served.is_old() {
             return (object, Vec::new());
         }

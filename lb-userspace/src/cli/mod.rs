@@ -1,7 +1,7 @@
 //! What a human types and reads: one file a verb.
 //!
 //! Input: arguments and manifests. Output: requests to the agent's API, tables, JSON and YAML. `lb agent` runs
-//! the agent itself. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+//! the agent itself. Exit codes: 0 done, 1 refused or failed, 2 wrong usage; `lb diff` has its own.
 
 mod agent;
 mod apply;
@@ -10,15 +10,20 @@ mod balancing;
 mod capture;
 mod change;
 pub mod client;
+mod completions;
 mod create;
 mod delete;
 mod describe;
+mod diff;
 mod doctor;
 mod events;
+mod explain;
 mod flows;
 mod get;
+mod kind;
 mod kubeconfig;
 mod listener;
+mod manifest;
 mod output;
 mod policy;
 mod pool;
@@ -81,6 +86,8 @@ enum Verb {
     Delete(delete::Arguments),
     /// Create or change everything in a manifest, or nothing
     Apply(apply::Arguments),
+    /// Show what `lb apply` would change
+    Diff(diff::Arguments),
     /// Add or remove a listener
     Listener(listener::Arguments),
     /// Show backends
@@ -105,6 +112,12 @@ enum Verb {
     Doctor(doctor::Arguments),
     /// Print JSON Schemas of the resources, or the API's OpenAPI document
     Schema(schema::Arguments),
+    /// Say what the fields of a manifest mean
+    Explain(explain::Arguments),
+    /// Print what a shell needs to complete this command line
+    Completions(completions::Arguments),
+    /// Write manual pages
+    Man(completions::Man),
     /// Show the versions of this program and of the agent
     Version,
 }
@@ -113,11 +126,14 @@ enum Verb {
 pub fn run() -> ExitCode {
     match execute(Arguments::parse()) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {}", sentence(&error));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error, ExitCode::FAILURE),
     }
+}
+
+/// Says what went wrong, and ends so.
+fn failed(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    eprintln!("error: {}", sentence(error));
+    code
 }
 
 /// The error with those causes that it does not tell itself.
@@ -138,10 +154,6 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Verb::Agent(arguments) = verb {
         return agent::run(&arguments).map(|()| ExitCode::SUCCESS);
     }
-    if let Verb::Schema(arguments) = verb {
-        print(&schema::run(&arguments)?)?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the I/O runtime")?.block_on(call(&global, verb))
 }
@@ -151,8 +163,15 @@ async fn call(global: &Global, verb: Verb) -> anyhow::Result<ExitCode> {
     if let Verb::Doctor(arguments) = verb {
         return doctor::run(&client, &arguments, global.output).await;
     }
+    if let Verb::Diff(arguments) = verb {
+        return Ok(diff::run(&client, &arguments).await);
+    }
     let text = match verb {
-        Verb::Agent(_) | Verb::Doctor(_) | Verb::Schema(_) => return Ok(ExitCode::SUCCESS),
+        Verb::Agent(_) | Verb::Doctor(_) | Verb::Diff(_) => return Ok(ExitCode::SUCCESS),
+        Verb::Schema(arguments) => schema::run(&arguments)?,
+        Verb::Explain(arguments) => explain::run(&arguments)?,
+        Verb::Completions(arguments) => completions::run(&arguments)?,
+        Verb::Man(arguments) => completions::man(&arguments)?,
         Verb::Create(arguments) => create::run(&client, &arguments, global.output).await?,
         Verb::Get(arguments) => get::run(&client, &arguments, global.output).await?,
         Verb::Describe(arguments) => describe::run(&client, &arguments, global.output).await?,

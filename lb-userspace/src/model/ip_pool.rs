@@ -14,9 +14,9 @@ pub const KIND: &str = "IPPool";
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IpPool {
-    /// [`API_VERSION`].
+    /// `loadbalancer.harvesterhci.io/v1beta1`.
     pub api_version: String,
-    /// [`KIND`].
+    /// `IPPool`.
     pub kind: String,
     /// Name, labels, annotations; no namespace.
     #[serde(default)]

@@ -17,9 +17,9 @@ pub const KIND: &str = "LoadBalancer";
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadBalancer {
-    /// [`API_VERSION`].
+    /// `loadbalancer.harvesterhci.io/v1beta1`.
     pub api_version: String,
-    /// [`KIND`].
+    /// `LoadBalancer`.
     pub kind: String,
     /// Name, namespace, labels, annotations.
     #[serde(default)]

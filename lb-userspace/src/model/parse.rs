@@ -43,15 +43,6 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// Reads the manifests of a YAML text (JSON is YAML, too), which may hold several documents. Empty documents
-/// are passed over.
-///
-/// # Errors
-/// The first document that is not a manifest, with its place in the whole text.
-pub fn manifests(text: &str) -> Result<Vec<Manifest>, ParseError> {
-    documents(text).into_iter().filter_map(|document| manifest(&document).transpose()).collect()
-}
-
 /// Scalars, lists and maps of one document: an inventory of a hundred thousand VMs has a few millions.
 const MAX_NODES: usize = 16_000_000;
 
@@ -92,15 +83,29 @@ pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, ParseError> {
     Ok(value)
 }
 
-#[derive(Deserialize)]
+/// What a document says it is.
+#[derive(Clone, PartialEq, Eq, Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-struct Header {
-    api_version: String,
-    kind: String,
+pub struct Header {
+    /// Group and version.
+    pub api_version: String,
+    /// As manifests name it.
+    pub kind: String,
 }
 
-fn manifest(document: &str) -> Result<Option<Manifest>, ParseError> {
-    let Some(header) = yaml::<Option<Header>>(document)? else { return Ok(None) };
+/// What a YAML document (JSON is YAML, too) says it is; nothing, if it is empty.
+///
+/// # Errors
+/// When it says nothing, or is not YAML.
+pub fn header(document: &str) -> Result<Option<Header>, ParseError> {
+    yaml(document)
+}
+
+/// Reads a YAML document of this header.
+///
+/// # Errors
+/// When it is not a manifest, with its place in the document.
+pub fn manifest(document: &str, header: &Header) -> Result<Manifest, ParseError> {
     let unknown = |path: &str, found: &str, remedy: String| {
         let message = format!("`{found}` is not known: use {remedy}");
         Err(ParseError { path: path.to_owned(), line: first_line(document), column: 1, message })
@@ -109,14 +114,14 @@ fn manifest(document: &str) -> Result<Option<Manifest>, ParseError> {
         return unknown("apiVersion", &header.api_version, format!("`{API_VERSION}`"));
     }
     match header.kind.as_str() {
-        load_balancer::KIND => yaml(document).map(|object| Some(Manifest::LoadBalancer(Box::new(object)))),
-        ip_pool::KIND => yaml(document).map(|object| Some(Manifest::IpPool(Box::new(object)))),
+        load_balancer::KIND => yaml(document).map(Manifest::LoadBalancer),
+        ip_pool::KIND => yaml(document).map(Manifest::IpPool),
         other => unknown("kind", other, format!("`{}` or `{}`", load_balancer::KIND, ip_pool::KIND)),
     }
 }
 
-/// Splits at the lines that YAML reserves for this, and keeps each document at its line of the whole.
-fn documents(text: &str) -> Vec<String> {
+/// The documents of a text, split at the lines that YAML reserves for this. Each is kept at its line of the whole.
+pub fn documents(text: &str) -> Vec<String> {
     let mut documents = vec![String::new()];
     for (line, content) in text.lines().enumerate() {
         let is_marker = content == "---" || content.starts_with("--- ");
@@ -185,6 +190,14 @@ spec:
   ranges: [{subnet: 10.7.0.0/24, rangeStart: 10.7.0.10, rangeEnd: 10.7.0.20, gateway: 10.7.0.1}]
   selector: {priority: 10, network: default/vlan7, scope: [{project: \"*\", namespace: shop, guestCluster: \"*\"}]}
 ";
+
+    fn manifests(text: &str) -> Result<Vec<Manifest>, ParseError> {
+        let read = |document: String| {
+            let header = header(&document).transpose()?;
+            Some(header.and_then(|header| manifest(&document, &header)))
+        };
+        documents(text).into_iter().filter_map(read).collect()
+    }
 
     #[test]
     fn manifests_of_several_documents_are_read_and_survive_a_round_trip() {
