@@ -181,4 +181,4 @@ fn resources() -> Router<Api> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -41,14 +41,18 @@ pub(super) async fn run(client: &Client, arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Prints the difference. Gives whether there is one.
 async fn shown(client: &Client, arguments: &Arguments) -> anyhow::Result<bool> {
+    let text = text(client, arguments).await?;
+    super::print(&text)?;
+    Ok(!text.is_empty())
+}
+
+/// The difference; empty if there is none.
+pub(super) async fn text(client: &Client, arguments: &Arguments) -> anyhow::Result<String> {
     let text = manifest::read(&arguments.filename)?;
     let objects = manifest::objects(&text, &arguments.namespace)
         .with_context(|| format!("manifest {}", arguments.filename.display()))?;
-    let text = difference(client, &objects).await?;
-    super::print(&text)?;
-    Ok(!text.is_empty())
+    difference(client, &objects).await
 }
 
 /// A unified diff for each object that would change.

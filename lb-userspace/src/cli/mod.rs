@@ -18,6 +18,7 @@ mod diff;
 mod doctor;
 mod events;
 mod explain;
+mod export;
 mod flows;
 mod get;
 mod kind;
@@ -88,6 +89,10 @@ enum Verb {
     Apply(apply::Arguments),
     /// Show what `lb apply` would change
     Diff(diff::Arguments),
+    /// Print load balancers and pools, to be imported elsewhere
+    Export(export::Arguments),
+    /// Create what was exported elsewhere, or pools of kube-vip's ConfigMaps: everything or nothing
+    Import(export::Import),
     /// Add or remove a listener
     Listener(listener::Arguments),
     /// Show backends
@@ -166,40 +171,38 @@ async fn call(global: &Global, verb: Verb) -> anyhow::Result<ExitCode> {
     if let Verb::Diff(arguments) = verb {
         return Ok(diff::run(&client, &arguments).await);
     }
-    let text = match verb {
-        Verb::Agent(_) | Verb::Doctor(_) | Verb::Diff(_) => return Ok(ExitCode::SUCCESS),
-        Verb::Schema(arguments) => schema::run(&arguments)?,
-        Verb::Explain(arguments) => explain::run(&arguments)?,
-        Verb::Completions(arguments) => completions::run(&arguments)?,
-        Verb::Man(arguments) => completions::man(&arguments)?,
-        Verb::Create(arguments) => create::run(&client, &arguments, global.output).await?,
-        Verb::Get(arguments) => get::run(&client, &arguments, global.output).await?,
-        Verb::Describe(arguments) => describe::run(&client, &arguments, global.output).await?,
-        Verb::Delete(arguments) => delete::run(&client, &arguments).await?,
-        Verb::Apply(arguments) => apply::run(&client, &arguments, global.output).await?,
-        Verb::Listener(arguments) => listener::run(&client, &arguments, global.output).await?,
-        Verb::Backend(arguments) => backend::run(&client, &arguments, global.output).await?,
-        Verb::Pool(arguments) => pool::run(&client, &arguments, global.output).await?,
-        Verb::Flows(arguments) => {
-            flows::run(&client, &arguments, global.output).await?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Verb::Capture(arguments) => {
-            capture::run(&client, &arguments, global.output).await?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Verb::Events(arguments) => {
-            events::run(&client, &arguments, global.output).await?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Verb::Trace(arguments) => trace::run(&client, &arguments, global.output).await?,
-        Verb::Token(arguments) => token::run(&client, &arguments, global.output).await?,
-        Verb::Kubeconfig(arguments) => kubeconfig::run(&client, &arguments).await?,
-        Verb::Status => status::run(&client, global.output).await?,
-        Verb::Version => version::run(&client, global.output).await?,
-    };
-    print(&text)?;
+    print(&answer(&client, verb, global.output).await?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a verb says at its end.
+async fn answer(client: &Client, verb: Verb, format: Format) -> anyhow::Result<String> {
+    match verb {
+        // These end with an exit code of their own.
+        Verb::Agent(_) | Verb::Doctor(_) | Verb::Diff(_) => Ok(String::new()),
+        Verb::Schema(arguments) => schema::run(&arguments),
+        Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Man(arguments) => completions::man(&arguments),
+        Verb::Create(arguments) => create::run(client, &arguments, format).await,
+        Verb::Get(arguments) => get::run(client, &arguments, format).await,
+        Verb::Describe(arguments) => describe::run(client, &arguments, format).await,
+        Verb::Delete(arguments) => delete::run(client, &arguments).await,
+        Verb::Apply(arguments) => apply::run(client, &arguments, format).await,
+        Verb::Export(arguments) => export::run(client, &arguments, format).await,
+        Verb::Import(arguments) => export::import(client, &arguments, format).await,
+        Verb::Listener(arguments) => listener::run(client, &arguments, format).await,
+        Verb::Backend(arguments) => backend::run(client, &arguments, format).await,
+        Verb::Pool(arguments) => pool::run(client, &arguments, format).await,
+        Verb::Flows(arguments) => flows::run(client, &arguments, format).await.map(|()| String::new()),
+        Verb::Capture(arguments) => capture::run(client, &arguments, format).await.map(|()| String::new()),
+        Verb::Events(arguments) => events::run(client, &arguments, format).await.map(|()| String::new()),
+        Verb::Trace(arguments) => trace::run(client, &arguments, format).await,
+        Verb::Token(arguments) => token::run(client, &arguments, format).await,
+        Verb::Kubeconfig(arguments) => kubeconfig::run(client, &arguments).await,
+        Verb::Status => status::run(client, format).await,
+        Verb::Version => version::run(client, format).await,
+    }
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.
@@ -248,3 +251,6 @@ mod path {
         format!("{}/{name}", pools())
     }
 }
+
+#[cfg(test)]
+mod tests;

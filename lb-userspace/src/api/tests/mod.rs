@@ -19,16 +19,16 @@ use crate::supervise::Supervisor;
 const GROUP: &str = "/apis/loadbalancer.harvesterhci.io/v1beta1";
 
 /// An API that lives as long as this value.
-struct Server {
+pub(crate) struct Server {
     api: Api,
     registry: Arc<Registry>,
-    client: Client,
+    pub(crate) client: Client,
     supervisor: Supervisor,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Server {
-    async fn start(name: &str) -> Self {
+    pub(crate) async fn start(name: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("lb-api-{name}-{}", std::process::id()));
         let path = directory.join("lb.sock");
         let registry = Arc::new(Registry::open(Box::new(MemoryStore::default())).unwrap());
@@ -47,13 +47,13 @@ impl Server {
         Self { api, registry, client: Client::new(&path), supervisor, directory }
     }
 
-    async fn with_pool(name: &str) -> Self {
+    pub(crate) async fn with_pool(name: &str) -> Self {
         let server = Self::start(name).await;
         server.client.post(&pools(), &pool("lab", "192.0.2.0/24", "192.0.2.80", "192.0.2.81")).await.unwrap();
         server
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.supervisor.stop().await;
         std::fs::remove_dir_all(&self.directory).unwrap();
     }

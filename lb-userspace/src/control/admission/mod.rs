@@ -4,7 +4,7 @@
 //! that an object and its address are one transaction.
 //!
 //! Architecture invariant: nothing but a specification's writer changes a specification, and none of them
-//! changes a status (D17).
+//! changes a status (D17). A new pool alone takes from its manifest's status who had which address.
 
 mod allocation;
 mod load_balancers;

@@ -3,7 +3,7 @@
 use super::writes::stamped;
 use super::{Change, Reference, Refusal, Resources, Stamps};
 use crate::model::check::check_pool;
-use crate::model::ip_pool::IpPool;
+use crate::model::ip_pool::{IpPool, IpPoolStatus};
 use crate::model::parse::Manifest;
 
 /// Stores the specification beside the allocations that are there.
@@ -18,7 +18,10 @@ pub(super) fn write(
     let spec_changed = stored.is_none_or(|stored| stored.spec != object.spec);
     let given = object.metadata.clone();
     object.metadata = stamped(&reference, given, stored.map(|s| &s.metadata), spec_changed, stamps)?;
-    object.status = stored.map(|stored| stored.status.clone()).unwrap_or_default();
+    object.status = match stored {
+        Some(stored) => stored.status.clone(),
+        None => remembered(&object.status),
+    };
     if let Err(fields) = check_pool(&object, draft.pools.values()) {
         return Err(Refusal::Invalid { reference, fields });
     }
@@ -29,6 +32,13 @@ pub(super) fn write(
     };
     draft.pools.insert(name, object);
     Ok(change)
+}
+
+/// What a new pool takes over from its manifest: who had which address elsewhere gets it again while it is free.
+fn remembered(status: &IpPoolStatus) -> IpPoolStatus {
+    let owners = status.allocated_history.iter().chain(&status.allocated);
+    let allocated_history = owners.map(|(address, owner)| (address.clone(), owner.clone())).collect();
+    IpPoolStatus { allocated_history, ..IpPoolStatus::default() }
 }
 
 /// Removes it, if nobody has an address of it.

@@ -33,6 +33,17 @@ impl Subnet {
         (prefix <= width(address)).then_some(Self { network, prefix })
     }
 
+    /// The smallest of two addresses or more that holds both, and in which hosts may have them; of two families there
+    /// is none.
+    pub(super) fn around(first: IpAddr, last: IpAddr) -> Option<Self> {
+        let is_for_hosts = |subnet: &Self| {
+            let (low, high) = subnet.hosts();
+            (low..=high).contains(&first) && (low..=high).contains(&last)
+        };
+        let longest = width(first) - 1;
+        (0..=longest).rev().filter_map(|prefix| Self::new(first, prefix)).find(is_for_hosts)
+    }
+
     /// Its first address.
     pub const fn network(self) -> IpAddr {
         self.network
