@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use super::writes::stamped;
-use super::{Change, Reference, Refusal, Resources, Stamps};
+use super::{Change, Reference, Refusal, Resources, Stamps, limits};
+use crate::ipam::select::is_open;
+use crate::model::check::Workload;
 use crate::model::field::{FieldError, Problems};
+use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
+use crate::model::requirement::Requirement;
 
 /// Stores the specification beside the status that is there.
 pub(super) fn write(
@@ -27,9 +31,10 @@ pub(super) fn write(
     if object.spec.workload_type == "cluster" && !announced.is_empty() {
         object.status.address = announced;
     }
-    let mut fields = object.check().err().unwrap_or_default();
+    let mut fields = limits::problems(&object.metadata);
+    fields.extend(object.check().err().unwrap_or_default());
     fields.extend(stored.and_then(|stored| object.check_update(stored).err()).unwrap_or_default());
-    fields.extend(check_pool_exists(draft, &object).err().unwrap_or_default());
+    fields.extend(check_pool(draft, &object, stored.map(Arc::as_ref)).err().unwrap_or_default());
     if !fields.is_empty() {
         return Err(Refusal::Invalid { reference, fields });
     }
@@ -42,16 +47,33 @@ pub(super) fn write(
     Ok(change)
 }
 
-fn check_pool_exists(draft: &Resources, object: &LoadBalancer) -> Result<(), Vec<FieldError>> {
+/// Checks that the named pool is open to the load balancer, or that it has its address of it already. Only pools
+/// that it may use are told of: those of others may be nothing for its writer to know.
+fn check_pool(
+    draft: &Resources,
+    object: &LoadBalancer,
+    stored: Option<&LoadBalancer>,
+) -> Result<(), Vec<FieldError>> {
     let mut problems = Problems::default();
     let name = &object.spec.ip_pool;
-    if !name.is_empty() && !draft.pools.contains_key(name) {
-        let known: Vec<_> = draft.pools.keys().map(String::as_str).collect();
-        let remedy = match known.as_slice() {
-            [] => "create it first, see `lb pool create`".to_owned(),
-            known => format!("use one of {}, or leave it out to select one automatically", known.join(", ")),
+    let allocated = stored.and_then(|stored| stored.status.allocated_address.as_ref());
+    if name.is_empty() || allocated.is_some_and(|allocated| allocated.ip_pool == *name) {
+        return Ok(());
+    }
+    let requirement = Requirement::of(&object.metadata);
+    let is_cluster = object.spec.workload_type == "cluster";
+    let workload = if is_cluster { Workload::Cluster } else { Workload::Vm };
+    let is_open = |pool: &IpPool| pool.check_spec().is_ok_and(|pool| is_open(&pool, &requirement, workload));
+    let open = draft.pools.iter().filter(|(_, pool)| is_open(pool)).map(|(name, _)| name.as_str());
+    let open: Vec<&str> = open.collect();
+    if !open.contains(&name.as_str()) {
+        let remedy = match open.as_slice() {
+            [] => "create it or extend its scope, see `lb pool`; or leave it out".to_owned(),
+            open => {
+                format!("use one of {}, or leave it out to have one selected automatically", open.join(", "))
+            }
         };
-        problems.add("spec.ipPool", name, "there is no such pool", remedy);
+        problems.add("spec.ipPool", name, "no such pool is open to this load balancer", remedy);
     }
     problems.result(())
 }

@@ -7,6 +7,7 @@
 //! changes a status (D17). A new pool alone takes from its manifest's status who had which address.
 
 mod allocation;
+mod limits;
 mod load_balancers;
 mod ownership;
 mod patch;

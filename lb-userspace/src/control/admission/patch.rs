@@ -92,7 +92,7 @@ fn reach(object: &Value, operation: &PatchOperation) -> usize {
 }
 
 /// The levels of a value. What is parsed has 128 at most.
-fn depth(value: &Value) -> usize {
+pub(super) fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),

@@ -1,7 +1,7 @@
 //! Writes and deletions of pools.
 
 use super::writes::stamped;
-use super::{Change, Reference, Refusal, Resources, Stamps};
+use super::{Change, Reference, Refusal, Resources, Stamps, limits};
 use crate::model::check::check_pool;
 use crate::model::ip_pool::{IpPool, IpPoolStatus};
 use crate::model::parse::Manifest;
@@ -22,7 +22,9 @@ pub(super) fn write(
         Some(stored) => stored.status.clone(),
         None => remembered(&object.status),
     };
-    if let Err(fields) = check_pool(&object, draft.pools.values()) {
+    let mut fields = limits::problems(&object.metadata);
+    fields.extend(check_pool(&object, draft.pools.values()).err().unwrap_or_default());
+    if !fields.is_empty() {
         return Err(Refusal::Invalid { reference, fields });
     }
     let change = match stored {

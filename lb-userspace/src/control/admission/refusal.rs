@@ -64,6 +64,17 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Another writer was faster: what was meant is gone, or is another object.
+    pub fn is_lost_race(&self) -> bool {
+        match self {
+            Self::NotFound(_) | Self::Conflict { .. } => true,
+            Self::Several(all) => all.iter().any(Self::is_lost_race),
+            Self::AlreadyExists(_) | Self::Invalid { .. } | Self::Owned { .. } | Self::Store(_) => false,
+        }
+    }
+}
+
 fn listed(fields: &[FieldError]) -> String {
     if let [field] = fields {
         return format!(" {field}");

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::ownership::{self, Owned};
 use super::{
-    Change, Done, Preconditions, Reference, Refusal, Resources, Stamps, current, load_balancers, patch, pools,
+    Change, Done, Preconditions, Reference, Refusal, Resources, Stamps, current, limits, load_balancers,
+    patch, pools,
 };
 use crate::model::meta::{ManagedFields, ObjectMeta};
 use crate::model::parse::Manifest;
@@ -36,9 +37,13 @@ pub(super) fn write(
     let live = current(draft, &reference);
     let stored = live.as_ref().map(|live| metadata(live).managed_fields.clone()).unwrap_or_default();
     let given = metadata(&manifest).managed_fields.clone();
+    if given != stored {
+        limits::check_owners(&reference, &given)?;
+    }
     let live = live.as_ref().map(patch::value);
     let complete = with_defaults(manifest);
     let object = patch::value(&complete);
+    limits::check_size(&reference, &object)?;
     let owners = ownership::update(live.as_ref(), (&stored, &given), &object, stamps.writer());
     store(draft, complete, owners, stamps)
 }
@@ -57,6 +62,7 @@ pub(super) fn apply(
     let applied = ownership::apply(live.as_ref(), &managed, manifest, stamps.writer());
     let complete = with_defaults(patch::read(reference, &applied.object)?);
     let object = patch::value(&complete);
+    limits::check_size(reference, &object)?;
     let owners = applied
         .settle(live.as_ref(), &managed, &object, stamps.writer(), force)
         .map_err(|owned: Vec<Owned>| Refusal::Owned { reference: reference.clone(), fields: owned })?;

@@ -19,8 +19,8 @@ pub enum AllocateAddress {
         /// Its spans.
         spans: String,
     },
-    /// The requested address is another's.
-    #[error("address {address} of pool {pool} belongs to {owner}: request another one, or none")]
+    /// The requested address is another's. Whose, is nothing to tell a writer, who may know one namespace alone.
+    #[error("address {address} of pool {pool} is taken: request another one, or none")]
     Taken {
         /// The requested address.
         address: IpAddr,

@@ -7,18 +7,19 @@ use crate::model::check::{CheckedLoadBalancer, CheckedPool, Workload};
 use crate::model::ip_pool::ScopeTuple;
 use crate::model::requirement::Requirement;
 
+/// What to do about a pool that is not there, or not for everyone.
+const REMEDY: &str =
+    "create it or extend its scope, name another, or leave it out to have one selected automatically";
+
 /// Why there is no pool for a load balancer.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SelectPool {
-    /// The named pool does not exist, or can't be read.
-    #[error(
-        "spec.ipPool: there is no usable pool {0:?}: create it, or leave ipPool out for automatic selection"
-    )]
+    /// The named pool does not exist, or can't be read. Whoever may not see pools learns no more than of one that
+    /// is out of scope.
+    #[error("spec.ipPool: no pool {0:?} is open to this load balancer: {REMEDY}")]
     Unknown(String),
     /// The named pool is not for this load balancer.
-    #[error(
-        "spec.ipPool: pool {0:?} is not open to this load balancer: extend its scope, or name another pool"
-    )]
+    #[error("spec.ipPool: no pool {0:?} is open to this load balancer: {REMEDY}")]
     OutOfScope(String),
     /// No pool fits.
     #[error(
@@ -47,7 +48,11 @@ pub fn select<'a>(pools: &'a [CheckedPool], lb: &CheckedLoadBalancer) -> Result<
     if let Some(name) = &lb.pool {
         let pool = pools.iter().find(|pool| pool.name == *name);
         let pool = pool.ok_or_else(|| SelectPool::Unknown(name.clone()))?;
-        return if is_open(pool, lb) { Ok(pool) } else { Err(SelectPool::OutOfScope(name.clone())) };
+        return if is_open(pool, &lb.requirement, lb.workload) {
+            Ok(pool)
+        } else {
+            Err(SelectPool::OutOfScope(name.clone()))
+        };
     }
     let mut matching: Vec<(Rank, &CheckedPool)> =
         pools.iter().filter_map(|pool| Some((rank(pool, lb)?, pool))).collect();
@@ -94,13 +99,13 @@ fn rank(pool: &CheckedPool, lb: &CheckedLoadBalancer) -> Option<Rank> {
     }
     let of = |tuple: &ScopeTuple| {
         let named = tuple.parts().iter().filter(|part| **part != "*").count();
-        Some(Rank { fit: fit(tuple, lb)?, priority: pool.priority, named })
+        Some(Rank { fit: fit(tuple, &lb.requirement, lb.workload)?, priority: pool.priority, named })
     };
     pool.scope.iter().filter_map(of).max()
 }
 
-fn fit(tuple: &ScopeTuple, lb: &CheckedLoadBalancer) -> Option<Fit> {
-    let Requirement { project, namespace, cluster, .. } = &lb.requirement;
+fn fit(tuple: &ScopeTuple, requirement: &Requirement, workload: Workload) -> Option<Fit> {
+    let Requirement { project, namespace, cluster, .. } = requirement;
     let same = |part: &str, required: &str| part == required || part == "*" || required == "*";
     let loose = |part: &str, required: &str| part.is_empty() || same(part, required);
     if !same(&tuple.namespace, namespace) {
@@ -110,15 +115,16 @@ fn fit(tuple: &ScopeTuple, lb: &CheckedLoadBalancer) -> Option<Fit> {
         return Some(Fit::Exact);
     }
     let fits = loose(&tuple.project, project) && loose(&tuple.guest_cluster, cluster);
-    (lb.workload == Workload::Cluster && fits).then_some(Fit::Loose)
+    (workload == Workload::Cluster && fits).then_some(Fit::Loose)
 }
 
-/// A named pool is open to a load balancer of its scope; one without a scope is open to all. A load balancer
-/// that says nothing of a network, as those of VMs, chooses it with the pool.
-fn is_open(pool: &CheckedPool, lb: &CheckedLoadBalancer) -> bool {
-    let network = &lb.requirement.network;
+/// Whether a load balancer may name a pool: it must be of its scope; one without a scope is open to all. A load
+/// balancer that says nothing of a network, as those of VMs, chooses it with the pool.
+pub fn is_open(pool: &CheckedPool, requirement: &Requirement, workload: Workload) -> bool {
+    let network = &requirement.network;
     let same_network = pool.network.is_empty() || network.is_empty() || pool.network == *network;
-    same_network && (pool.scope.is_empty() || pool.scope.iter().any(|tuple| fit(tuple, lb).is_some()))
+    let fits = |tuple: &ScopeTuple| fit(tuple, requirement, workload).is_some();
+    same_network && (pool.scope.is_empty() || pool.scope.iter().any(fits))
 }
 
 #[cfg(test)]

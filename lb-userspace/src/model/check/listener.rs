@@ -11,6 +11,9 @@ use crate::model::field::Problems;
 use crate::model::load_balancer::Listener;
 use crate::model::names;
 
+/// Listeners of one load balancer, at most: ranges of ports are one each, and every pair is compared.
+const MAX_LISTENERS: usize = 1024;
+
 /// A TCP or UDP port, 1 to 65535.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Port(NonZeroU16);
@@ -103,6 +106,11 @@ pub(super) fn check(raw: &[Listener], problems: &mut Problems) -> Vec<CheckedLis
         let remedy = "add a listener with port, protocol and backendPort";
         problems.add("spec.listeners", raw, "no listener", remedy);
     }
+    if raw.len() > MAX_LISTENERS {
+        let problem = format!("more than {MAX_LISTENERS} listeners");
+        problems.add("spec.listeners", raw.len(), problem, "listen on ranges of ports with endPort");
+        return Vec::new();
+    }
     let mut names = BTreeMap::new();
     let mut checked: Vec<(usize, CheckedListener)> = Vec::new();
     for (index, listener) in raw.iter().enumerate() {
@@ -112,27 +120,32 @@ pub(super) fn check(raw: &[Listener], problems: &mut Problems) -> Vec<CheckedLis
             let problem = format!("duplicate name: spec.listeners[{first}] has it, too");
             problems.add(format!("{path}.name"), &listener.name, problem, "give another name");
         }
+        // The first that is in its way says enough: of many, each would be in the way of each.
         for (first, other) in &checked {
-            check_ports(&listener, &path, *first, other, problems);
+            if !check_ports(&listener, &path, *first, other, problems) {
+                break;
+            }
         }
         checked.push((index, listener));
     }
     checked.into_iter().map(|(_, listener)| listener).collect()
 }
 
+/// Whether neither is in the other's way.
 fn check_ports(
     listener: &CheckedListener,
     path: &str,
     first: usize,
     other: &CheckedListener,
     problems: &mut Problems,
-) {
+) -> bool {
     let protocol = protocol_name(listener.protocol);
     if listener.equals(other) {
         let problem =
             format!("duplicate port: spec.listeners[{first}] listens on {protocol} {}, too", other.port);
         let remedy = "give another port or protocol, or remove one of the two";
         problems.add(format!("{path}.port"), listener.port.get(), problem, remedy);
+        false
     } else if listener.overlaps(other)
         && let Some((from, to)) = other.range()
     {
@@ -140,6 +153,9 @@ fn check_ports(
             format!("overlapping range: spec.listeners[{first}] listens on {protocol} {from} to {to}");
         let remedy = "make the ranges meet without overlapping, or remove one of the two";
         problems.add(format!("{path}.endPort"), listener.end_port.map_or(0, Port::get), problem, remedy);
+        false
+    } else {
+        true
     }
 }
 

@@ -4,6 +4,7 @@
 //! treats custom resources whose schema says nothing else about their lists.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use serde_json::{Map, Value};
 
@@ -56,7 +57,10 @@ impl FieldSet {
 
     /// Whether it has the field, one inside of it, or one that it is inside of.
     pub(super) fn touches(&self, path: &[String]) -> bool {
-        self.0.iter().any(|own| own.starts_with(path) || path.starts_with(own))
+        // In their order, the fields inside of one come right after it.
+        let mut from_here = self.0.range::<[String], _>((Bound::Included(path), Bound::Unbounded));
+        from_here.next().is_some_and(|own| own.starts_with(path))
+            || (0..path.len()).filter_map(|end| path.get(..end)).any(|outer| self.0.contains(outer))
     }
 
     /// Without those fields that touch any of `others`.
@@ -153,6 +157,19 @@ mod tests {
         assert_eq!(set.to_v1(), v1);
         assert_eq!(FieldSet::from_v1(&v1), set);
         assert_eq!(FieldSet::from_v1(&json!({})), FieldSet::default());
+    }
+
+    #[test]
+    fn a_set_touches_what_is_in_it_inside_of_it_or_around_it() {
+        let set = FieldSet::of(&json!({"spec": {"check": {"port": 1}, "name": "x"}, "a": 1}));
+        let touches = |path: &str| set.touches(&path.split('.').map(str::to_owned).collect::<Vec<_>>());
+        for path in ["spec", "spec.check", "spec.check.port", "spec.check.port.more", "spec.name", "a"] {
+            assert!(touches(path), "{path}");
+        }
+        for path in ["spec.ch", "spec.check.other", "spec.zone", "b", "spec.checks"] {
+            assert!(!touches(path), "{path}");
+        }
+        assert!(set.touches(&[]) && !FieldSet::default().touches(&[]));
     }
 
     #[test]

@@ -17,6 +17,13 @@ const APPLY: &str = "Apply";
 const UPDATE: &str = "Update";
 const FIELDS_TYPE: &str = "FieldsV1";
 
+/// Writers that own fields of one object, at most.
+pub(super) const MAX_WRITERS: usize = 100;
+/// Writers by other verbs than apply, at most: as Kubernetes does, the longest silent are put together then.
+const MAX_UPDATERS: usize = 10;
+/// Kubernetes' name for those that are put together.
+const ANCIENT: &str = "ancient-changes";
+
 /// The parts of an object's metadata that writers own.
 const METADATA: [&str; 4] = ["annotations", "finalizers", "labels", "ownerReferences"];
 
@@ -64,9 +71,10 @@ pub(super) fn apply(
     let is_own = |entry: &&ManagedFields| is(entry, by.manager, APPLY);
     let before =
         managed.iter().find(is_own).map(|entry| FieldSet::from_v1(&entry.fields)).unwrap_or_default();
+    let others = managed.iter().filter(|entry| !is_own(entry));
+    let others: Vec<FieldSet> = others.map(|entry| FieldSet::from_v1(&entry.fields)).collect();
     for path in before.without(&fields).iter() {
-        let others = managed.iter().filter(|entry| !is_own(entry));
-        if !others.into_iter().any(|entry| FieldSet::from_v1(&entry.fields).touches(path)) {
+        if !others.iter().any(|set| set.touches(path)) {
             remove(&mut object, path);
         }
     }
@@ -147,7 +155,25 @@ pub(super) fn update(
     by.manager.clone_into(&mut own.manager);
     UPDATE.clone_into(&mut own.operation);
     owners.extend(rewritten(&own, &set, by.now));
-    owners
+    bounded(owners)
+}
+
+/// With no more than [`MAX_UPDATERS`] writers by other verbs than apply.
+fn bounded(owners: Vec<ManagedFields>) -> Vec<ManagedFields> {
+    let is_update = |entry: &ManagedFields| entry.operation == UPDATE;
+    let excess = owners.iter().filter(|entry| is_update(entry)).count().saturating_sub(MAX_UPDATERS);
+    if excess == 0 {
+        return owners;
+    }
+    let (mut updaters, mut all): (Vec<_>, Vec<_>) = owners.into_iter().partition(is_update);
+    updaters.sort_by(|a, b| a.time.cmp(&b.time));
+    let old: Vec<ManagedFields> = updaters.drain(..=excess).collect();
+    let union = |all: FieldSet, entry: &ManagedFields| all.with(&FieldSet::from_v1(&entry.fields));
+    let set = old.iter().fold(FieldSet::default(), union);
+    let last = old.into_iter().next_back().unwrap_or_default();
+    all.push(ManagedFields { manager: ANCIENT.to_owned(), fields: set.to_v1(), ..last });
+    all.append(&mut updaters);
+    all
 }
 
 /// The entry with another set of fields; none if the set is empty. The time tells when the set changed.
@@ -180,6 +206,10 @@ fn owned_part(object: &Value) -> Value {
     }
     if let Some(spec) = object.get("spec") {
         lay(&mut part, &json!({ "spec": spec }));
+    }
+    // An empty pool is written out, and nobody's wish.
+    if at(&part, &["spec".to_owned(), "ipPool".to_owned()]).is_some_and(|pool| pool == "") {
+        remove(&mut part, &["spec".to_owned(), "ipPool".to_owned()]);
     }
     part
 }

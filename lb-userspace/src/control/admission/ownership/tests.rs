@@ -101,3 +101,38 @@ fn a_writer_can_say_who_owns_what_and_that_nobody_does() {
     assert_eq!(update(Some(&object), (&first, &given), &object, by("x")), given);
     assert_eq!(update(Some(&object), (&first, &[ManagedFields::default()]), &object, by("x")), []);
 }
+
+#[test]
+fn thousands_of_fields_are_compared_in_moments() {
+    let labels = |prefix: &str| -> Value {
+        let fields = (0..20_000).map(|n| (format!("{prefix}-{n}"), json!("x")));
+        json!({"metadata": {"annotations": fields.collect::<Map<_, _>>()}})
+    };
+    let (one, other) = (labels("one"), labels("other"));
+    let started = std::time::Instant::now();
+    let first = applied(None, &one, "kubectl", false).unwrap();
+    let second = applied(Some(&first), &other, "kubectl", false).unwrap();
+    assert_eq!(second.0, other);
+    let managed = update(Some(&one), (&first.1, &[]), &other, by("other"));
+    assert_eq!(managed.len(), 1);
+    // Field by field it would be billions of comparisons, which take minutes.
+    assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+#[test]
+fn writers_beyond_ten_are_put_together_the_longest_silent_first() {
+    let mut object = json!({"metadata": {"labels": {}}});
+    let mut managed = Vec::new();
+    for n in 0..15 {
+        let before = object.clone();
+        object["metadata"]["labels"][format!("l{n}")] = json!("x");
+        let now = format!("2026-01-01T00:00:{n:02}Z");
+        let writer = Writer { manager: &format!("m{n}"), now: &now };
+        managed = update(Some(&before), (&managed, &[]), &object, writer);
+    }
+    let names: Vec<&str> = managed.iter().map(|entry| entry.manager.as_str()).collect();
+    assert_eq!(names.len(), MAX_UPDATERS);
+    assert_eq!((names[0], names[1], names[9]), (ANCIENT, "m6", "m14"));
+    let kept = FieldSet::from_v1(&managed[0].fields);
+    assert_eq!(kept.iter().count(), 6, "no field is lost: {kept:?}");
+}
