@@ -196,7 +196,10 @@ async fn start_api(supervisor: &mut Supervisor, config: &Config, api: Api) -> Re
         tracing::info!("serving the API at https://{address}");
         api = api.with_endpoint(Endpoint { address, authority });
         let over_tls = api.clone();
-        supervisor.start("api-tls", |stop| async move { Ok(over_tls.serve_tls(listener, stop).await?) });
+        supervisor.start("api-tls", |stop| async move {
+            over_tls.serve_tls(listener, stop).await;
+            Ok(())
+        });
     }
     let (listener, socket) = socket::bind(&config.socket, group).await?;
     supervisor.start("api", |stop| async move {

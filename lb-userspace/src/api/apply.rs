@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use super::Api;
 use super::auth::Identity;
 use super::failure::Failure;
+use super::old;
 use super::query::Parameters;
 use super::target::{SERVED, Target};
 use super::write;
-use crate::control::admission::{Intent, Outcome};
+use crate::control::admission::{Intent, Outcome, Refusal};
 use crate::control::registry::Submission;
 use crate::model::grant::Access;
 use crate::model::parse::{self, Manifest};
@@ -77,7 +78,13 @@ impl Api {
         });
         let Some(served) = served else { return (object, Vec::new()) };
         let (namespace, name) = (text("/metadata/namespace").to_owned(), text("/metadata/name").to_owned());
-        self.converted(&Target { served, namespace: Some(namespace), name: Some(name) }, object)
+        let target = Target { served, namespace: Some(namespace), name: Some(name) };
+        let stored = self.object(&target).ok();
+        let (mut object, warnings) = self.converted(&target, &object, stored.as_ref());
+        if let Some(stored) = &stored {
+            old::note(&mut object, stored);
+        }
+        (object, warnings)
     }
 
     /// Hands intents to control; what is refused is refused whole.
@@ -87,16 +94,24 @@ impl Api {
         manager: &str,
         dry_run: bool,
     ) -> Result<Vec<Outcome>, Failure> {
+        Ok(self.try_submit(intents, manager, dry_run).await??)
+    }
+
+    /// As [`Api::submit`]; a refusal can be looked at.
+    pub(super) async fn try_submit(
+        &self,
+        intents: Vec<Intent>,
+        manager: &str,
+        dry_run: bool,
+    ) -> Result<Result<Vec<Outcome>, Refusal>, Failure> {
         let registry = self.registry.clone();
         let manager = manager.to_owned();
         // A commit waits for the disk.
         let submitted = tokio::task::spawn_blocking(move || {
             registry.submit(&Submission { intents: &intents, manager: &manager, dry_run })
         });
-        let submitted = submitted.await;
-        match submitted {
-            Ok(result) => Ok(result?),
-            Err(error) => Err(Failure::unavailable(format!("the request was not finished: {error}"))),
-        }
+        submitted
+            .await
+            .map_err(|error| Failure::unavailable(format!("the request was not finished: {error}")))
     }
 }

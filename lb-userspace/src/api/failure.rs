@@ -104,9 +104,29 @@ impl Failure {
         Self::new(StatusCode::CONFLICT, "AlreadyExists", message, Details::default())
     }
 
+    /// Others change what is asked for.
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "Conflict", message, Details::default())
+    }
+
+    /// The object has changed since it was read: no field of it is the reason.
+    pub(super) fn is_stale(&self) -> bool {
+        self.0.reason == "Conflict" && self.0.details.causes.is_empty()
+    }
+
     /// There is no such thing.
     pub(super) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NotFound", message, Details::default())
+    }
+
+    /// The body takes too long to arrive.
+    pub(super) fn timed_out(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message, Details::default())
+    }
+
+    /// The body is too long.
+    pub(super) fn too_long(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message, Details::default())
     }
 
     /// The body is in a form that is not spoken.

@@ -13,6 +13,7 @@ mod failure;
 mod flows;
 mod form;
 mod observe;
+mod old;
 pub mod openapi;
 mod query;
 mod read;
@@ -28,6 +29,7 @@ mod write;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 use tokio::net::UnixListener;
@@ -37,7 +39,7 @@ use crate::control::observe::Observer;
 use crate::control::registry::Registry;
 use crate::control::report::ReportRequests;
 use crate::supervise::Stop;
-pub use auth::{Peer, Users};
+pub use auth::{Certificate, Peer, Users};
 use failure::Failure;
 use tls::TlsListener;
 
@@ -126,6 +128,7 @@ impl Api {
                 Failure::no_such_verb(&method, uri.path())
             })
             // Around the fallbacks as well: whoever is not known learns nothing.
+            .layer(DefaultBodyLimit::disable())
             .layer(axum::middleware::from_fn_with_state(self.clone(), auth::guard))
             .with_state(self)
     }
@@ -141,13 +144,9 @@ impl Api {
     }
 
     /// As [`Api::serve`], over TLS.
-    ///
-    /// # Errors
-    /// When the listener fails.
-    pub async fn serve_tls(self, listener: TlsListener, stop: Stop) -> std::io::Result<()> {
+    pub async fn serve_tls(self, listener: TlsListener, stop: Stop) {
         let stopped = self.clone().stopped(stop);
-        let service = self.router().into_make_service_with_connect_info::<Peer>();
-        axum::serve(listener, service).with_graceful_shutdown(stopped).await
+        tls::serve(listener, self.router(), stopped).await;
     }
 
     /// Ends what would go on for ever, when it is asked for.

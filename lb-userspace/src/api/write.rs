@@ -12,15 +12,18 @@ use super::Api;
 use super::body::{self, Change as PatchBody, DeleteOptions};
 use super::failure::Failure;
 use super::form::Form;
+use super::old::{self, Wanted};
 use super::query::Parameters;
 use super::selector::Filter;
 use super::target::{Source, Target};
-use crate::control::admission::{Change, Intent, Outcome, Patch, Preconditions, Reference, operate};
+use crate::control::admission::{Change, Intent, Outcome, Patch, Preconditions, Reference};
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
-use crate::model::v1alpha1;
 
-type Answer = Result<Response, Failure>;
+pub(super) type Answer = Result<Response, Failure>;
+
+/// How often is looked again after another writer was faster.
+pub(super) const RACES: usize = 8;
 
 pub(super) async fn create(
     State(api): State<Api>,
@@ -32,7 +35,8 @@ pub(super) async fn create(
 ) -> Answer {
     target.check_verb("create")?;
     let object = body::object(&headers, &body)?;
-    let (object, old) = api.converted(&target, object);
+    let (object, old) =
+        if target.served.is_old() { api.converted(&target, &object, None) } else { (object, Vec::new()) };
     let (manifest, mut warnings) = body::manifest(&target, object, query.unknown)?;
     warnings.extend(old);
     api.answer(Intent::Create(manifest), &target, &query, form, warnings).await
@@ -48,9 +52,10 @@ pub(super) async fn replace(
 ) -> Answer {
     target.check_verb("update")?;
     let object = body::object(&headers, &body)?;
-    let (object, old) = api.converted(&target, object);
-    let (manifest, mut warnings) = body::manifest(&target, object, query.unknown)?;
-    warnings.extend(old);
+    if target.served.is_old() {
+        return old::write(&api, &target, &query, form, Wanted::Object(object)).await;
+    }
+    let (manifest, warnings) = body::manifest(&target, object, query.unknown)?;
     api.answer(Intent::Replace(manifest), &target, &query, form, warnings).await
 }
 
@@ -63,43 +68,20 @@ pub(super) async fn patch(
     body: Bytes,
 ) -> Answer {
     target.check_verb("patch")?;
+    let change = body::change(&headers, &body)?;
     if target.served.is_old() {
-        return patch_old(&api, &target, &query, form, body::change(&headers, &body)?).await;
+        return old::write(&api, &target, &query, form, Wanted::Change(change)).await;
     }
     let reference = target.reference()?;
-    let (intent, warnings) = match body::change(&headers, &body)? {
+    let (intent, warnings) = match change {
         PatchBody::Merge(mut changes) => {
             let warnings = body::known_fields(&target, &mut changes, query.unknown);
             (Intent::Patch(reference, Patch::Merge(changes)), warnings)
         }
         PatchBody::Json(operations) => (Intent::Patch(reference, Patch::Json(operations)), Vec::new()),
-        PatchBody::Apply(manifest) => {
-            let (_, warnings) = body::manifest(&target, manifest.clone(), query.unknown)?;
-            let mut manifest = manifest;
-            body::known_fields(&target, &mut manifest, query.unknown);
-            target.complete(&mut manifest)?;
-            (Intent::ApplyFields { reference, manifest, force: query.force }, warnings)
-        }
+        PatchBody::Apply(manifest) => target.application(manifest, &query)?,
     };
     api.answer(intent, &target, &query, form, warnings).await
-}
-
-/// A patch of an object as an old version has it: it is read, changed and replaced. A writer in between is a
-/// conflict, which clients repeat.
-async fn patch_old(api: &Api, target: &Target, query: &Parameters, form: Form, change: PatchBody) -> Answer {
-    let mut object = target.served.shown(api.object(target)?);
-    match change {
-        PatchBody::Merge(changes) => json_patch::merge(&mut object, &changes),
-        PatchBody::Json(operations) => {
-            operate(&mut object, &operations)
-                .map_err(|(path, problem)| Failure::bad_request(format!("{path}: {problem}")))?;
-        }
-        PatchBody::Apply(_) => return Err(Failure::unsupported_patch("server-side apply to an old version")),
-    }
-    let (object, mut warnings) = api.converted(target, object);
-    let (manifest, more) = body::manifest(target, object, query.unknown)?;
-    warnings.extend(more);
-    api.answer(Intent::Replace(manifest), target, query, form, warnings).await
 }
 
 pub(super) async fn delete(
@@ -127,7 +109,23 @@ pub(super) async fn delete_collection(
     let filter = Filter::new(&target, &query.labels, &query.fields)?;
     let options = DeleteOptions::of(&body)?;
     let query = Parameters { dry_run: query.dry_run || options.is_dry_run(), ..query };
-    let (revision, items) = api.objects(&target, &filter);
+    for _ in 0..RACES {
+        let (revision, items) = api.objects(&target, &filter);
+        match api.try_submit(deletions(&target, &items)?, &query.manager, query.dry_run).await? {
+            // One that another has deleted is as gone as it should be: what is left is looked at again.
+            Err(refusal) if refusal.is_lost_race() => {}
+            Err(refusal) => return Err(refusal.into()),
+            Ok(_) => {
+                let items = items.into_iter().map(|object| target.served.shown(object)).collect();
+                return Ok(Json(form.list(&target, revision, items, &query.include)).into_response());
+            }
+        }
+    }
+    Err(Failure::conflict("the objects change faster than they are deleted; repeat"))
+}
+
+/// The deletions of exactly these objects.
+fn deletions(target: &Target, items: &[Value]) -> Result<Vec<Intent>, Failure> {
     let intent = |object: &Value| {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let target = Target {
@@ -139,25 +137,12 @@ pub(super) async fn delete_collection(
             Preconditions { uid: text("/metadata/uid").to_owned(), ..Preconditions::default() };
         Ok(Intent::Delete(target.reference()?, preconditions))
     };
-    let intents: Vec<Intent> = items.iter().map(intent).collect::<Result<_, Failure>>()?;
-    if !intents.is_empty() {
-        api.submit(intents, &query.manager, query.dry_run).await?;
-    }
-    Ok(Json(form.list(&target, revision, items, &query.include)).into_response())
+    items.iter().map(intent).collect()
 }
 
 impl Api {
-    /// The object of a client as it is stored, and warnings about what that leaves out.
-    pub(super) fn converted(&self, target: &Target, object: Value) -> (Value, Vec<String>) {
-        if !target.served.is_old() {
-            return (object, Vec::new());
-        }
-        let stored = self.object(target).ok();
-        v1alpha1::to_v1beta1(&object, stored.as_ref(), |address| (self.vm_names)(target.namespace(), address))
-    }
-
     /// Carries out one intent and answers with what has become of its object.
-    async fn answer(
+    pub(super) async fn answer(
         &self,
         intent: Intent,
         target: &Target,
@@ -235,6 +220,19 @@ impl Target {
             return Ok(());
         }
         Err(Failure::no_verb_of(self.served.resource, verb))
+    }
+
+    /// What server-side apply wants, and warnings about what it leaves out.
+    pub(super) fn application(
+        &self,
+        mut manifest: Value,
+        query: &Parameters,
+    ) -> Result<(Intent, Vec<String>), Failure> {
+        let (_, warnings) = body::manifest(self, manifest.clone(), query.unknown)?;
+        body::known_fields(self, &mut manifest, query.unknown);
+        self.complete(&mut manifest)?;
+        let reference = self.reference()?;
+        Ok((Intent::ApplyFields { reference, manifest, force: query.force }, warnings))
     }
 
     /// Gives an applied manifest the path's name and namespace.

@@ -78,10 +78,10 @@ mod tests {
 
     #[test]
     fn options_become_fields() {
-        assert_eq!(spec(&[]).unwrap(), "{}");
+        assert_eq!(spec(&[]).unwrap(), r#"{"ipPool":""}"#);
         let options = ["--selection", "least-connections", "--affinity", "600", "--weight", "a=0"];
         let more = ["--weight", "b=300", "--draining", "0", "--slow-start", "30"];
-        let expected = r#"{"selection":"LeastConnections","sessionAffinity":{"timeoutSeconds":600},"weights":{"a":0,"b":300},"draining":{"timeoutSeconds":0},"slowStart":{"seconds":30}}"#;
+        let expected = r#"{"ipPool":"","selection":"LeastConnections","sessionAffinity":{"timeoutSeconds":600},"weights":{"a":0,"b":300},"draining":{"timeoutSeconds":0},"slowStart":{"seconds":30}}"#;
         assert_eq!(spec(&[&options[..], &more].concat()).unwrap(), expected);
         for wrong in [["--weight", "a"], ["--weight", "a=many"], ["--selection", "best"]] {
             assert!(spec(&wrong).is_err(), "{wrong:?}");

@@ -66,7 +66,9 @@ pub struct LoadBalancerSpec {
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub ipam: String,
     /// The pool that gives the address; empty selects one automatically.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    // Written even if it is empty: manifests of Harvester's dashboard say so, and kubectl takes what is left out for
+    // changed.
+    #[serde(deserialize_with = "or_default")]
     pub ip_pool: String,
     /// Addition: the wanted address; empty takes any.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]

@@ -3,6 +3,8 @@
 //! On the Unix socket the kernel says who it is: root and the agent's own user may do everything, and so may the
 //! members of one group. On TCP it is a bearer token or the common name of a client certificate.
 
+mod body;
+mod lasting;
 pub(super) mod token;
 
 use std::collections::BTreeMap;
@@ -20,7 +22,6 @@ use tokio::net::UnixListener;
 use super::Api;
 use super::failure::Failure;
 use super::target::{Source, Target};
-use super::tls::TlsListener;
 use crate::model::grant::{Access, Grant};
 
 /// Who is at the other end of a connection.
@@ -28,19 +29,22 @@ use crate::model::grant::{Access, Grant};
 pub enum Peer {
     /// A process of this node; `None` if the kernel does not say whose.
     Process(Option<Uid>),
-    /// Somebody over TCP, with the common name of the certificate if there is one.
-    Remote(Option<String>),
+    /// Somebody over TCP, with the certificate if there is one.
+    Remote(Option<Certificate>),
+}
+
+/// A client's certificate, whose signature has been verified.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Certificate {
+    /// The common name.
+    pub name: String,
+    /// The last second at which it is good, since 1970.
+    pub expires: i64,
 }
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         Self::Process(stream.io().peer_cred().ok().map(|credentials| Uid::from_raw(credentials.uid())))
-    }
-}
-
-impl Connected<IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
-        stream.remote_addr().clone()
     }
 }
 
@@ -77,18 +81,47 @@ impl Identity {
     }
 }
 
+/// By what a sender is known: enough to ask again later.
+#[derive(Clone, Debug)]
+pub(super) enum Claim {
+    /// A process of this node.
+    Process(Option<Uid>),
+    /// What a bearer token hashes to.
+    Token(String),
+    /// A certificate, or nothing at all.
+    Certificate(Option<Certificate>),
+}
+
+impl Claim {
+    fn of(peer: &Peer, headers: &HeaderMap) -> Self {
+        match peer {
+            Peer::Process(user) => Self::Process(*user),
+            Peer::Remote(certificate) => {
+                let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                match bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+                    Some(token) => Self::Token(token::hash(token.trim())),
+                    None => Self::Certificate(certificate.clone()),
+                }
+            }
+        }
+    }
+}
+
 /// Lets a request through whose sender is known and may do it.
 pub(super) async fn guard(
     State(api): State<Api>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    let identity = api.identify(&peer, request.headers())?;
+    let claim = Claim::of(&peer, request.headers());
+    let identity = api.identify(&claim)?;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     identity.check(access(&method, &path), &format!("{method} {path}"))?;
+    let mut request = body::whole(request).await?;
     request.extensions_mut().insert(identity);
-    Ok(next.run(request).await)
+    let response = next.run(request).await;
+    Ok(lasting::while_granted(response, api, claim, method, path))
 }
 
 /// What a request wants. Whatever is not known here is for those who may do everything.
@@ -118,16 +151,11 @@ fn namespace_of(path: &str) -> Option<&str> {
 }
 
 impl Api {
-    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity, Failure> {
-        match peer {
-            Peer::Process(user) => self.process(*user),
-            Peer::Remote(common_name) => {
-                let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-                match bearer.and_then(|value| value.strip_prefix("Bearer ")) {
-                    Some(token) => self.bearer(token.trim()),
-                    None => self.certificate(common_name.as_deref()),
-                }
-            }
+    pub(super) fn identify(&self, claim: &Claim) -> Result<Identity, Failure> {
+        match claim {
+            Claim::Process(user) => self.process(*user),
+            Claim::Token(hash) => self.bearer(hash),
+            Claim::Certificate(certificate) => self.certificate(certificate.as_ref()),
         }
     }
 
@@ -146,8 +174,7 @@ impl Api {
         getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group))
     }
 
-    fn bearer(&self, secret: &str) -> Result<Identity, Failure> {
-        let hash = token::hash(secret);
+    fn bearer(&self, hash: &str) -> Result<Identity, Failure> {
         let resources = self.registry.snapshot();
         let now = jiff::Timestamp::now();
         let found = resources.tokens.values().find(|token| token.hash == hash && token.is_good(now));
@@ -157,10 +184,13 @@ impl Api {
         }
     }
 
-    fn certificate(&self, common_name: Option<&str>) -> Result<Identity, Failure> {
-        let Some(name) = common_name else {
+    fn certificate(&self, certificate: Option<&Certificate>) -> Result<Identity, Failure> {
+        let Some(Certificate { name, expires }) = certificate else {
             return Err(Failure::unauthorized("send a bearer token or a client certificate"));
         };
+        if jiff::Timestamp::now().as_second() > *expires {
+            return Err(Failure::unauthorized(format!("the certificate of {name:?} has expired")));
+        }
         match self.users.certificates.get(name) {
             Some(grant) => Ok(Identity { name: name.to_owned(), grant: grant.clone() }),
             None => Err(Failure::unauthorized(format!("{name:?} is not among api.users"))),

@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::api::tls::{self, Authority};
@@ -20,14 +21,28 @@ use crate::config::Listen;
 use crate::model::grant::{Grant, Role};
 
 /// A server over TLS, beside one on the socket.
-struct Over {
-    server: Server,
+pub(super) struct Over {
+    pub(super) server: Server,
     address: SocketAddr,
     authority: String,
 }
 
 impl Over {
-    async fn start(name: &str, clients: Option<&str>, users: &[(&str, Grant)]) -> Self {
+    pub(super) async fn start(name: &str, clients: Option<&str>, users: &[(&str, Grant)]) -> Self {
+        Self::start_on(name, clients, users, |listener| listener).await
+    }
+
+    /// A server that closes connections that are silent for so long.
+    pub(super) async fn start_with_idle(name: &str, idle: std::time::Duration) -> Self {
+        Self::start_on(name, None, &[], |listener| listener.with_idle(idle)).await
+    }
+
+    async fn start_on(
+        name: &str,
+        clients: Option<&str>,
+        users: &[(&str, Grant)],
+        change: impl FnOnce(TlsListener) -> TlsListener,
+    ) -> Self {
         let mut server = Server::start(name).await;
         let client_authority = clients.map(|text| {
             let path = server.directory.join("clients.crt");
@@ -42,15 +57,19 @@ impl Over {
             directory: server.directory.join("tls"),
         };
         let (listener, Authority(authority)) = tls::bind(&listen).await.unwrap();
+        let listener = change(listener);
         let address = listener.address();
         let certificates = users.iter().map(|(name, grant)| ((*name).to_owned(), grant.clone())).collect();
         let api = server.api.clone().with_users(Users { group: None, certificates });
-        server.supervisor.start("tls", |stop| async move { Ok(api.serve_tls(listener, stop).await?) });
+        server.supervisor.start("tls", |stop| async move {
+            api.serve_tls(listener, stop).await;
+            Ok(())
+        });
         Self { server, address, authority }
     }
 
-    /// Asks as somebody with a token, a certificate, or nothing. `None` if the handshake fails.
-    async fn ask(&self, who: &Who, method: Method, path: &str, body: &Value) -> Option<(u16, Value)> {
+    /// A connection of somebody with a certificate or without. `None` if the handshake fails.
+    pub(super) async fn connect(&self, who: &Who) -> Option<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -66,7 +85,12 @@ impl Over {
         };
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()
+    }
+
+    /// Asks as somebody with a token, a certificate, or nothing. `None` if the handshake fails.
+    async fn ask(&self, who: &Who, method: Method, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let stream = self.connect(who).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
@@ -86,14 +110,14 @@ impl Over {
     }
 
     /// A new token, asked for on the socket.
-    async fn token(&self, name: &str, role: &str, namespaces: &[&str]) -> Who {
+    pub(super) async fn token(&self, name: &str, role: &str, namespaces: &[&str]) -> Who {
         let wish = json!({"name": name, "grant": {"role": role, "namespaces": namespaces}});
         let answer = self.server.client.post("/lb/v1/tokens", &wish).await.unwrap();
         Who::Token(answer["token"].as_str().unwrap().to_owned())
     }
 }
 
-enum Who {
+pub(super) enum Who {
     Nobody,
     Token(String),
     Certificate(CertificateDer<'static>, Box<KeyPair>),
@@ -196,6 +220,27 @@ async fn a_client_certificate_is_good_if_its_name_is_known_and_its_signer_truste
     assert_eq!(over.code(&issued(&issuer, "mallory"), Method::GET, &balancers(), &Value::Null).await, 401);
     assert_eq!(over.ask(&issued(&foreign, "alice"), Method::GET, &balancers(), &Value::Null).await, None);
     over.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_has_expired_is_good_for_nothing() {
+    let api = Server::start("expired-certificate").await;
+    let (text, issuer) = authority("clients");
+    let over = Over::start("expired", Some(&text), &[("alice", Grant::admin())]).await;
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "alice");
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let certificate = params.signed_by(&key, &issuer).unwrap().der().clone();
+    let alice = Who::Certificate(certificate, Box::new(key));
+    assert_eq!(over.ask(&alice, Method::GET, &balancers(), &Value::Null).await, None);
+    over.server.stop().await;
+    // One that expires while its connection lasts.
+    let certificate = Certificate { name: "alice".into(), expires: 1_577_836_800 };
+    let claim = auth::Claim::Certificate(Some(certificate));
+    let users = Users { group: None, certificates: [("alice".to_owned(), Grant::admin())].into() };
+    assert!(api.api.clone().with_users(users).identify(&claim).is_err());
+    api.stop().await;
 }
 
 #[tokio::test]

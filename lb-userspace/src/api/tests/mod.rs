@@ -1,7 +1,9 @@
 //! Real HTTP over a Unix socket, on a registry in memory.
 
 mod access;
+mod connections;
 mod kubernetes;
+mod old;
 mod watches;
 
 use std::path::PathBuf;
@@ -29,6 +31,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(name: &str) -> Self {
+        let web_1 = |address: &str| (address == "192.0.2.11").then(|| "web-1".to_owned());
+        Self::start_with(name, |_| Arc::new(move |_, address| web_1(address))).await
+    }
+
+    /// With something that names VMs: it is asked while an object of an old version is converted.
+    async fn start_with(name: &str, vm_names: impl FnOnce(&Arc<Registry>) -> VmNames) -> Self {
         let directory = std::env::temp_dir().join(format!("lb-api-{name}-{}", std::process::id()));
         let path = directory.join("lb.sock");
         let registry = Arc::new(Registry::open(Box::new(MemoryStore::default())).unwrap());
@@ -37,7 +45,7 @@ impl Server {
         let observer = Observer::new(Arc::new(MemoryPackets::default()));
         let flows = crate::datapath::memory::Memory::default().flow_table();
         let api = Api::new(Arc::clone(&registry), reports, Lister::new(flows), observer)
-            .with_vm_names(Arc::new(|_, address| (address == "192.0.2.11").then(|| "web-1".to_owned())));
+            .with_vm_names(vm_names(&registry));
         let mut supervisor = Supervisor::default();
         let served = api.clone();
         supervisor.start("api", |stop| async move {

@@ -1,28 +1,37 @@
 //! TCP with TLS: handshakes that take their time hold nobody else up.
 
 mod certificate;
+mod places;
+mod serve;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::auth::Peer;
+use super::auth::{Certificate, Peer};
 use crate::config::Listen;
 pub use certificate::{Authority, MakeCertificate};
+use places::{Place, Places};
+pub(super) use serve::serve;
 
 /// How long a client may take to shake hands.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Connections at once, those that shake hands included.
 const CONNECTIONS: usize = 512;
+/// Those of one address. A client needs one or two.
+const CONNECTIONS_OF_ONE: usize = 64;
+/// How long a client may leave what is sent to it unacknowledged, or have no room for it.
+const UNREAD: Duration = Duration::from_mins(1);
 /// Connections that wait for the server's task.
 const WAITING: usize = 16;
 /// The pause after no connection could be taken: files are short, as a rule.
@@ -49,6 +58,7 @@ pub enum BindTls {
 pub struct TlsListener {
     address: SocketAddr,
     ready: mpsc::Receiver<(Connection, Peer)>,
+    idle: Duration,
     accepting: JoinHandle<()>,
 }
 
@@ -61,7 +71,7 @@ impl Drop for TlsListener {
 /// A connection that counts among those at once.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl std::fmt::Debug for Connection {
@@ -81,28 +91,35 @@ pub async fn bind(listen: &Listen) -> Result<(TlsListener, Authority), BindTls> 
     let address = listener.local_addr().map_err(bind)?;
     let (sender, ready) = mpsc::channel(WAITING);
     let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), sender));
-    Ok((TlsListener { address, ready, accepting }, authority))
+    Ok((TlsListener { address, ready, idle: TlsListener::IDLE, accepting }, authority))
 }
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sender<(Connection, Peer)>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS, CONNECTIONS_OF_ONE);
     loop {
-        let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let Some(permit) = places.wait().await else { return };
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!("API over TLS: {error}");
                 sleep(PAUSE).await;
                 continue;
             }
         };
+        let Some(place) = places.take(address.ip(), permit) else {
+            tracing::debug!("API over TLS: {address} has {CONNECTIONS_OF_ONE} connections already");
+            continue;
+        };
+        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD)) {
+            tracing::debug!("API over TLS: {error}");
+        }
         let (acceptor, ready) = (acceptor.clone(), ready.clone());
         tokio::spawn(async move {
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let peer = Peer::Remote(common_name(&stream));
+                    let peer = Peer::Remote(certificate(&stream));
                     // An agent that stops takes no more connections.
-                    drop(ready.send((Connection { stream, _permit: permit }, peer)).await);
+                    drop(ready.send((Connection { stream, _place: place }, peer)).await);
                 }
                 Ok(Err(error)) => tracing::debug!("API over TLS: {error}"),
                 Err(_) => tracing::debug!("API over TLS: no handshake within {HANDSHAKE:?}"),
@@ -111,29 +128,13 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sende
     }
 }
 
-/// The common name of the client's certificate, whose signature has been verified.
-fn common_name(stream: &TlsStream<TcpStream>) -> Option<String> {
+/// The client's certificate, whose signature has been verified.
+fn certificate(stream: &TlsStream<TcpStream>) -> Option<Certificate> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let name = certificate.subject().iter_common_name().next()?.as_str().ok()?;
-    Some(name.to_owned())
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = Connection;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Connection, Peer) {
-        match self.ready.recv().await {
-            Some(ready) => ready,
-            // The accepting task lives as long as this.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer::Remote(None))
-    }
+    let name = certificate.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
+    let expires = certificate.validity().not_after.timestamp();
+    Some(Certificate { name, expires })
 }
 
 impl TlsListener {
