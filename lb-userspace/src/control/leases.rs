@@ -6,7 +6,7 @@ use super::registry::LeaseWrite;
 use super::resources::Resources;
 use crate::config::{Dhcp, Interfaces, Network};
 use crate::inventory::links::{Link, Topology};
-use crate::ipam::dhcp::model::{Facts, Lease, Place, Wanted, Wish};
+use crate::ipam::dhcp::model::{Facts, Lease, Place, Stored, Wanted, Wish};
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::ObjectMeta;
 
@@ -22,7 +22,7 @@ pub(super) fn wanted(resources: &Resources, networks: &Networks<'_>) -> Wanted {
     let mut wanted = Wanted::default();
     for (lb, object) in &resources.load_balancers {
         if object.takes_lease() {
-            let stored = resources.leases.get(lb).cloned();
+            let stored = resources.leases.get(lb).map(|lease| networks.stored(lease));
             let place = networks.place(&object.metadata);
             wanted.wishes.insert(lb.clone(), Wish::Keep { place, stored });
         } else if let Some(IpAddr::V4(address)) = allocated(object) {
@@ -30,10 +30,7 @@ pub(super) fn wanted(resources: &Resources, networks: &Networks<'_>) -> Wanted {
         }
     }
     for (lb, stored) in &resources.leases {
-        wanted.wishes.entry(lb.clone()).or_insert_with(|| {
-            let place = networks.place_of(stored);
-            Wish::Release { place, stored: stored.clone() }
-        });
+        wanted.wishes.entry(lb.clone()).or_insert_with(|| Wish::Release(networks.stored(stored)));
     }
     wanted
 }
@@ -87,9 +84,10 @@ impl Networks<'_> {
         Ok(self.at(self.topology.bridge_of(link).unwrap_or(link), 0))
     }
 
-    /// Where a lease was obtained, if that is still there.
-    fn place_of(&self, lease: &Lease) -> Option<Place> {
-        self.topology.link(&lease.interface).map(|link| self.at(link, lease.vlan))
+    /// A lease, and where it was obtained, if that is still there.
+    fn stored(&self, lease: &Lease) -> Stored {
+        let link = self.topology.link(&lease.interface).filter(|link| link.up);
+        Stored { lease: lease.clone(), place: link.map(|link| self.at(link, lease.vlan)) }
     }
 
     fn uplink(&self) -> Option<&Link> {
@@ -154,7 +152,7 @@ mod tests {
     fn place(wanted: &Wanted, name: &str) -> Result<Place, String> {
         match &wanted.wishes[&NamespacedName::new("shop", name)] {
             Wish::Keep { place, .. } => place.clone(),
-            Wish::Release { place, .. } => place.clone().ok_or_else(String::new),
+            Wish::Release(stored) => stored.place.clone().ok_or_else(String::new),
         }
     }
 
@@ -194,7 +192,7 @@ mod tests {
         }
         let wanted = wanted(&resources, &Dhcp::default());
         let released =
-            |name: &str| matches!(wanted.wishes[&NamespacedName::new("shop", name)], Wish::Release { .. });
+            |name: &str| matches!(wanted.wishes[&NamespacedName::new("shop", name)], Wish::Release(_));
         assert_eq!(["pooled", "guest", "gone", "kept"].map(released), [true, true, true, false]);
         let place = place(&wanted, "gone").unwrap();
         assert_eq!((place.link.ifindex, place.link.vlan), (IN0, 7));

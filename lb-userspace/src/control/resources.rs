@@ -1,6 +1,7 @@
 //! The stored objects of one revision, and their way to and from the store.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -81,6 +82,12 @@ impl Resources {
             other => return Err(format!("resource {other:?} is not known to this version")),
         }
         Ok(())
+    }
+
+    /// Whether a pool has given an address to a load balancer.
+    pub fn is_pooled(&self, address: IpAddr) -> bool {
+        let address = address.to_string();
+        self.pools.values().any(|pool| pool.status.allocated.contains_key(&address))
     }
 
     /// The writes that make `self` out of `before`.

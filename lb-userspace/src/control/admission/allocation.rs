@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Reference, Refusal, Resources};
+use super::{Reference, Refusal, Resources, pool_status};
 use crate::ipam::assign::AssignAddress;
-use crate::ipam::pool::{self, AllocateAddress};
+use crate::ipam::pool::{AllocateAddress, Lent};
 use crate::ipam::select::SelectPool;
 use crate::ipam::{assign, release};
 use crate::model::check::{Ipam, Workload};
@@ -27,13 +27,9 @@ pub const WAITING: &str = "service is waiting for external IP";
 /// When an object of this transaction asks for an address or a pool that it can't have. An exhausted pool, or
 /// none that matches, is no error: the object waits.
 pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Result<(), Refusal> {
+    pool_status::refresh(before, draft, now);
     let mut pools: Vec<IpPool> = draft.pools.values().cloned().collect();
-    for pool in &mut pools {
-        let is_new = before.pools.get(&pool.metadata.name).is_none_or(|old| old.spec != pool.spec);
-        if is_new && let Ok(checked) = pool.check_spec() {
-            pool.status = pool::refresh(&checked, &pool.status);
-        }
-    }
+    let lent = lent(draft);
     for owner in before.load_balancers.keys().filter(|key| !draft.load_balancers.contains_key(key)) {
         let changed = release(&pools, owner);
         replace(&mut pools, changed);
@@ -42,12 +38,25 @@ pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Re
     for key in candidates(before, draft) {
         let Some(object) = draft.load_balancers.get_mut(&key) else { continue };
         let is_written = is_changed(before, object);
-        if let Err(refusal) = settle_one(Arc::make_mut(object), &mut pools, is_written, now) {
+        if let Err(refusal) = settle_one(Arc::make_mut(object), (&mut pools, &lent), is_written, now) {
             refusals.push(refusal);
         }
     }
     draft.pools = pools.into_iter().map(|pool| (pool.metadata.name.clone(), pool)).collect();
     Refusal::of(refusals).map_or(Ok(()), Err)
+}
+
+/// Gives addresses to those who wait for one, after a lease has been given back that was in a pool's range.
+pub fn serve_waiting(before: &Resources, draft: &mut Resources, now: &str) {
+    if let Err(refusal) = settle(before, draft, now) {
+        // Nothing is written that could be refused.
+        tracing::warn!("addresses are not given: {refusal}");
+    }
+}
+
+/// What DHCP servers lent, as far as it is stored: that of load balancers that are gone, too, until it is given back.
+fn lent(draft: &Resources) -> Lent {
+    draft.leases.iter().map(|(lb, lease)| (lease.address.into(), lb.clone())).collect()
 }
 
 /// Load balancers without address, or whose wishes have changed; the oldest first.
@@ -69,7 +78,7 @@ fn is_changed(before: &Resources, object: &LoadBalancer) -> bool {
 
 fn settle_one(
     object: &mut LoadBalancer,
-    pools: &mut [IpPool],
+    (pools, lent): (&mut [IpPool], &Lent),
     is_written: bool,
     now: &str,
 ) -> Result<(), Refusal> {
@@ -84,7 +93,7 @@ fn settle_one(
         lend_later(object, now);
         return Ok(());
     }
-    match assign(pools, &checked) {
+    match assign(pools, &checked, lent) {
         Ok(assignment) => {
             // What a guest cluster announces is its own to tell.
             if checked.workload == Workload::Vm {
@@ -166,7 +175,15 @@ fn mark(object: &mut LoadBalancer, problem: Option<(&str, String)>, now: &str) {
     set(conditions, ALLOCATED, status, reason, &message, now);
 }
 
-fn set(conditions: &mut Vec<Condition>, kind: &str, status: &str, reason: &str, message: &str, now: &str) {
+/// Brings a condition up to date.
+pub(super) fn set(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    now: &str,
+) {
     let index = conditions.iter().position(|condition| condition.kind == kind).unwrap_or_else(|| {
         conditions.insert(0, Condition { kind: kind.into(), ..Condition::default() });
         0

@@ -11,6 +11,7 @@ mod limits;
 mod load_balancers;
 mod ownership;
 mod patch;
+mod pool_status;
 mod pools;
 mod refusal;
 #[cfg(test)]
@@ -24,9 +25,10 @@ use super::resources::{IP_POOLS, LOAD_BALANCERS, Resources};
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
-pub use allocation::{ALLOCATED, ANY, WAITING};
+pub use allocation::{ALLOCATED, ANY, WAITING, serve_waiting};
 pub use ownership::Owned;
 pub(crate) use patch::operate;
+pub use pool_status::RELEASED;
 pub use refusal::Refusal;
 
 /// What a client wants.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::pool::{self, AllocateAddress};
+use super::pool::{self, AllocateAddress, Lent};
 use super::select::{SelectPool, select};
 use crate::model::check::{CheckedLoadBalancer, CheckedPool};
 use crate::model::ip_pool::{IpPool, IpPoolStatus};
@@ -37,14 +37,14 @@ pub enum AssignAddress {
 ///
 /// # Errors
 /// Why there is none; nothing is to be stored then.
-pub fn assign(stored: &[IpPool], lb: &CheckedLoadBalancer) -> Result<Assignment, AssignAddress> {
+pub fn assign(stored: &[IpPool], lb: &CheckedLoadBalancer, lent: &Lent) -> Result<Assignment, AssignAddress> {
     let pools: Vec<CheckedPool> = stored.iter().filter_map(|pool| pool.check_spec().ok()).collect();
     let chosen = match holder(stored, &pools, lb) {
         Some(holder) => holder,
         None => select(&pools, lb)?,
     };
     let status = status_of(stored, &chosen.name);
-    let (vip, status) = pool::allocate(chosen, &status, &lb.key, lb.address)?;
+    let (vip, status) = pool::allocate(chosen, &status, &lb.key, lb.address, lent)?;
     let mut changed = give_back(stored, &pools, &lb.key, Some(&chosen.name));
     changed.extend(changed_pool(stored, &chosen.name, status));
     Ok(Assignment { vip, address: describe(chosen, vip), pools: changed })

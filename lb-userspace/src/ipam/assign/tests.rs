@@ -45,9 +45,9 @@ fn store(pools: &mut [IpPool], changed: Vec<IpPool>) {
 
 #[track_caller]
 fn assigned(pools: &mut [IpPool], lb: &CheckedLoadBalancer) -> String {
-    let assignment = assign(pools, lb).unwrap();
+    let assignment = assign(pools, lb, &Lent::new()).unwrap();
     store(pools, assignment.pools);
-    assert_eq!(assign(pools, lb).unwrap().pools, [], "asking twice changes nothing");
+    assert_eq!(assign(pools, lb, &Lent::new()).unwrap().pools, [], "asking twice changes nothing");
     assignment.vip.to_string()
 }
 
@@ -59,7 +59,7 @@ fn an_address_comes_with_its_pool_mask_and_gateway() {
         mask: "255.255.255.0".into(),
         gateway: "192.0.2.1".into(),
     };
-    assert_eq!(assign(&pools(), &lb("front", "", "")).unwrap().address, expected);
+    assert_eq!(assign(&pools(), &lb("front", "", ""), &Lent::new()).unwrap().address, expected);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_change_to_a_full_pool_leaves_the_address_alone() {
     let mut pools = pools();
     assert_eq!(assigned(&mut pools, &lb("a", "", "")), "192.0.2.10");
     assert_eq!(assigned(&mut pools, &lb("b", "small", "")), "198.51.100.10");
-    let error = assign(&pools, &lb("a", "small", "")).unwrap_err();
+    let error = assign(&pools, &lb("a", "small", ""), &Lent::new()).unwrap_err();
     assert!(matches!(error, AssignAddress::Allocate(AllocateAddress::Exhausted { .. })));
     assert_eq!(pools[0].status.allocated["192.0.2.10"], "shop/a");
 }
@@ -100,7 +100,7 @@ fn a_broken_pool_is_passed_over_and_an_unknown_one_is_an_error() {
     pools.insert(0, pool("broken", "nonsense", 20, &[["*", "shop", "*"]]));
     assert_eq!(assigned(&mut pools, &lb("a", "", "")), "192.0.2.10");
     for name in ["broken", "missing"] {
-        let error = assign(&pools, &lb("a", name, "")).unwrap_err();
+        let error = assign(&pools, &lb("a", name, ""), &Lent::new()).unwrap_err();
         assert_eq!(error, AssignAddress::Select(SelectPool::Unknown(name.into())));
     }
 }

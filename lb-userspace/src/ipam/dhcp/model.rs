@@ -40,15 +40,19 @@ pub enum Wish {
         /// Where, or why nowhere.
         place: Result<Place, String>,
         /// What is stored of its lease.
-        stored: Option<Lease>,
+        stored: Option<Stored>,
     },
-    /// None any more.
-    Release {
-        /// Where; `None` if there is no such interface any more.
-        place: Option<Place>,
-        /// What is stored of its lease.
-        stored: Lease,
-    },
+    /// None any more: what is stored of its lease is given back.
+    Release(Stored),
+}
+
+/// What is stored of a lease.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// The lease.
+    pub lease: Lease,
+    /// Where it was obtained; `None` while there is no such interface, or it is down.
+    pub place: Option<Place>,
 }
 
 /// What is wanted of all clients.
@@ -210,10 +214,11 @@ impl State {
 pub type Facts = BTreeMap<NamespacedName, State>;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn lease() -> Lease {
+    /// Of 192.0.2.9, for a minute from 1970 on.
+    pub(crate) fn lease() -> Lease {
         Lease {
             address: [192, 0, 2, 9].into(),
             server: [192, 0, 2, 1].into(),

@@ -8,6 +8,9 @@ use crate::model::ip_pool::IpPoolStatus;
 use crate::model::meta::NamespacedName;
 use crate::model::range::Span;
 
+/// Addresses that DHCP servers lent, and to whom. No pool gives any of them until it is given back.
+pub type Lent = BTreeMap<IpAddr, NamespacedName>;
+
 /// Why a pool gives no address.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AllocateAddress {
@@ -54,14 +57,15 @@ pub fn allocate(
     status: &IpPoolStatus,
     owner: &NamespacedName,
     requested: Option<IpAddr>,
+    lent: &Lent,
 ) -> Result<(IpAddr, IpPoolStatus), AllocateAddress> {
     let mut status = heal(pool, status);
     let current = address_of(&status, owner);
     let address = match (requested, current) {
-        (Some(requested), _) => requested_address(pool, &status, owner, requested)?,
+        (Some(requested), _) => requested_address(pool, &status, owner, requested, lent)?,
         (None, Some(current)) => current,
-        (None, None) => sticky(&status, owner)
-            .or_else(|| next(pool, &status))
+        (None, None) => sticky(&status, owner, lent)
+            .or_else(|| next(pool, &status, lent))
             .ok_or_else(|| AllocateAddress::Exhausted { pool: pool.name.clone(), spans: spans(pool) })?,
     };
     if current != Some(address) {
@@ -113,30 +117,36 @@ fn requested_address(
     status: &IpPoolStatus,
     owner: &NamespacedName,
     address: IpAddr,
+    lent: &Lent,
 ) -> Result<IpAddr, AllocateAddress> {
     if pool.range_of(address).is_none() {
         return Err(AllocateAddress::NotInPool { address, pool: pool.name.clone(), spans: spans(pool) });
     }
-    match status.allocated.get(&address.to_string()) {
-        Some(other) if *other != owner.to_string() => {
-            Err(AllocateAddress::Taken { address, pool: pool.name.clone(), owner: other.clone() })
-        }
-        _ => Ok(address),
+    let own = owner.to_string();
+    let borrower = || lent.get(&address).map(ToString::to_string);
+    match status.allocated.get(&address.to_string()).cloned() {
+        Some(holder) if holder == own => Ok(address),
+        holder => match holder.or_else(borrower) {
+            Some(owner) => Err(AllocateAddress::Taken { address, pool: pool.name.clone(), owner }),
+            None => Ok(address),
+        },
     }
 }
 
 /// The lowest address that the owner had and nobody has taken since.
-fn sticky(status: &IpPoolStatus, owner: &NamespacedName) -> Option<IpAddr> {
+fn sticky(status: &IpPoolStatus, owner: &NamespacedName, lent: &Lent) -> Option<IpAddr> {
     let owner = owner.to_string();
     let had = status.allocated_history.iter().filter(|(_, of)| **of == owner);
-    had.filter_map(|(address, _)| address.parse().ok()).min()
+    had.filter_map(|(address, _)| address.parse().ok()).filter(|address| !lent.contains_key(address)).min()
 }
 
 /// The first free address after the last given one; once around.
-fn next(pool: &CheckedPool, status: &IpPoolStatus) -> Option<IpAddr> {
+fn next(pool: &CheckedPool, status: &IpPoolStatus, lent: &Lent) -> Option<IpAddr> {
     let taken: BTreeSet<IpAddr> =
         status.allocated.keys().filter_map(|address| address.parse().ok()).collect();
-    let free = |address: &IpAddr| !taken.contains(address) && !pool.is_gateway(*address);
+    let free = |address: &IpAddr| {
+        !taken.contains(address) && !pool.is_gateway(*address) && !lent.contains_key(address)
+    };
     let order = search_order(pool, status.last_allocated.parse().ok());
     order.into_iter().flat_map(Span::iter).find(free)
 }

@@ -34,14 +34,14 @@ impl Trace {
 
     #[track_caller]
     fn asks(&mut self, name: &str, expected: &str) {
-        let (address, status) = allocate(&self.pool, &self.status, &owner(name), None).unwrap();
+        let (address, status) = allocate(&self.pool, &self.status, &owner(name), None, &Lent::new()).unwrap();
         assert_eq!(address.to_string(), expected, "{name}");
         self.status = status;
     }
 
     #[track_caller]
     fn exhausted(&self, name: &str) {
-        let result = allocate(&self.pool, &self.status, &owner(name), None);
+        let result = allocate(&self.pool, &self.status, &owner(name), None, &Lent::new());
         assert!(matches!(result, Err(AllocateAddress::Exhausted { .. })), "{result:?}");
     }
 
@@ -122,7 +122,7 @@ fn an_address_of_ipv6_is_the_same_however_it_is_written() {
     let mut trace = Trace::new(&["2001:db8::/64"]);
     trace.status.allocated = [("2001:0DB8:0:0::0002".to_owned(), "shop/a".to_owned())].into();
     let requested = Some("2001:db8::2".parse().unwrap());
-    let taken = allocate(&trace.pool, &trace.status, &owner("b"), requested);
+    let taken = allocate(&trace.pool, &trace.status, &owner("b"), requested, &Lent::new());
     assert!(matches!(taken, Err(AllocateAddress::Taken { owner, .. }) if owner == "shop/a"));
     trace.asks("a", "2001:db8::2");
     trace.asks("b", "2001:db8::3");
@@ -165,7 +165,7 @@ fn a_requested_address_is_given_or_the_reason_why_not() {
     let mut trace = Trace::new(&["10.0.0.0/29"]);
     trace.asks("a", "10.0.0.2");
     let ask = |status: &IpPoolStatus, name: &str, address: &str| {
-        allocate(&trace.pool, status, &owner(name), Some(address.parse().unwrap()))
+        allocate(&trace.pool, status, &owner(name), Some(address.parse().unwrap()), &Lent::new())
     };
     let (_, with_b) = ask(&trace.status, "b", "10.0.0.5").unwrap();
     assert_eq!(with_b.allocated["10.0.0.5"], "shop/b");
@@ -179,6 +179,24 @@ fn a_requested_address_is_given_or_the_reason_why_not() {
     let (_, moved) = ask(&with_b, "b", "10.0.0.6").unwrap();
     assert_eq!((moved.allocated.len(), moved.available), (2, 3));
     assert_eq!(moved.allocated_history, [("10.0.0.5".to_owned(), "shop/b".to_owned())].into());
+}
+
+/// A pool gave an address that a DHCP server had lent to another load balancer: two answered for it.
+#[test]
+fn a_lent_address_is_given_to_nobody_until_it_is_given_back() {
+    let trace = Trace::new(&["10.0.0.0/29"]);
+    let lent: Lent = [(IpAddr::from([10, 0, 0, 2]), owner("leased"))].into();
+    let mut status = trace.status.clone();
+    status.allocated_history = [("10.0.0.2".to_owned(), "shop/a".to_owned())].into();
+    let ask = |status: &IpPoolStatus, requested, lent: &Lent| {
+        allocate(&trace.pool, status, &owner("a"), requested, lent).map(|(address, _)| address.to_string())
+    };
+    assert_eq!(ask(&status, None, &lent), Ok("10.0.0.3".to_owned()), "neither by history nor in its turn");
+    let taken = ask(&status, Some([10, 0, 0, 2].into()), &lent);
+    assert!(matches!(taken, Err(AllocateAddress::Taken { owner, .. }) if owner == "shop/leased"));
+    assert_eq!(ask(&status, None, &Lent::new()), Ok("10.0.0.2".to_owned()), "given back");
+    status.allocated = [("10.0.0.2".to_owned(), "shop/a".to_owned())].into();
+    assert_eq!(ask(&status, None, &lent), Ok("10.0.0.2".to_owned()), "what it has it keeps");
 }
 
 #[derive(Clone, Debug)]
@@ -211,10 +229,10 @@ proptest! {
                         Step::Request(_, host) => Some(IpAddr::from([10, 0, 0, host])),
                         Step::Ask(_) | Step::Release(_) => None,
                     };
-                    let Ok((address, after)) = allocate(&pool, &status, &owner, requested) else { continue };
+                    let Ok((address, after)) = allocate(&pool, &status, &owner, requested, &Lent::new()) else { continue };
                     prop_assert!(pool.range_of(address).is_some() && !pool.is_gateway(address));
                     prop_assert!(requested.is_none_or(|requested| requested == address));
-                    let (again, same) = allocate(&pool, &after, &owner, None).unwrap();
+                    let (again, same) = allocate(&pool, &after, &owner, None, &Lent::new()).unwrap();
                     prop_assert_eq!((again, &same), (address, &after));
                     status = after;
                 }

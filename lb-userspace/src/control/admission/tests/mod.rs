@@ -1,8 +1,10 @@
 mod bounds;
+mod by_hand;
 
 use super::*;
 use crate::model::ip_pool::{IpPool, PoolRange, ScopeTuple};
 use crate::model::load_balancer::{Listener, LoadBalancer};
+use crate::model::meta::GROUP;
 
 fn pool(name: &str, start: &str, end: &str) -> IpPool {
     let mut pool = IpPool::new(name);

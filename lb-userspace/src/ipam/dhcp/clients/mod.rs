@@ -2,18 +2,20 @@
 //!
 //! Pure: no clock, no sockets. `now` and `moment` are the same time on the clock that only runs and on the wall's.
 
+mod client;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::frame::{self, Arp, Envelope, Heard};
-use super::machine::{Command, Entropy, Granted, Machine, Patience, Phase};
-use super::message::{Identity, Reply};
-use super::model::{Facts, Hardware, Lease, Link, Place, State, Wanted, Wish, identity};
-use super::wire;
+use super::frame::{self, Arp, Heard};
+use super::machine::{Entropy, Machine, Patience, Phase};
+use super::message::Reply;
+use super::model::{Facts, Hardware, Lease, Link, Place, State, Stored, Wanted, Wish, identity};
 use crate::model::meta::NamespacedName;
+use client::Client;
 use lb_common::net::Mac;
 
 /// How clients behave.
@@ -35,18 +37,6 @@ pub struct Clients {
     released: BTreeSet<NamespacedName>,
     served: BTreeSet<Ipv4Addr>,
     frames: Vec<(Link, Vec<u8>)>,
-}
-
-#[derive(Debug)]
-struct Client {
-    place: Option<Place>,
-    /// Why it can't ask anywhere now.
-    nowhere: Option<String>,
-    identity: Identity,
-    machine: Machine,
-    /// The lease of which `lease` tells.
-    granted: Option<Granted>,
-    lease: Option<Lease>,
 }
 
 impl Clients {
@@ -80,7 +70,7 @@ impl Clients {
     /// Takes over what is wanted.
     pub fn handle_wanted(&mut self, wanted: &Wanted, now: Instant, moment: Timestamp) {
         self.served.clone_from(&wanted.served);
-        self.released.retain(|lb| matches!(wanted.wishes.get(lb), Some(Wish::Release { .. })));
+        self.released.retain(|lb| matches!(wanted.wishes.get(lb), Some(Wish::Release(_))));
         for (lb, wish) in &wanted.wishes {
             match wish {
                 Wish::Keep { place, stored } => {
@@ -89,7 +79,7 @@ impl Clients {
                         client.nowhere = place.as_ref().err().cloned();
                     }
                 }
-                Wish::Release { place, stored } => self.release(lb, place.as_ref(), stored, now, moment),
+                Wish::Release(stored) => self.release(lb, stored, now, moment),
             }
         }
         // What was lent so lately that it is not stored yet is given back, too.
@@ -102,6 +92,9 @@ impl Clients {
             }
             stays
         });
+        for client in self.all.values_mut() {
+            client.leave_what_is_served(&self.served, now);
+        }
         self.carry_out(now, moment);
     }
 
@@ -137,29 +130,33 @@ impl Clients {
         &mut self,
         lb: &NamespacedName,
         place: Option<&Place>,
-        stored: Option<&Lease>,
+        stored: Option<&Stored>,
         now: Instant,
         moment: Timestamp,
     ) {
+        let mut stored = stored;
         if let Some(client) = self.all.get_mut(lb) {
-            let moved = |(old, new): (&Place, &Place)| {
-                (&old.interface, old.link.vlan) != (&new.interface, new.link.vlan)
-            };
-            if !client.place.as_ref().zip(place).is_some_and(moved) {
-                // An interface that is gone for a while keeps its clients.
-                if let Some(place) = place {
-                    client.identity = identity(lb, self.settings.hardware, place.mac);
-                    client.place = Some(place.clone());
-                }
+            client.leaves = false;
+            // An interface that is gone for a while keeps its clients.
+            let Some(place) = place else { return };
+            if !client.is_elsewhere(place) {
+                client.speak_at(place, identity(lb, self.settings.hardware, place.mac));
                 return;
             }
             tracing::info!(load_balancer = %lb, "another network: its address is given back");
-            client.machine.release(now);
-            client.send(&mut self.frames);
+            if let Some(client) = self.all.remove(lb) {
+                self.give_back(lb, client, stored, now);
+            }
+            stored = None;
         }
-        // A lease of another network is of no use in this one.
-        let stored = stored.filter(|stored| place.is_none_or(|place| stored.is_of(place)));
-        let client = self.client(lb, place, stored, now, moment);
+        let is_foreign = |stored: &&Stored| place.is_some_and(|place| !stored.lease.is_of(place));
+        if let Some(foreign) = stored.filter(is_foreign) {
+            tracing::info!(load_balancer = %lb, "a lease of another network: it is given back");
+            let earlier = self.client(lb, foreign.place.as_ref(), Some(&foreign.lease), now, moment);
+            self.give_back(lb, earlier, Some(foreign), now);
+            stored = None;
+        }
+        let client = self.client(lb, place, stored.map(|stored| &stored.lease), now, moment);
         self.all.insert(lb.clone(), client);
     }
 
@@ -181,6 +178,7 @@ impl Clients {
         Client {
             place: place.cloned(),
             nowhere: None,
+            leaves: false,
             identity: identity(lb, self.settings.hardware, mac),
             machine,
             granted,
@@ -188,27 +186,39 @@ impl Clients {
         }
     }
 
-    fn release(
-        &mut self,
-        lb: &NamespacedName,
-        place: Option<&Place>,
-        stored: &Lease,
-        now: Instant,
-        moment: Timestamp,
-    ) {
+    /// Gives a lease back, as soon as there is an interface to say so; until then, or its end, it is remembered.
+    fn release(&mut self, lb: &NamespacedName, stored: &Stored, now: Instant, moment: Timestamp) {
         if self.released.contains(lb) {
             return;
         }
         let mut client = match self.all.remove(lb) {
             Some(client) => client,
-            None => self.client(lb, place, Some(stored), now, moment),
+            None => self.client(lb, stored.place.as_ref(), Some(&stored.lease), now, moment),
         };
-        // What a client that has just been made has to say is of no account.
+        let Lease { address, server, interface, .. } = &stored.lease;
+        if client.is_told_later(stored) {
+            if !client.leaves {
+                tracing::warn!(load_balancer = %lb, %address, interface, "can't be given back without the interface");
+            }
+            client.leaves = true;
+            self.all.insert(lb.clone(), client);
+            return;
+        }
+        self.give_back(lb, client, Some(stored), now);
+        tracing::info!(load_balancer = %lb, %address, %server, "given back");
+        self.released.insert(lb.clone());
+    }
+
+    /// Tells a client's server that the address is free, where the lease was obtained.
+    fn give_back(&mut self, lb: &NamespacedName, mut client: Client, stored: Option<&Stored>, now: Instant) {
+        let place = stored.and_then(|stored| stored.place.as_ref());
+        if let Some(place) = place.filter(|_| client.place.is_none()) {
+            client.speak_at(place, identity(lb, self.settings.hardware, place.mac));
+        }
+        // What else it has to say is of no account any more.
         while client.machine.next_command().is_some() {}
         client.machine.release(now);
         client.send(&mut self.frames);
-        tracing::info!(load_balancer = %lb, address = %stored.address, server = %stored.server, "given back");
-        self.released.insert(lb.clone());
     }
 
     fn handle_reply(&mut self, link: Link, reply: &Reply, from: Mac, now: Instant) {
@@ -220,10 +230,7 @@ impl Clients {
         for (lb, client) in self.all.iter_mut().filter(|(_, client)| client.is_meant(link, reply)) {
             let is_taken = |address| claims.iter().any(|(other, claimed)| other != lb && *claimed == address);
             client.machine.handle_reply(reply, from, is_taken, now);
-            if client.machine.claimed().is_some_and(|address| self.served.contains(&address)) {
-                let own = client.place.as_ref().map_or(from, |place| place.mac);
-                client.machine.handle_overlap(own, now);
-            }
+            client.leave_what_is_served(&self.served, now);
         }
     }
 
@@ -240,64 +247,11 @@ impl Clients {
             client.send(&mut self.frames);
             client.follow(lb, now, moment);
         }
-    }
-}
-
-impl Client {
-    fn is_meant(&self, link: Link, reply: &Reply) -> bool {
-        self.place.as_ref().is_some_and(|place| place.link == link)
-            && self.identity.hardware == reply.hardware
-            && reply.client_id.as_ref().is_none_or(|id| *id == self.identity.client_id)
-    }
-
-    /// Puts what is to be said into frames.
-    fn send(&mut self, frames: &mut Vec<(Link, Vec<u8>)>) {
-        while let Some(command) = self.machine.next_command() {
-            let Some(Place { mac, link, .. }) = self.place else { continue };
-            let frame = match command {
-                Command::Send(request, server) => {
-                    let to = server.map(|server| (server.address, server.mac));
-                    let envelope = Envelope { from_mac: mac, from: request.using, to, vlan: link.vlan };
-                    frame::dhcp(&wire::encode(&request, &self.identity), &envelope)
-                }
-                Command::Probe(address) => frame::probe(address, mac, link.vlan),
-                Command::Announce(address) => frame::announcement(address, mac, link.vlan),
-            };
-            frames.push((link, frame));
-        }
-    }
-
-    /// Takes over what the machine has come to.
-    fn follow(&mut self, lb: &NamespacedName, now: Instant, moment: Timestamp) {
-        let held = self.machine.held().copied();
-        if held == self.granted {
-            return;
-        }
-        if let (Some(granted), Some(place)) = (&held, &self.place) {
-            if self.granted.is_none() {
-                let (address, server) = (granted.address, granted.server.address);
-                tracing::info!(load_balancer = %lb, %address, %server, length = ?granted.length, "lent");
-            }
-            self.lease = Some(Lease::of(granted, place, now, moment));
-        } else {
-            let problem = self.machine.problem().map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(load_balancer = %lb, "the address is lost: {problem}");
-        }
-        self.granted = held;
-        // What was refused is not asked for again.
-        let remembered = self.machine.remembered();
-        self.lease = self.lease.take().filter(|lease| Some(lease.address) == remembered);
-    }
-
-    fn state(&self) -> State {
-        State {
-            phase: self.machine.phase(),
-            is_held: self.granted.is_some(),
-            lease: self.lease.clone(),
-            problem: self.nowhere.clone().or_else(|| self.machine.problem().map(ToString::to_string)),
-        }
+        let is_over = |client: &Client| client.leaves && client.granted.is_none();
+        let over = self.all.extract_if(.., |_, client| is_over(client)).map(|(lb, _)| lb);
+        self.released.extend(over);
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

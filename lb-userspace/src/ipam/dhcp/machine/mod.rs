@@ -277,7 +277,7 @@ impl Machine {
             // Whoever probes for it at the same time is about to use it.
             if claims || (arp.is_request && arp.claimed.is_none() && arp.target == address) {
                 let server = granted.server.address;
-                self.decline(address, server, arp.sender, now);
+                self.decline(address, server, Problem::Conflict(address, arp.sender), now);
             }
         } else if claims && self.held().is_some() {
             self.problem = Some(Problem::Conflict(address, arp.sender));
@@ -288,18 +288,17 @@ impl Machine {
         }
     }
 
-    /// Declines an address that this node itself uses otherwise.
-    pub fn handle_overlap(&mut self, own: Mac, now: Instant) {
-        if let State::Probing { granted, .. } = &self.state {
-            let (address, server) = (granted.address, granted.server.address);
-            self.decline(address, server, own, now);
-        }
+    /// Declines an address that this node answers for otherwise, however far it has come to be used: who has it
+    /// without a lease can't be offered another one.
+    pub fn handle_overlap(&mut self, now: Instant) {
+        let Some(Granted { address, server, .. }) = self.granted().copied() else { return };
+        self.commands.retain(|command| *command != Command::Announce(address));
+        self.decline(address, server.address, Problem::Pooled(address), now);
     }
 
     /// Gives the address back.
     pub fn release(&mut self, now: Instant) {
-        let probed = if let State::Probing { granted, .. } = &self.state { Some(*granted) } else { None };
-        if let Some(Granted { address, server, .. }) = self.held().copied().or(probed) {
+        if let Some(Granted { address, server, .. }) = self.granted().copied() {
             let asking = self.ask(RequestKind::Release, now);
             let request =
                 Request { using: Some(address), server: Some(server.address), ..asking.request(now) };
@@ -308,7 +307,12 @@ impl Machine {
         self.state = State::Released;
     }
 
-    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, by: Mac, now: Instant) {
+    /// What a server has confirmed, in use or about to be.
+    fn granted(&self) -> Option<&Granted> {
+        if let State::Probing { granted, .. } = &self.state { Some(granted) } else { self.held() }
+    }
+
+    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, problem: Problem, now: Instant) {
         let request = Request {
             requested: Some(address),
             server: Some(server),
@@ -317,7 +321,7 @@ impl Machine {
         };
         self.commands.push_back(Command::Send(request, None));
         self.remembered = None;
-        self.begin_anew(Problem::Conflict(address, by), now);
+        self.begin_anew(problem, now);
     }
 
     /// Sends the next probe for an address that was granted, or uses it after the last.
@@ -344,7 +348,7 @@ impl Machine {
     /// Looks for an address again: at once after the first failure, later after others.
     fn begin_anew(&mut self, problem: Problem, now: Instant) {
         let pause = match &problem {
-            Problem::Conflict(..) => DECLINE_PAUSE.min(self.patience.longest_pause),
+            Problem::Conflict(..) | Problem::Pooled(_) => DECLINE_PAUSE.min(self.patience.longest_pause),
             Problem::NoAnswer | Problem::Refused | Problem::Expired(_) | Problem::Taken(_) => Duration::ZERO,
         };
         let more = if self.failures == 0 { Duration::ZERO } else { self.pause(self.failures) };

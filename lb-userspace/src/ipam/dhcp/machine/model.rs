@@ -65,6 +65,8 @@ pub enum Problem {
     Conflict(Ipv4Addr, Mac),
     /// The address is another load balancer's.
     Taken(Ipv4Addr),
+    /// The address is one that a pool gave.
+    Pooled(Ipv4Addr),
 }
 
 impl fmt::Display for Problem {
@@ -80,6 +82,11 @@ impl fmt::Display for Problem {
                 f,
                 "the DHCP server offers {address}, which another load balancer has: if it tells clients apart by \
                  their MAC, set dhcp.hardwareAddress to derived"
+            ),
+            Self::Pooled(address) => write!(
+                f,
+                "the DHCP server lent {address}, which a pool gave to another load balancer: keep the addresses of \
+                 pools out of the server's range"
             ),
         }
     }

@@ -22,7 +22,7 @@ fn request(kind: RequestKind) -> Request {
 }
 
 /// A server's message with these options.
-pub(in crate::ipam::dhcp) fn reply(xid: u32, address: [u8; 4], options: &[(u8, &[u8])]) -> Vec<u8> {
+pub(crate) fn reply(xid: u32, address: [u8; 4], options: &[(u8, &[u8])]) -> Vec<u8> {
     let mut bytes = encode(&Request { xid, ..request(RequestKind::Discover) }, &identity());
     bytes.truncate(at::OPTIONS);
     bytes[0] = BOOT_REPLY;
@@ -161,17 +161,17 @@ proptest! {
 
 /// A client's message, as a server reads it.
 #[derive(Clone, Debug)]
-pub(in crate::ipam::dhcp) struct Asked {
-    pub(in crate::ipam::dhcp) kind: u8,
-    pub(in crate::ipam::dhcp) xid: u32,
-    pub(in crate::ipam::dhcp) hardware: Mac,
-    pub(in crate::ipam::dhcp) client_id: Vec<u8>,
-    pub(in crate::ipam::dhcp) using: Option<Ipv4Addr>,
-    pub(in crate::ipam::dhcp) requested: Option<Ipv4Addr>,
+pub(crate) struct Asked {
+    pub(crate) kind: u8,
+    pub(crate) xid: u32,
+    pub(crate) hardware: Mac,
+    pub(crate) client_id: Vec<u8>,
+    pub(crate) using: Option<Ipv4Addr>,
+    pub(crate) requested: Option<Ipv4Addr>,
 }
 
 /// The client's message in a frame without a tag.
-pub(in crate::ipam::dhcp) fn asked(frame: &[u8]) -> Option<Asked> {
+pub(crate) fn asked(frame: &[u8]) -> Option<Asked> {
     const HEADERS: usize = 14 + 20 + 8;
     let bytes = frame.get(HEADERS..)?;
     let all = options(bytes)?;
@@ -186,7 +186,7 @@ pub(in crate::ipam::dhcp) fn asked(frame: &[u8]) -> Option<Asked> {
 }
 
 /// The frame that answers it.
-pub(in crate::ipam::dhcp) fn answer(
+pub(crate) fn answer(
     asked: &Asked,
     from: Mac,
     kind: u8,

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::admission::{self, ALLOCATED, Intent, Outcome, Refusal, Stamps};
-use super::changes::Changes;
-use super::resources::Resources;
-use super::tidings::Events;
-use super::tokens::Token;
+use crate::control::admission::{self, ALLOCATED, Intent, Outcome, Refusal, Stamps};
+use crate::control::changes::Changes;
+use crate::control::resources::Resources;
+use crate::control::tidings::Events;
+use crate::control::tokens::Token;
 use crate::ipam::dhcp::model::Lease;
 use crate::model::load_balancer::{LoadBalancer, LoadBalancerStatus};
 use crate::model::meta::NamespacedName;
@@ -73,7 +73,7 @@ impl Registry {
     pub fn submit(&self, submission: &Submission<'_>) -> Result<Vec<Outcome>, Refusal> {
         let mut store = self.lock();
         let before = self.snapshot();
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = now();
         let mut stamps = Stamps { now: &now, uid: &mut uid, manager: submission.manager };
         let (after, mut outcomes) = admission::admit(&before, submission.intents, &mut stamps)?;
         if submission.dry_run {
@@ -115,22 +115,18 @@ impl Registry {
         let mut store = self.lock();
         let before = self.snapshot();
         let mut after = (*before).clone();
+        write_leases(&mut after, statuses.leases);
         for (key, status) in statuses.load_balancers {
-            if let Some(object) = after.load_balancers.get_mut(&key) {
+            if let Some(object) = after.load_balancers.get(&key) {
                 let status = merged(object, status);
-                if object.status != status {
-                    Arc::make_mut(object).status = status;
+                if object.status != status && !is_overtaken(&after, object, &status) {
+                    let object = after.load_balancers.entry(key);
+                    object.and_modify(|object| Arc::make_mut(object).status = status);
                 }
             }
         }
-        for (key, lease) in statuses.leases {
-            match lease {
-                Some(lease) if after.load_balancers.contains_key(&key) => {
-                    after.leases.insert(key, lease);
-                }
-                Some(_) => {}
-                None => drop(after.leases.remove(&key)),
-            }
+        if after.leases != before.leases {
+            admission::serve_waiting(&before, &mut after, &now());
         }
         if after != *before {
             self.commit(store.as_mut(), &before, after)?;
@@ -213,6 +209,31 @@ fn merged(object: &LoadBalancer, mut new: LoadBalancerStatus) -> LoadBalancerSta
     new
 }
 
+/// What is gone goes first: a server may have lent its address to another load balancer since. An address that a pool
+/// has given meanwhile is the pool's; whoever leased it hears of that, and declines it.
+fn write_leases(resources: &mut Resources, leases: Vec<LeaseWrite>) {
+    let (new, gone): (Vec<_>, Vec<_>) = leases.into_iter().partition(|(_, lease)| lease.is_some());
+    for (key, _) in gone {
+        resources.leases.remove(&key);
+    }
+    for (key, lease) in new {
+        let Some(lease) = lease else { continue };
+        if resources.load_balancers.contains_key(&key) && !resources.is_pooled(lease.address.into()) {
+            resources.leases.insert(key, lease);
+        }
+    }
+}
+
+/// Whether a status tells of a leased address that a pool has given to another meanwhile.
+fn is_overtaken(resources: &Resources, object: &LoadBalancer, status: &LoadBalancerStatus) -> bool {
+    object.takes_lease() && status.address.parse().is_ok_and(|address| resources.is_pooled(address))
+}
+
+/// RFC 3339, in seconds.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 fn log(outcome: &Outcome) {
     let word = outcome.change.word();
     match &outcome.object {
@@ -230,3 +251,6 @@ fn uid() -> String {
     // Without the kernel's, the moment is as unique as one process needs.
     read.map_or_else(|_| jiff::Timestamp::now().as_nanosecond().to_string(), |text| text.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests;

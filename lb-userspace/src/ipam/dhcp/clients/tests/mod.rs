@@ -1,83 +1,24 @@
 //! Clients and a server in memory, in virtual time, on a network that loses and repeats frames.
 
+mod overlap;
+mod places;
+pub(crate) mod server;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::ipam::dhcp::wire::tests::{Asked, answer, asked};
+use server::{ADDRESS as SERVER, LEASE, Server};
 
 const LINK: Link = Link { ifindex: 3, vlan: 0 };
 const NIC: Mac = Mac([2, 0, 0, 0, 0, 7]);
-const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// In seconds.
-const LEASE: u64 = 60;
+const ROUTER: Mac = server::MAC;
 const SETTINGS: Settings = Settings {
     hardware: Hardware::Interface,
     patience: Patience { probe: Duration::from_secs(1), longest_pause: Duration::from_secs(16) },
 };
-
-/// A server that keys leases by client identifier, as RFC 2131 has it.
-#[derive(Default)]
-struct Server {
-    /// Until when, by client.
-    leases: BTreeMap<Vec<u8>, (Ipv4Addr, Instant)>,
-    declined: BTreeSet<Ipv4Addr>,
-    is_gone: bool,
-}
-
-impl Server {
-    fn free(&self, now: Instant) -> Option<Ipv4Addr> {
-        let is_lent = |address| self.leases.values().any(|(lent, end)| *lent == address && *end > now);
-        (100..=109)
-            .map(|host| Ipv4Addr::new(192, 0, 2, host))
-            .find(|address| !is_lent(*address) && !self.declined.contains(address))
-    }
-
-    /// The answer to a message, which may be none.
-    fn answer(&mut self, asked: &Asked, now: Instant) -> Option<Vec<u8>> {
-        if self.is_gone {
-            return None;
-        }
-        let own =
-            self.leases.get(&asked.client_id).filter(|(_, end)| *end > now).map(|(address, _)| *address);
-        let (kind, address) = match asked.kind {
-            1 => (2, own.or_else(|| self.free(now))?),
-            3 => {
-                let wanted = asked.requested.or(asked.using)?;
-                let is_free = self.free_of(wanted, &asked.client_id, now);
-                if own.is_none_or(|own| own == wanted) && is_free {
-                    (5, wanted)
-                } else {
-                    (6, Ipv4Addr::UNSPECIFIED)
-                }
-            }
-            4 => {
-                self.declined.extend(asked.requested);
-                self.leases.remove(&asked.client_id);
-                return None;
-            }
-            _ => {
-                self.leases.remove(&asked.client_id);
-                return None;
-            }
-        };
-        if kind == 5 {
-            self.leases.insert(asked.client_id.clone(), (address, now + Duration::from_secs(LEASE)));
-        }
-        let lease = u32::try_from(LEASE).unwrap().to_be_bytes();
-        Some(answer(asked, ROUTER, kind, address, SERVER, lease))
-    }
-
-    fn free_of(&self, wanted: Ipv4Addr, client: &[u8], now: Instant) -> bool {
-        !self.declined.contains(&wanted)
-            && !self
-                .leases
-                .iter()
-                .any(|(other, (lent, end))| other != client && *lent == wanted && *end > now)
-    }
-}
 
 /// What may happen.
 #[derive(Clone, Debug)]
@@ -94,6 +35,8 @@ enum Event {
     Squat(u8),
     /// A load balancer is created, or deleted.
     Want(u8, bool),
+    /// A pool gives an address, whoever may have it.
+    Serve(u8),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -104,6 +47,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => (0_u8..90).prop_map(Event::Restart),
         1 => (100_u8..104).prop_map(Event::Squat),
         2 => (0_u8..4, any::<bool>()).prop_map(|(number, wanted)| Event::Want(number, wanted)),
+        1 => (100_u8..104).prop_map(Event::Serve),
     ];
     prop::collection::vec(event, 1..30)
 }
@@ -112,11 +56,16 @@ struct World {
     clients: Clients,
     server: Server,
     squatters: BTreeSet<Ipv4Addr>,
+    served: BTreeSet<Ipv4Addr>,
     wanted: BTreeSet<u8>,
     /// What the control loop has stored.
     stored: BTreeMap<NamespacedName, Lease>,
     now: Instant,
     moment: Timestamp,
+}
+
+fn stored(lease: &Lease, place: &Place) -> Stored {
+    Stored { lease: lease.clone(), place: Some(place.clone()) }
 }
 
 fn key(number: u8) -> NamespacedName {
@@ -129,6 +78,7 @@ impl World {
             clients: Clients::new(SETTINGS, 1),
             server: Server::default(),
             squatters: BTreeSet::new(),
+            served: BTreeSet::new(),
             wanted: BTreeSet::new(),
             stored: BTreeMap::new(),
             now: Instant::now(),
@@ -153,13 +103,13 @@ impl World {
         let wanted: BTreeSet<NamespacedName> = self.wanted.iter().copied().map(key).collect();
         let mut wishes = BTreeMap::new();
         for (lb, lease) in &self.stored {
-            wishes.insert(lb.clone(), Wish::Release { place: Some(place.clone()), stored: lease.clone() });
+            wishes.insert(lb.clone(), Wish::Release(stored(lease, &place)));
         }
         for lb in wanted {
-            let stored = self.stored.get(&lb).cloned();
+            let stored = self.stored.get(&lb).map(|lease| stored(lease, &place));
             wishes.insert(lb, Wish::Keep { place: Ok(place.clone()), stored });
         }
-        let wanted = Wanted { wishes, served: BTreeSet::new() };
+        let wanted = Wanted { wishes, served: self.served.clone() };
         self.clients.handle_wanted(&wanted, self.now, self.moment);
     }
 
@@ -224,6 +174,7 @@ impl World {
         let addresses: BTreeSet<Ipv4Addr> = held.values().copied().collect();
         prop_assert_eq!(addresses.len(), held.len(), "an address with two owners");
         for (lb, address) in held {
+            prop_assert!(!self.served.contains(&address), "{} has the address of a pool", lb);
             let client_id = identity(&lb, SETTINGS.hardware, NIC).client_id;
             let lent = self.server.leases.get(&client_id);
             prop_assert!(
@@ -262,6 +213,11 @@ impl World {
                     self.squatters.insert(address);
                 }
             }
+            Event::Serve(host) => {
+                self.served.insert(Ipv4Addr::new(192, 0, 2, host));
+                self.control();
+                self.check()?;
+            }
             Event::Want(number, true) => drop(self.wanted.insert(number)),
             Event::Want(number, false) => drop(self.wanted.remove(&number)),
         }
@@ -281,6 +237,7 @@ proptest! {
         // In the end all is well again.
         world.server.is_gone = false;
         world.squatters.clear();
+        world.served.clear();
         world.server.declined.clear();
         world.run(600, u64::MAX)?;
         world.control();
@@ -324,41 +281,4 @@ fn a_message_to_another_client_on_the_link_is_not_taken() {
     assert_eq!(world.clients.take_frames(), []);
     world.clients.handle_frame(LINK, &elsewhere, world.now, world.moment);
     assert_eq!(world.clients.take_frames().len(), 1, "a request");
-}
-
-#[test]
-fn what_a_pool_gave_is_declined() {
-    let mut world = World::new();
-    world.wanted.insert(0);
-    world.control();
-    let place = Place { interface: "eth0".to_owned(), mac: NIC, link: LINK };
-    let served = BTreeSet::from([Ipv4Addr::new(192, 0, 2, 100)]);
-    let wishes = BTreeMap::from([(key(0), Wish::Keep { place: Ok(place), stored: None })]);
-    let wanted = Wanted { wishes, served };
-    for _ in 0..60 {
-        world.clients.handle_wanted(&wanted, world.now, world.moment);
-        world.exchange(&mut u64::MAX.clone());
-        world.wait(Duration::from_secs(1));
-        world.clients.handle_timeout(world.now, world.moment);
-    }
-    assert_eq!(world.server.declined, BTreeSet::from([Ipv4Addr::new(192, 0, 2, 100)]));
-    assert_eq!(world.held(), BTreeMap::from([(key(0), Ipv4Addr::new(192, 0, 2, 101))]));
-}
-
-#[test]
-fn another_network_gets_another_address_and_the_old_one_back() {
-    let mut world = World::new();
-    world.wanted.insert(0);
-    world.run(10, u64::MAX).unwrap();
-    let place = Place { interface: "eth0".to_owned(), mac: NIC, link: Link { vlan: 7, ..LINK } };
-    let stored = world.stored.get(&key(0)).cloned();
-    let wish = Wish::Keep { place: Ok(place.clone()), stored };
-    let wanted = Wanted { wishes: BTreeMap::from([(key(0), wish)]), served: BTreeSet::new() };
-    world.clients.handle_wanted(&wanted, world.now, world.moment);
-    let frames = world.clients.take_frames();
-    let kinds: Vec<(Link, u8)> =
-        frames.iter().filter_map(|(link, frame)| Some((*link, asked(frame)?.kind))).collect();
-    assert_eq!(kinds, [(LINK, 7)], "a release where it was");
-    assert!(world.held().is_empty());
-    assert_eq!(world.clients.links(), BTreeSet::from([place.link]));
 }

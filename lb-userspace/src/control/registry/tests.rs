@@ -1,0 +1,92 @@
+//! Leases and pools: whoever is stored first has the address.
+
+use super::*;
+use crate::ipam::dhcp::model::tests::lease;
+use crate::model::ip_pool::{IpPool, PoolRange, ScopeTuple};
+use crate::model::load_balancer::Listener;
+use crate::store::MemoryStore;
+
+/// With a pool of 192.0.2.9 alone, and load balancers `name ipam`.
+fn registry(load_balancers: &[&str]) -> Registry {
+    let registry = Registry::open(Box::new(MemoryStore::default())).unwrap();
+    let mut pool = IpPool::new("lab");
+    pool.spec.ranges = vec![PoolRange { subnet: "192.0.2.9/32".into(), ..PoolRange::default() }];
+    pool.spec.selector.scope = vec![ScopeTuple::new("*", "*", "*")];
+    submit(&registry, Intent::Create(Manifest::IpPool(pool.into())));
+    for text in load_balancers {
+        create(&registry, text);
+    }
+    registry
+}
+
+fn create(registry: &Registry, text: &str) {
+    let (name, ipam) = text.split_once(' ').unwrap();
+    let mut object = LoadBalancer::new("shop", name);
+    object.spec.ipam = ipam.into();
+    object.spec.listeners = vec![Listener {
+        name: "web".into(),
+        port: 80,
+        protocol: "TCP".into(),
+        backend_port: 8080,
+        ..Listener::default()
+    }];
+    submit(registry, Intent::Create(Manifest::LoadBalancer(object.into())));
+}
+
+fn submit(registry: &Registry, intent: Intent) {
+    let intents = [intent];
+    registry.submit(&Submission { intents: &intents, manager: "test", dry_run: false }).unwrap();
+}
+
+fn key(name: &str) -> NamespacedName {
+    NamespacedName::new("shop", name)
+}
+
+/// What the control loop stores when shop/`name` has leased 192.0.2.9, or has given it back.
+fn write_lease(registry: &Registry, name: &str, is_held: bool) {
+    let mut status = registry.snapshot().load_balancers.get(&key(name)).map(|object| object.status.clone());
+    if let Some(status) = &mut status {
+        status.address = if is_held { "192.0.2.9".to_owned() } else { String::new() };
+    }
+    let load_balancers = status.map(|status| (key(name), status)).into_iter().collect();
+    let leases = vec![(key(name), is_held.then(lease))];
+    registry.write_status(Statuses { load_balancers, leases }).unwrap();
+}
+
+fn address(registry: &Registry, name: &str) -> String {
+    registry.snapshot().load_balancers[&key(name)].status.address.clone()
+}
+
+/// Two load balancers answered for one address.
+#[test]
+fn a_pool_gives_no_address_that_a_lease_holds_until_it_is_given_back() {
+    let registry = registry(&["leased dhcp"]);
+    write_lease(&registry, "leased", true);
+    create(&registry, "pooled pool");
+    assert_eq!([address(&registry, "leased"), address(&registry, "pooled")], ["192.0.2.9", ""]);
+    let reference = admission::Reference::LoadBalancer(key("leased"));
+    submit(&registry, Intent::Delete(reference, admission::Preconditions::default()));
+    assert_eq!(address(&registry, "pooled"), "", "its server does not know yet");
+    write_lease(&registry, "leased", false);
+    assert_eq!(address(&registry, "pooled"), "192.0.2.9", "who waits is served in the same transaction");
+    assert_eq!(registry.snapshot().pools["lab"].status.available, 0);
+}
+
+#[test]
+fn a_lease_of_an_address_that_a_pool_gave_meanwhile_is_not_stored() {
+    let registry = registry(&["leased dhcp", "pooled pool"]);
+    let before = registry.snapshot();
+    write_lease(&registry, "leased", true);
+    assert_eq!(*registry.snapshot(), *before);
+    assert_eq!([address(&registry, "leased"), address(&registry, "pooled")], ["", "192.0.2.9"]);
+}
+
+/// A server lends at once what another client has given back.
+#[test]
+fn an_address_passes_from_lease_to_lease_in_one_transaction() {
+    let registry = registry(&["one dhcp", "two dhcp"]);
+    write_lease(&registry, "one", true);
+    let leases = vec![(key("two"), Some(lease())), (key("one"), None)];
+    registry.write_status(Statuses { leases, ..Statuses::default() }).unwrap();
+    assert_eq!(registry.snapshot().leases.keys().collect::<Vec<_>>(), [&key("two")]);
+}
