@@ -3,14 +3,17 @@
 //! Input: [`Desired`] and the time. Output: commands to the datapath. What the datapath holds is read back at
 //! the start, after a failure and at every resync; in between it is known from the commands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::model::Desired;
-use super::plan::{Plan, Planner};
+use super::plan::{Plan, Planner, withdrawal};
 use crate::datapath::Datapath;
 use crate::datapath::flows::model::BackendRef;
-use crate::datapath::model::{BackendEntry, BackendId, BackendState, Command, ListenerAddress, Observed};
+use crate::datapath::model::{
+    BackendEntry, BackendId, BackendState, Command, ListenerAddress, Observed, VipPolicy,
+};
 
 /// The pause after the first failure; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -159,6 +162,39 @@ impl<D: Datapath> Converger<D> {
         true
     }
 
+    /// Stops serving VIPs at once, whatever else is known or not: nothing is desired by it. Whether there is anything
+    /// to stop is up to `which`, which chooses among the VIPs that the datapath holds.
+    pub fn withdraw(
+        &mut self,
+        which: impl FnOnce(&BTreeMap<IpAddr, VipPolicy>) -> BTreeSet<IpAddr>,
+        now: Instant,
+    ) {
+        if self.failure.as_ref().is_some_and(|failure| now < failure.retry_at) {
+            return;
+        }
+        let commands = match self.observed() {
+            Ok(observed) => withdrawal(observed, &which(&observed.vips)),
+            Err(error) => {
+                self.fail("read the maps back".into(), &error, now);
+                return;
+            }
+        };
+        self.is_followed &= commands.is_empty();
+        for command in commands {
+            if let Err(error) = self.datapath.execute(&command) {
+                self.fail(describe(&command), &error, now);
+                return;
+            }
+            tracing::info!("{}", describe(&command));
+            if let Command::PutBackend(id, entry) = &command {
+                self.ended.extend(ended((id, entry)));
+            }
+            if let Some(observed) = &mut self.observed {
+                observed.apply(&command);
+            }
+        }
+    }
+
     fn report_left_out(&mut self, left_out: usize) {
         if left_out > self.left_out {
             tracing::warn!(
@@ -215,13 +251,10 @@ fn describe(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::control::plan::Capacity;
     use crate::datapath::counters::Counters;
     use crate::datapath::memory::Memory;
-    use crate::datapath::model::VipPolicy;
     use crate::datapath::port::{Port, Served};
 
     /// A datapath in memory that refuses the first commands.

@@ -1,14 +1,20 @@
 //! Addresses by DHCP: which are wanted where, and what of them is to be stored.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::registry::LeaseWrite;
 use super::resources::Resources;
+use super::status;
 use crate::config::{Dhcp, Interfaces, Network};
+use crate::datapath::model::VipPolicy;
 use crate::inventory::links::{Link, Topology};
 use crate::ipam::dhcp::model::{Facts, Lease, Place, Stored, Wanted, Wish};
-use crate::model::load_balancer::LoadBalancer;
-use crate::model::meta::ObjectMeta;
+use crate::model::load_balancer::{LoadBalancer, LoadBalancerStatus};
+use crate::model::meta::{NamespacedName, ObjectMeta};
 
 /// Where addresses can be asked for.
 pub(super) struct Networks<'a> {
@@ -38,6 +44,41 @@ pub(super) fn wanted(resources: &Resources, networks: &Networks<'_>) -> Wanted {
 /// Whether the clients have told about everything that is wanted of them.
 pub(super) fn are_known(wanted: &Wanted, facts: &Facts) -> bool {
     wanted.wishes.keys().all(|lb| facts.contains_key(lb))
+}
+
+/// VIPs among those that the datapath holds whose lease has ended, by whatever is known: what its client tells,
+/// and before that what is stored. Somebody else may have the address.
+pub(super) fn ended<'a>(
+    held: impl IntoIterator<Item = (&'a IpAddr, &'a VipPolicy)>,
+    resources: &Resources,
+    facts: &Facts,
+    moment: Timestamp,
+) -> BTreeSet<IpAddr> {
+    let lent = |object: &Arc<LoadBalancer>| -> Option<IpAddr> {
+        let lb = object.metadata.key();
+        let address = match facts.get(&lb) {
+            Some(state) => state.address()?,
+            None => resources.leases.get(&lb).filter(|lease| !lease.is_over(moment))?.address,
+        };
+        object.takes_lease().then_some(address.into())
+    };
+    let lent: BTreeSet<IpAddr> = resources.load_balancers.values().filter_map(lent).collect();
+    let leased = held.into_iter().filter(|(_, policy)| policy.leased).map(|(vip, _)| *vip);
+    leased.filter(|vip| !lent.contains(vip)).collect()
+}
+
+/// The statuses of load balancers whose lease has ended, as far as they tell of the address.
+pub(super) fn lost(
+    resources: &Resources,
+    facts: &Facts,
+    moment: Timestamp,
+) -> Vec<(NamespacedName, LoadBalancerStatus)> {
+    let lost = |(lb, object): (&NamespacedName, &Arc<LoadBalancer>)| {
+        let state = facts.get(lb).filter(|state| object.takes_lease() && state.address().is_none())?;
+        let is_told = object.status.address.is_empty();
+        (!is_told).then(|| (lb.clone(), status::without_address(&object.status, state, moment)))
+    };
+    resources.load_balancers.iter().filter_map(lost).collect()
 }
 
 /// The leases that are not stored as they should be.
@@ -112,7 +153,7 @@ mod tests {
     use crate::ipam::dhcp::machine::Phase;
     use crate::ipam::dhcp::model::State;
     use crate::model::load_balancer::AllocatedAddress;
-    use crate::model::meta::{GROUP, NamespacedName};
+    use crate::model::meta::GROUP;
 
     fn by_dhcp(name: &str, network: &str) -> LoadBalancer {
         let mut object = LoadBalancer::new("shop", name);

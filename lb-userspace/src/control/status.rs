@@ -6,6 +6,7 @@ use super::backend_status::{BACKEND_READY, backends};
 use super::origin::{Address, Origin, address};
 use super::select::Member;
 use crate::health::model::Snapshot;
+use crate::ipam::dhcp::model::State;
 use crate::model::check::{CheckedLoadBalancer, ListenerCheck, Workload};
 use crate::model::load_balancer::{BackendStatus, LoadBalancerStatus};
 use crate::model::meta::{Condition, READY};
@@ -38,6 +39,19 @@ pub fn status(
         conditions: conditions(&old.conditions, not_ready, &now),
         backends,
         lease,
+    }
+}
+
+/// The status `old` of a load balancer whose lease has ended, with what that says of the address, and nothing else.
+pub fn without_address(old: &LoadBalancerStatus, lease: &State, now: Timestamp) -> LoadBalancerStatus {
+    let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let told = address(old, Workload::Vm, Origin::Dhcp(Some(lease)));
+    let not_ready = told.refusal.map(|message| ("AddressNotAssigned", message));
+    LoadBalancerStatus {
+        address: told.vip,
+        conditions: conditions(&old.conditions, not_ready, &now),
+        lease: told.lease,
+        ..old.clone()
     }
 }
 

@@ -15,6 +15,7 @@ mod ramp;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod withdrawal;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use leaving::Leaving;
 use policies::Policies;
 use ramp::Ramps;
 use tables::Tables;
+pub use withdrawal::withdrawal;
 
 /// How long the id of a dead backend rests before another backend gets it. Packets that are under way, and
 /// flows that are 256 generations old, have gone by then.

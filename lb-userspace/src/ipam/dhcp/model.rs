@@ -163,8 +163,10 @@ impl Lease {
             let left = Duration::from_millis(left);
             now.checked_add(length.map_or(left, |length| left.min(length)))
         };
+        if self.is_over(moment) {
+            return None;
+        }
         let expires_at = match self.expires_at {
-            Some(end) if end <= moment.as_millisecond() => return None,
             Some(end) => Some(at(end)?),
             None => None,
         };
@@ -178,6 +180,11 @@ impl Lease {
             rebind_at: self.rebind_at.and_then(at),
             expires_at,
         })
+    }
+
+    /// Whether the address is somebody else's now.
+    pub fn is_over(&self, moment: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= moment.as_millisecond())
     }
 
     /// Whether it was obtained there.

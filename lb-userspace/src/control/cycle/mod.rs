@@ -10,20 +10,20 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::converge::Converger;
-use super::derive::{Context, Derived, is_settled};
-use super::desired::listener_address;
-use super::hold::Stations;
-use super::leases::{self, Networks};
-use super::placement::place;
-use super::plan::Planner;
-use super::ports::{InterfaceProblem, assign};
-use super::registry::Statuses;
-use super::resources::Resources;
-use super::select::Member;
-use super::services::{Service, Services};
-use super::status::status;
 use crate::config::{Dhcp, Interfaces};
+use crate::control::converge::Converger;
+use crate::control::derive::{Context, Derived, is_settled};
+use crate::control::desired::listener_address;
+use crate::control::hold::Stations;
+use crate::control::leases::{self, Networks};
+use crate::control::placement::place;
+use crate::control::plan::Planner;
+use crate::control::ports::{InterfaceProblem, assign};
+use crate::control::registry::Statuses;
+use crate::control::resources::Resources;
+use crate::control::select::Member;
+use crate::control::services::{Service, Services};
+use crate::control::status::status;
 use crate::datapath::Datapath;
 use crate::datapath::model::ListenerAddress;
 use crate::datapath::nudge::model::Ended;
@@ -170,7 +170,7 @@ impl<D: Datapath> Cycle<D> {
         let leases = leases::wanted(&facts.resources, &networks);
         // Without facts about VMs, what the maps hold is better than nothing.
         let Some(virtual_machines) = &facts.virtual_machines else {
-            return Wishes { leases, ..Wishes::default() };
+            return self.wait(Wishes { leases, ..Wishes::default() }, facts, (now, moment));
         };
         if let Err(error) = self.serve_ports(&facts.topology) {
             tracing::warn!("interfaces can't be served: {error}; tried again at the next change");
@@ -204,7 +204,7 @@ impl<D: Datapath> Cycle<D> {
                 && leases::are_known(&wishes.leases, &facts.leases)
         };
         if !self.derived.unknown.is_empty() || !(self.adopted || all_settled()) {
-            return wishes;
+            return self.wait(wishes, facts, (now, moment));
         }
         let desired = &self.derived.desired;
         let is_done = self.converger.converge_changes(desired, &std::mem::take(&mut self.changed), now);
@@ -218,6 +218,17 @@ impl<D: Datapath> Cycle<D> {
             wishes.ended = Ended { backends, vips: desired.vips.keys().copied().collect() };
         }
         wishes.statuses = self.statuses(facts, moment);
+        wishes
+    }
+
+    /// What can't wait until all is known that a turn needs: an address whose lease has ended may be another's by now,
+    /// and what has become of leases has to outlive this agent.
+    fn wait(&mut self, mut wishes: Wishes, facts: &Facts, (now, moment): (Instant, Timestamp)) -> Wishes {
+        self.converger.withdraw(|vips| leases::ended(vips, &facts.resources, &facts.leases, moment), now);
+        wishes.statuses = Statuses {
+            load_balancers: leases::lost(&facts.resources, &facts.leases, moment),
+            leases: leases::unstored(&facts.resources, &facts.leases),
+        };
         wishes
     }
 
@@ -253,88 +264,4 @@ pub(super) fn listener_addresses(service: &Service) -> Vec<ListenerAddress> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Inventory;
-    use crate::control::plan::Capacity;
-    use crate::control::sample::{self, ETH0, station};
-    use crate::control::select::tests::{raw_lb, vm, vms};
-    use crate::datapath::memory::Memory;
-    use crate::health::model::{Backend, Health, Reason};
-    use crate::model::load_balancer::AllocatedAddress;
-
-    const FIRST: [u8; 4] = [192, 0, 2, 11];
-    const SECOND: [u8; 4] = [192, 0, 2, 12];
-
-    fn cycle() -> Cycle<Memory> {
-        let planner = Planner::new(Capacity { listeners: 8, backends: 8 }, 1);
-        let interfaces = Interfaces { uplinks: Some(vec!["eth0".to_owned()]), ..Interfaces::default() };
-        Cycle::new(Memory::default(), planner, interfaces, 251, Stations::new(Inventory::HOLD_DOWN))
-    }
-
-    /// shop/front at 203.0.113.10 over these VMs, of which the settled ones are on the network at eth0.
-    fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
-        let mut front = raw_lb();
-        front.status.allocated_address =
-            Some(AllocatedAddress { ip: "203.0.113.10".to_owned(), ..AllocatedAddress::default() });
-        let key = front.metadata.key();
-        let web = |address: &[u8; 4]| {
-            let address = IpAddr::from(*address).to_string();
-            vm("shop", &address.replace('.', "-"), &[("app", "web")], &address)
-        };
-        let health = |address: &[u8; 4]| {
-            let backend = Backend::new(key.clone(), IpAddr::from(*address));
-            (backend, Health { ready: true, reason: Reason::NotChecked })
-        };
-        let mut topology = sample::vm_host();
-        for address in settled {
-            sample::reach(&mut topology, IpAddr::from(*address), ETH0, None, station(address[3]));
-            topology.settled.insert(IpAddr::from(*address));
-        }
-        Facts {
-            health: addresses.iter().map(health).collect(),
-            virtual_machines: Some(vms(&addresses.iter().map(web).collect::<Vec<_>>()).into()),
-            topology,
-            leases: Leases::new(),
-            resources: Arc::new(Resources {
-                load_balancers: [(key.clone(), front.into())].into(),
-                ..Resources::default()
-            }),
-        }
-    }
-
-    /// The addresses of the backends that take new flows, after a turn that wishes for this.
-    fn turn(cycle: &mut Cycle<Memory>, facts: &Facts) -> (Vec<IpAddr>, Wishes) {
-        let wishes = cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH);
-        let observed = cycle.converger.datapath().observe().unwrap();
-        let ids: BTreeSet<_> = observed.tables.values().flat_map(|table| table.iter()).copied().collect();
-        let chosen = observed.backends.iter().filter(|(id, _)| ids.contains(id));
-        (chosen.map(|(_, backend)| backend.address.ip()).collect(), wishes)
-    }
-
-    /// Chosen before anything was known of it, a backend got its first clients with the VIP for their address.
-    #[test]
-    fn a_backend_is_chosen_once_it_is_known_where_it_is() {
-        let mut cycle = cycle();
-        let [first, second] = [FIRST, SECOND].map(IpAddr::from);
-        assert_eq!(turn(&mut cycle, &facts(&[FIRST], &[FIRST])).0, [first]);
-        let (chosen, wishes) = turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST]));
-        assert_eq!(chosen, [first]);
-        assert_eq!(wishes.addresses, BTreeSet::from([first, second]));
-        assert!(wishes.statuses.load_balancers.is_empty(), "it would tell of a backend that takes nothing");
-        let (chosen, wishes) = turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST, SECOND]));
-        assert_eq!(chosen, [first, second]);
-        assert_eq!(wishes.statuses.load_balancers.len(), 1);
-    }
-
-    #[test]
-    fn what_an_earlier_agent_left_serves_on_until_all_of_it_can_be_placed() {
-        let mut earlier = cycle();
-        turn(&mut earlier, &facts(&[FIRST, SECOND], &[FIRST, SECOND]));
-        let mut cycle = cycle();
-        cycle.converger = earlier.converger;
-        let both = [FIRST, SECOND].map(IpAddr::from);
-        assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[SECOND])).0, both);
-        assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST, SECOND])).0, both);
-    }
-}
+mod tests;

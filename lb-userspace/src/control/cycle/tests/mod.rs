@@ -1,0 +1,87 @@
+//! Turns over a datapath in memory.
+
+mod leases;
+
+use super::*;
+use crate::config::Inventory;
+use crate::control::plan::Capacity;
+use crate::control::sample::{self, ETH0, station};
+use crate::control::select::tests::{raw_lb, vm, vms};
+use crate::datapath::memory::Memory;
+use crate::health::model::{Backend, Health, Reason};
+use crate::model::load_balancer::AllocatedAddress;
+
+const FIRST: [u8; 4] = [192, 0, 2, 11];
+const SECOND: [u8; 4] = [192, 0, 2, 12];
+
+fn cycle() -> Cycle<Memory> {
+    let planner = Planner::new(Capacity { listeners: 8, backends: 8 }, 1);
+    let interfaces = Interfaces { uplinks: Some(vec!["eth0".to_owned()]), ..Interfaces::default() };
+    Cycle::new(Memory::default(), planner, interfaces, 251, Stations::new(Inventory::HOLD_DOWN))
+}
+
+/// shop/front at 203.0.113.10 over these VMs, of which the settled ones are on the network at eth0.
+fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
+    let mut front = raw_lb();
+    front.status.allocated_address =
+        Some(AllocatedAddress { ip: "203.0.113.10".to_owned(), ..AllocatedAddress::default() });
+    let key = front.metadata.key();
+    let web = |address: &[u8; 4]| {
+        let address = IpAddr::from(*address).to_string();
+        vm("shop", &address.replace('.', "-"), &[("app", "web")], &address)
+    };
+    let health = |address: &[u8; 4]| {
+        let backend = Backend::new(key.clone(), IpAddr::from(*address));
+        (backend, Health { ready: true, reason: Reason::NotChecked })
+    };
+    let mut topology = sample::vm_host();
+    for address in settled {
+        sample::reach(&mut topology, IpAddr::from(*address), ETH0, None, station(address[3]));
+        topology.settled.insert(IpAddr::from(*address));
+    }
+    Facts {
+        health: addresses.iter().map(health).collect(),
+        virtual_machines: Some(vms(&addresses.iter().map(web).collect::<Vec<_>>()).into()),
+        topology,
+        leases: Leases::new(),
+        resources: Arc::new(Resources {
+            load_balancers: [(key.clone(), front.into())].into(),
+            ..Resources::default()
+        }),
+    }
+}
+
+/// The addresses of the backends that take new flows, after a turn that wishes for this.
+fn turn(cycle: &mut Cycle<Memory>, facts: &Facts) -> (Vec<IpAddr>, Wishes) {
+    let wishes = cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH);
+    let observed = cycle.converger.datapath().observe().unwrap();
+    let ids: BTreeSet<_> = observed.tables.values().flat_map(|table| table.iter()).copied().collect();
+    let chosen = observed.backends.iter().filter(|(id, _)| ids.contains(id));
+    (chosen.map(|(_, backend)| backend.address.ip()).collect(), wishes)
+}
+
+/// Chosen before anything was known of it, a backend got its first clients with the VIP for their address.
+#[test]
+fn a_backend_is_chosen_once_it_is_known_where_it_is() {
+    let mut cycle = cycle();
+    let [first, second] = [FIRST, SECOND].map(IpAddr::from);
+    assert_eq!(turn(&mut cycle, &facts(&[FIRST], &[FIRST])).0, [first]);
+    let (chosen, wishes) = turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST]));
+    assert_eq!(chosen, [first]);
+    assert_eq!(wishes.addresses, BTreeSet::from([first, second]));
+    assert!(wishes.statuses.load_balancers.is_empty(), "it would tell of a backend that takes nothing");
+    let (chosen, wishes) = turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST, SECOND]));
+    assert_eq!(chosen, [first, second]);
+    assert_eq!(wishes.statuses.load_balancers.len(), 1);
+}
+
+#[test]
+fn what_an_earlier_agent_left_serves_on_until_all_of_it_can_be_placed() {
+    let mut earlier = cycle();
+    turn(&mut earlier, &facts(&[FIRST, SECOND], &[FIRST, SECOND]));
+    let mut cycle = cycle();
+    cycle.converger = earlier.converger;
+    let both = [FIRST, SECOND].map(IpAddr::from);
+    assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[SECOND])).0, both);
+    assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST, SECOND])).0, both);
+}
