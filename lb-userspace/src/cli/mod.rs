@@ -16,6 +16,7 @@ mod delete;
 mod describe;
 mod diff;
 mod doctor;
+mod edit;
 mod events;
 mod explain;
 mod export;
@@ -83,6 +84,8 @@ enum Verb {
     Get(get::Arguments),
     /// Show one load balancer with its backends, conditions and counters
     Describe(describe::Arguments),
+    /// Change an object in your editor
+    Edit(edit::Arguments),
     /// Delete load balancers and release their addresses
     Delete(delete::Arguments),
     /// Create or change everything in a manifest, or nothing
@@ -187,6 +190,7 @@ async fn answer(client: &Client, verb: Verb, format: Format) -> anyhow::Result<S
         Verb::Create(arguments) => create::run(client, &arguments, format).await,
         Verb::Get(arguments) => get::run(client, &arguments, format).await,
         Verb::Describe(arguments) => describe::run(client, &arguments, format).await,
+        Verb::Edit(arguments) => edit::run(client, &arguments, format).await,
         Verb::Delete(arguments) => delete::run(client, &arguments).await,
         Verb::Apply(arguments) => apply::run(client, &arguments, format).await,
         Verb::Export(arguments) => export::run(client, &arguments, format).await,

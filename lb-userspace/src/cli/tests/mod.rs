@@ -1,5 +1,6 @@
 //! The command line on an API of its own.
 
+mod edits;
 mod manifests;
 
 use std::path::PathBuf;
