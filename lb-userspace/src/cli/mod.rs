@@ -40,7 +40,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use client::Client;
 use output::Format;
@@ -132,7 +132,9 @@ enum Verb {
 
 /// Parses the arguments and runs the verb.
 pub fn run() -> ExitCode {
-    match execute(Arguments::parse()) {
+    let command = Arguments::command().mut_subcommand("create", create::asking);
+    let arguments = Arguments::from_arg_matches(&command.get_matches());
+    match execute(arguments.unwrap_or_else(|error| error.exit())) {
         Ok(code) => code,
         Err(error) => failed(&error, ExitCode::FAILURE),
     }
@@ -187,7 +189,7 @@ async fn answer(client: &Client, verb: Verb, format: Format) -> anyhow::Result<S
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Man(arguments) => completions::man(&arguments),
-        Verb::Create(arguments) => create::run(client, &arguments, format).await,
+        Verb::Create(arguments) => create::run(client, arguments, format).await,
         Verb::Get(arguments) => get::run(client, &arguments, format).await,
         Verb::Describe(arguments) => describe::run(client, &arguments, format).await,
         Verb::Edit(arguments) => edit::run(client, &arguments, format).await,

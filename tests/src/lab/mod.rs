@@ -19,6 +19,7 @@ pub mod pins;
 pub mod process;
 pub mod registry;
 pub mod server;
+pub mod terminal;
 pub mod topology;
 pub mod trunk;
 pub mod wait;

@@ -4,6 +4,7 @@ mod agent;
 mod alike;
 mod backend_life;
 mod balancing;
+mod cli;
 mod crowd;
 mod demo;
 mod dhcp;

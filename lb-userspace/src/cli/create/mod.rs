@@ -1,9 +1,13 @@
 //! `lb create`.
 
+mod ask;
+
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use super::balancing::Balancing;
 use super::client::Client;
@@ -24,10 +28,13 @@ const POLL: Duration = Duration::from_millis(100);
   lb create front --listener 80 --selector app=web --ipam dhcp
   lb create game --listener 27000-27100/udp --selector app=game --limit-source-flows 20
   lb create intern --listener 80 --selector app=web --allow-source 10.0.0.0/8
-  lb create front --listener 80 --listener 443 --selector app=web --wait")]
+  lb create front --listener 80 --listener 443 --selector app=web --wait
+
+On a terminal, a name or listeners that are missing are asked for, and what else is usual.")]
 pub(super) struct Arguments {
     /// Its name
-    name: String,
+    #[arg(required = true)]
+    name: Option<String>,
     #[command(flatten)]
     namespace: Namespace,
     /// A port that clients dial: [NAME:]PORT[-ENDPORT][:BACKENDPORT][/tcp|/udp]; repeatable
@@ -88,6 +95,12 @@ pub(super) struct Arguments {
     wait_timeout: u64,
 }
 
+impl Arguments {
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
 enum Ipam {
     /// A pool
@@ -118,7 +131,36 @@ impl Mode {
     }
 }
 
-pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<String> {
+/// The command for a user who can be asked for what is missing.
+pub(super) fn asking(command: clap::Command) -> clap::Command {
+    if !is_on_terminal() {
+        return command;
+    }
+    command.mut_args(|argument| match argument.get_id().as_str() {
+        "name" | "listeners" => argument.required(false),
+        _ => argument,
+    })
+}
+
+/// A program that reads or writes must not wait for an answer.
+fn is_on_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+pub(super) async fn run(
+    client: &Client,
+    mut arguments: Box<Arguments>,
+    format: Format,
+) -> anyhow::Result<String> {
+    if arguments.name.is_none() || arguments.listeners.is_empty() {
+        let pools = client.get(&path::pools()).await?;
+        let pools = pools.get("items").and_then(Value::as_array).into_iter().flatten();
+        let name = |pool: &Value| Some(pool.pointer("/metadata/name")?.as_str()?.to_owned());
+        let pools: Vec<String> = pools.filter_map(name).collect();
+        // What is printed at the end may be for a program.
+        ask::Dialogue::new(io::stdin().lock(), io::stderr()).complete(&mut arguments, &pools)?;
+    }
+    let arguments = &*arguments;
     let object = serde_json::to_value(manifest(arguments)?).context("cannot write the request")?;
     let answer = client.post(&path::load_balancers(Some(&arguments.namespace.namespace)), &object).await?;
     let mut created: LoadBalancer = serde_json::from_value(answer).context("cannot read the answer")?;
@@ -129,7 +171,7 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
 }
 
 fn manifest(arguments: &Arguments) -> anyhow::Result<LoadBalancer> {
-    let mut object = LoadBalancer::new(&arguments.namespace.namespace, &arguments.name);
+    let mut object = LoadBalancer::new(&arguments.namespace.namespace, arguments.name());
     if let Some(network) = &arguments.network {
         object.metadata.annotations.insert(format!("{GROUP}/network"), network.clone());
     }
@@ -166,7 +208,7 @@ fn manifest(arguments: &Arguments) -> anyhow::Result<LoadBalancer> {
 
 async fn wait(client: &Client, arguments: &Arguments, created: LoadBalancer) -> anyhow::Result<LoadBalancer> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(arguments.wait_timeout);
-    let path = path::load_balancer(&arguments.namespace.namespace, &arguments.name);
+    let path = path::load_balancer(&arguments.namespace.namespace, arguments.name());
     let mut current = created;
     while !is_ready(&current) {
         if tokio::time::Instant::now() >= deadline {
@@ -175,7 +217,7 @@ async fn wait(client: &Client, arguments: &Arguments, created: LoadBalancer) -> 
                 "LoadBalancer {} exists, but is not ready after {} s: {reason}; see `lb describe {} -n {}`",
                 current.metadata.key(),
                 arguments.wait_timeout,
-                arguments.name,
+                arguments.name(),
                 arguments.namespace.namespace
             );
         }
@@ -209,7 +251,7 @@ fn sentence(object: &LoadBalancer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
     use super::*;
 
@@ -217,6 +259,19 @@ mod tests {
     struct Create {
         #[command(flatten)]
         arguments: Arguments,
+    }
+
+    /// As on a terminal.
+    pub(super) fn arguments(words: &[&str]) -> Arguments {
+        let command = Create::command().mut_args(|argument| argument.required(false));
+        let matches = command.try_get_matches_from([&["create"], words].concat()).unwrap();
+        Create::from_arg_matches(&matches).unwrap().arguments
+    }
+
+    #[test]
+    fn without_a_terminal_name_and_listeners_are_required() {
+        let error = Create::try_parse_from(["create"]).unwrap_err().to_string();
+        assert!(error.contains("--listener <SPEC>") && error.contains("<NAME>"), "{error}");
     }
 
     fn health_check(flags: &[&str]) -> Result<HealthCheck, clap::Error> {
