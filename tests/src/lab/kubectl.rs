@@ -1,6 +1,5 @@
 //! kubectl on a lab's node, against the agent's API over TLS.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::Lab;
 use super::namespace::Namespace;
+use super::tools;
 
 /// Where the agent listens in its namespace.
 pub const LISTEN: &str = "127.0.0.1:6443";
@@ -26,15 +26,7 @@ pub struct Kubectl {
 /// # Errors
 /// When there is none.
 pub fn program() -> Result<PathBuf, String> {
-    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = base.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let cache = base.ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("lb");
-    let program = cache.join("kubectl/kubectl");
-    if program.is_file() {
-        return Ok(program);
-    }
-    let why = fs::read_to_string(cache.join("kubectl.missing"));
-    Err(format!("no kubectl: {}", why.unwrap_or_else(|_| "run `cargo xtask setup`".to_owned()).trim()))
+    tools::cached("kubectl/kubectl")
 }
 
 impl Kubectl {

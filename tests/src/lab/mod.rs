@@ -20,6 +20,7 @@ pub mod process;
 pub mod registry;
 pub mod server;
 pub mod terminal;
+pub mod tools;
 pub mod topology;
 pub mod trunk;
 pub mod wait;

@@ -5,6 +5,7 @@ mod alike;
 mod backend_life;
 mod balancing;
 mod cli;
+mod conformance;
 mod crowd;
 mod demo;
 mod dhcp;

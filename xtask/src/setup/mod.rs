@@ -6,6 +6,7 @@ mod kernels;
 mod kubectl;
 mod linker;
 mod packages;
+mod schemathesis;
 
 use std::fs::{self, File};
 use std::process::Command;
@@ -70,6 +71,7 @@ pub(crate) fn everything() -> Result<Tools> {
     let lock = lock()?;
     packages::install(&LAB)?;
     kubectl::fetch()?;
+    schemathesis::fetch()?;
     drop(lock);
     tools()
 }
