@@ -76,11 +76,17 @@ impl ConfigValue {
 /// walks the table read it before he began.
 const SKEW: u16 = 16;
 
-/// Whether something last seen at `last_seen` is out at `now`; ticks wrap. What was seen a moment after `now` is
-/// the youngest of all, and not the oldest.
+/// Ticks since `last_seen`, and [`SKEW`] more; ticks wrap. What was seen a moment after `now` is the youngest of all, and
+/// not the oldest.
+#[inline(always)]
+pub const fn age(last_seen: u16, now: u16) -> u16 {
+    now.wrapping_sub(last_seen).wrapping_add(SKEW)
+}
+
+/// Whether something last seen at `last_seen` is out at `now`.
 #[inline(always)]
 pub const fn expired(last_seen: u16, now: u16, timeout: u16) -> bool {
-    now.wrapping_sub(last_seen).wrapping_add(SKEW) > timeout.wrapping_add(SKEW)
+    age(last_seen, now) > timeout.wrapping_add(SKEW)
 }
 
 abi!(ConfigValue, 192);

@@ -52,11 +52,13 @@ const fn pair(a0: u64, a1: u64, x0: u32, x1: u32) -> u64 {
     a0.wrapping_add(x0 as u64).wrapping_mul(a1.wrapping_add(x1 as u64))
 }
 
+/// 2^64 by the golden ratio (Knuth, "The Art of Computer Programming", volume 3, section 6.4): its multiples keep
+/// neighbours apart.
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The upper half of a product in which every bit of the sum counts.
 #[inline(always)]
 const fn mix(sum: u64) -> u32 {
-    /// 2^64 by the golden ratio (Knuth, "The Art of Computer Programming", volume 3, section 6.4).
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     ((sum ^ sum >> 32).wrapping_mul(GOLDEN) >> 32) as u32
 }
 

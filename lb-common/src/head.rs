@@ -106,13 +106,12 @@ impl Head {
         ports as u64 | flag(udp, UDP)
     }
 
-    /// Does it carry these ports and protocol, is it established and has not both sides' word that it is over, and does
-    /// its sender finish checksums?
+    /// Is it established and has not both sides' word that it is over, and does its sender finish checksums?
     #[inline(always)]
-    pub const fn is_settled(self, wanted: u64) -> bool {
-        const ESTABLISHED: u64 = (State::Established as u64) << 32;
-        const { assert!(ESTABLISHED >> 32 & 1 == 0 && State::Finished as u64 == ESTABLISHED >> 32 | 1) };
-        self.0 & (MATCH | STATE & !(1 << 32) | PARTIAL) == wanted | ESTABLISHED
+    pub const fn is_settled(self) -> bool {
+        const ESTABLISHED: u32 = State::Established as u32;
+        const { assert!(ESTABLISHED & 1 == 0 && State::Finished as u32 == ESTABLISHED | 1) };
+        (self.0 >> 32) as u32 & ((STATE & !(1 << 32) | PARTIAL) >> 32) as u32 == ESTABLISHED
     }
 
     /// Does a live entry with this head carry these ports and protocol?

@@ -3,6 +3,7 @@
 
 use crate::abi;
 use crate::config::ConfigValue;
+use crate::hash::GOLDEN;
 
 /// Places of the table: so many that few strangers share one with somebody known.
 pub const PLACES: usize = 1 << 16;
@@ -26,11 +27,8 @@ impl Settings {
     }
 }
 
-/// 2^64 by the golden ratio, as in [`crate::hash`]: its multiples keep neighbours apart. Nobody gains by sharing a place, so
-/// it has no key.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The place of an IPv4 address, given as the machine would load it.
+/// The place of an IPv4 address, given as the machine would load it. Nobody gains by sharing a place, so this hash has no
+/// key.
 #[inline(always)]
 pub const fn place_v4(address: u32) -> u16 {
     ((u32::from_be(address) as u64).wrapping_mul(GOLDEN) >> 48) as u16

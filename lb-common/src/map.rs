@@ -66,8 +66,10 @@ pub const NEXT_HOPS: &str = "NEXT_HOPS";
 pub const PORTS: &str = "PORTS";
 /// Mmapable array of one [`Settings`](crate::known::Settings). Written by the agent.
 pub const CONFIG: &str = "CONFIG";
-/// Per-CPU array: listener index → [`Stats`](crate::stats::Stats).
+/// Per-CPU array: listener index → [`Stats`](crate::stats::Stats) of what no backend took.
 pub const LISTENER_STATS: &str = "LISTENER_STATS";
+/// Array: listener index → [`Stats`](crate::stats::Stats) of what its backends took that are gone. Written by the agent.
+pub const LISTENER_PASTS: &str = "LISTENER_PASTS";
 /// Per-CPU array: backend id → [`Stats`](crate::stats::Stats).
 pub const BACKEND_STATS: &str = "BACKEND_STATS";
 /// Per-CPU array: [`Reason`](crate::reason::Reason) → u64.
@@ -86,7 +88,7 @@ pub const FLOW_STATS_V4: &str = "FLOW_STATS_V4";
 pub const FLOW_STATS_V6: &str = "FLOW_STATS_V6";
 
 /// The maps that are pinned, all of them.
-pub const ALL: [&str; 37] = [
+pub const ALL: [&str; 38] = [
     VIPS_V4,
     LISTENERS_V4,
     LISTENER_RANGES_V4,
@@ -117,6 +119,7 @@ pub const ALL: [&str; 37] = [
     PORTS,
     CONFIG,
     LISTENER_STATS,
+    LISTENER_PASTS,
     BACKEND_STATS,
     REASONS,
     SOCKETS,

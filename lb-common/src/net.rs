@@ -45,22 +45,9 @@ impl Mac {
     /// All zero: not known yet.
     #[inline(always)]
     pub const fn is_unset(self) -> bool {
-        self.word() == 0
-    }
-
-    /// As a number, whose upper bits are zero: programs compare and copy it as such.
-    #[inline(always)]
-    pub const fn word(self) -> u64 {
+        // Not byte by byte.
         let [a, b, c, d, e, f] = self.0;
-        u32::from_ne_bytes([a, b, c, d]) as u64 | (u16::from_ne_bytes([e, f]) as u64) << 32
-    }
-
-    /// [`Mac::word`]'s inverse; the upper bits do not count.
-    #[inline(always)]
-    pub const fn from_word(word: u64) -> Self {
-        let [a, b, c, d] = (word as u32).to_ne_bytes();
-        let [e, f] = ((word >> 32) as u16).to_ne_bytes();
-        Self([a, b, c, d, e, f])
+        u32::from_ne_bytes([a, b, c, d]) as u64 | (u16::from_ne_bytes([e, f]) as u64) << 32 == 0
     }
 
     /// Addressed to many.
@@ -75,6 +62,9 @@ impl Mac {
 pub struct Station(pub u64);
 
 impl Station {
+    /// The bits of the MAC.
+    pub const MAC: u64 = u64::MAX >> 16;
+
     /// From both.
     #[inline(always)]
     pub const fn new(mac: Mac, rest: u16) -> Self {
@@ -105,6 +95,12 @@ impl Station {
     #[inline(always)]
     pub const fn is_unset(self) -> bool {
         self.0 << 16 == 0
+    }
+
+    /// Is the MAC surely known? Of those that begin with four zeros nothing is said: it takes half the steps.
+    #[inline(always)]
+    pub const fn is_surely_set(self) -> bool {
+        self.0 as u32 != 0
     }
 }
 

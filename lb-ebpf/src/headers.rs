@@ -202,6 +202,30 @@ impl Plain {
         Station(u64::from_le_bytes(self.bytes::<0, 8>()))
     }
 
+    /// Sets to whom, in two steps: the compiler else stores each byte by itself.
+    #[inline(always)]
+    pub const fn send_to(&mut self, to: Station) {
+        self.set::<0, 4>((to.0 as u32).to_le_bytes());
+        self.set::<4, 2>(((to.0 >> 32) as u16).to_le_bytes());
+    }
+
+    /// Sets from whom and to whom, in two steps: the first has the beginning of the second address, too.
+    #[inline(always)]
+    pub const fn send(&mut self, from: Station, to: Station) {
+        self.set::<0, 8>((to.0 & Station::MAC | from.0 << 48).to_le_bytes());
+        self.set::<8, 4>(((from.0 >> 16) as u32).to_le_bytes());
+    }
+
+    /// [`Plain::bytes`] the other way.
+    #[inline(always)]
+    const fn set<const FROM: usize, const LENGTH: usize>(&mut self, bytes: [u8; LENGTH]) {
+        const { assert!(FROM + LENGTH <= size_of::<Self>()) };
+        // SAFETY: they are inside.
+        let first = unsafe { core::ptr::from_mut(self).byte_add(FROM) };
+        // SAFETY: as above; bytes are aligned anywhere.
+        unsafe { first.cast::<[u8; LENGTH]>().write(bytes) };
+    }
+
     /// Is it IPv4 without options? The type and the first byte behind it are compared at once.
     #[inline(always)]
     pub const fn is_simple_v4(&self) -> bool {

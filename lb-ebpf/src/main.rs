@@ -13,8 +13,9 @@ mod programs {
     use aya_ebpf::macros::{cgroup_sock_addr, classifier, xdp};
     use aya_ebpf::programs::{SockAddrContext, TcContext, XdpContext};
     use lb_common::reason::Reason;
+    use lb_ebpf::express::Taken;
     use lb_ebpf::family::{V4, V6};
-    use lb_ebpf::journey::Opening;
+    use lb_ebpf::journey::{GENERAL, Opening};
     use lb_ebpf::observe::capture;
     use lb_ebpf::open::{lb_place_v4, lb_place_v6};
     use lb_ebpf::packet::{AtEgress, AtIngress, Packet, TcPacket, XdpPacket};
@@ -41,7 +42,11 @@ mod programs {
         xdp_code:
         /// Balances what enters an uplink.
         #[xdp(frags)]
-        lb_xdp(context) = arrived(context.ctx, &mut XdpPacket::new(context.ctx), lb_xdp_arriving);
+        lb_xdp(context) = match express::take(&mut XdpPacket::new(context.ctx)) {
+            Taken::Through(code) => return code.cast_unsigned(),
+            Taken::Step(GENERAL) => journey::upkeep::<V4>(lb_xdp_arriving(context.ctx)),
+            Taken::Step(code) => code,
+        };
         #[xdp(frags)]
         lb_xdp_tagged(context) = journey::upkeep::<V4>(lb_xdp_behind_tags(context.ctx));
         #[xdp(frags)]
@@ -69,7 +74,11 @@ mod programs {
         ingress_code:
         /// Balances what enters an uplink without XDP, or a VM port.
         #[classifier]
-        lb_tc_ingress(context) = arrived(context.skb.skb, &mut incoming(context), lb_tc_arriving);
+        lb_tc_ingress(context) = match express::take(&mut incoming(context)) {
+            Taken::Through(code) => return code,
+            Taken::Step(GENERAL) => journey::upkeep::<V4>(lb_tc_arriving(context.skb.skb)),
+            Taken::Step(code) => code,
+        };
         #[classifier]
         lb_tc_tagged(context) = journey::upkeep::<V4>(lb_tc_behind_tags(context.skb.skb));
         #[classifier]
@@ -97,7 +106,11 @@ mod programs {
         egress_code:
         /// Rewrites answers on their way out to the client.
         #[classifier]
-        lb_tc_egress(context) = arrived(context.skb.skb, &mut outgoing(context), lb_out_arriving);
+        lb_tc_egress(context) = match express::take(&mut outgoing(context)) {
+            Taken::Through(code) => return code,
+            Taken::Step(GENERAL) => journey::upkeep::<V4>(lb_out_arriving(context.skb.skb)),
+            Taken::Step(code) => code,
+        };
         #[classifier]
         lb_out_tagged(context) = journey::upkeep::<V4>(lb_out_behind_tags(context.skb.skb));
         #[classifier]
@@ -121,15 +134,6 @@ mod programs {
     #[inline(always)]
     fn outgoing(context: &TcContext) -> TcPacket<AtEgress> {
         TcPacket::new(context.skb.skb)
-    }
-
-    /// By the express lane where that takes it.
-    #[inline(always)]
-    fn arrived<C: Copy, P: Packet>(context: C, packet: &mut P, arrive: extern "C" fn(C) -> i32) -> i32 {
-        match express::take(packet) {
-            journey::GENERAL => journey::upkeep::<V4>(arrive(context)),
-            code => code,
-        }
     }
 
     #[inline(always)]

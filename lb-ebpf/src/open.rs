@@ -181,7 +181,7 @@ fn enter<A: Flows + Affine>(draft: Slot<A>, interface: u32, clock: &Clock) -> Op
     match flow::insert_drafted::<A>(true) {
         Insertion::Entered => {
             if let Some(backend) = backend::serving(entry.backend) {
-                stats::flow(entry.backend, backend.listener);
+                stats::flow(entry.backend);
                 select::note(backend.listener, stage::told(), entry.source, entry.backend);
                 let uplink = port::attached(interface).is_some_and(|port| port.flags & UPLINK != 0);
                 if backend.ifindex == interface && !uplink {

@@ -20,3 +20,9 @@ pub fn attached(interface: u32) -> Option<&'static PortValue> {
 pub fn known(interface: u32) -> Option<&'static PortValue> {
     PORTS.get(interface).filter(|port| !port.station().is_unset())
 }
+
+/// The same where a look at half of its MAC says so.
+#[inline(always)]
+pub fn surely_known(interface: u32) -> Option<&'static PortValue> {
+    PORTS.get(interface).filter(|port| port.station().is_surely_set())
+}

@@ -1,6 +1,6 @@
 //! Counters. Each CPU has its own, so nothing is locked and nothing is lost.
 
-use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::btf_maps::{Array, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use lb_common::backend::BackendRef;
 use lb_common::map;
@@ -9,9 +9,13 @@ use lb_common::stats::{Stats, Traffic};
 
 use crate::observe;
 
-/// By listener index; read by the agent.
+/// By listener index, what no backend took; read by the agent. The rest is what its backends took.
 #[btf_map]
 static LISTENER_STATS: PerCpuArray<Stats, { map::MAX_LISTENERS as usize }> = PerCpuArray::new();
+
+/// By listener index, what backends took that are gone. The agent's alone, here to be kept with the others.
+#[btf_map]
+static LISTENER_PASTS: Array<Stats, { map::MAX_LISTENERS as usize }> = Array::new();
 
 /// By backend id; read by the agent.
 #[btf_map]
@@ -34,12 +38,13 @@ pub fn count(reason: Reason) {
 
 /// Counts a packet of `bytes` towards the client (`reply`) or towards the backend.
 #[inline(always)]
-pub fn packet(backend: BackendRef, listener: u32, reply: bool, bytes: u32) {
-    for stats in [BACKEND_STATS.get_ptr_mut(backend.id()), LISTENER_STATS.get_ptr_mut(listener)] {
-        // SAFETY: this CPU's own counters, as in `count`.
-        let Some(stats) = (unsafe { stats.and_then(|stats| stats.as_mut()) }) else { continue };
-        add(if reply { &mut stats.reply } else { &mut stats.forward }, bytes);
-    }
+pub fn packet(backend: BackendRef, reply: bool, bytes: u32) {
+    // SAFETY: this CPU's own counters, as in `count`.
+    let Some(stats) = (unsafe { BACKEND_STATS.get_ptr_mut(backend.id()).and_then(|stats| stats.as_mut()) })
+    else {
+        return;
+    };
+    add(if reply { &mut stats.reply } else { &mut stats.forward }, bytes);
 }
 
 #[inline(always)]
@@ -50,12 +55,10 @@ fn add(traffic: &mut Traffic, bytes: u32) {
 
 /// Counts a new flow.
 #[inline(always)]
-pub fn flow(backend: BackendRef, listener: u32) {
-    for stats in [BACKEND_STATS.get_ptr_mut(backend.id()), LISTENER_STATS.get_ptr_mut(listener)] {
+pub fn flow(backend: BackendRef) {
+    if let Some(stats) = BACKEND_STATS.get_ptr_mut(backend.id()) {
         // SAFETY: this CPU's own counters, as in `count`.
-        if let Some(stats) = unsafe { stats.and_then(|stats| stats.as_mut()) } {
-            stats.flows += 1;
-        }
+        unsafe { (*stats).flows += 1 };
     }
 }
 
@@ -79,9 +82,8 @@ pub fn count_in_process(reason: Reason) {
 
 /// Counts a backend that a process of the node dialled.
 #[inline(always)]
-pub fn dialled(backend: BackendRef, listener: u32) {
-    for stats in [BACKEND_STATS.get_ptr_mut(backend.id()), LISTENER_STATS.get_ptr_mut(listener)] {
-        let Some(stats) = stats else { continue };
+pub fn dialled(backend: BackendRef) {
+    if let Some(stats) = BACKEND_STATS.get_ptr_mut(backend.id()) {
         // SAFETY: the field is in the map's value.
         let counter = unsafe { &raw mut (*stats).flows };
         // SAFETY: as in `count_in_process`.

@@ -9,6 +9,7 @@ use lb_common::reason::Reason;
 use crate::family::Family;
 use crate::headers::{Aligned, SOURCE};
 use crate::journey::Step;
+use crate::mask::masked;
 use crate::observe::trace;
 use crate::packet::{Hook, Packet};
 use crate::parse::{Fragment, Segment};
@@ -72,8 +73,6 @@ pub struct Order<A: Address> {
     reply: bool,
     /// Whose counters count it.
     backend: BackendRef,
-    /// Whose, too.
-    listener: u32,
 }
 
 impl<A: Address> Order<A> {
@@ -191,7 +190,6 @@ fn order<A: Address>(
         due: taken.due,
         reply: entry.head.is_reply(),
         backend: entry.backend,
-        listener: backend.listener,
     }
 }
 
@@ -303,7 +301,9 @@ pub fn carry_out<P: Packet, F: Family>(
     packet.rewrite::<F>(&rewrite)?;
     let action = leave(packet, &order.exit)?;
     let step = Step::done(packet, action).due(order.due);
-    stats::packet(order.backend, order.listener, order.reply, bytes);
+    // To the verifier, what is read back may be any byte.
+    let reply = masked::<1>(u32::from(order.reply)) != 0;
+    stats::packet(order.backend, reply, bytes);
     if port.flags & ACCOUNTED != 0 {
         F::account(order, bytes);
     }

@@ -34,58 +34,79 @@ const TELLING: u8 = 0x17;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
-/// Takes a packet, or leaves it: [`GENERAL`].
+/// How far the lane took a packet.
+#[derive(Clone, Copy)]
+pub enum Taken {
+    /// Through, to this return value. Nobody looks at packets, and it is no drop: nothing is left to do.
+    Through(i32),
+    /// To where a stage goes on, or a drop is told of, or nowhere: [`GENERAL`].
+    Step(i32),
+}
+
+impl Taken {
+    /// Nowhere.
+    const LEFT: Self = Self::Step(GENERAL);
+
+    #[inline(always)]
+    fn through<P: Packet>(packet: &P, action: Action) -> Self {
+        Self::Through(packet.verdict(action))
+    }
+}
+
+/// Takes a packet, or leaves it.
 #[inline(always)]
-pub fn take<P: Packet>(packet: &mut P) -> i32 {
+pub fn take<P: Packet>(packet: &mut P) -> Taken {
     // What looks at packets wants to hear of those that are not ours as well.
     if observe::is_any() {
-        return GENERAL;
+        return Taken::LEFT;
     }
     let Some(port) = port::attached(packet.interface()) else { return passed(packet) };
-    let Some(plain) = packet.header::<Plain>(0) else { return GENERAL };
-    if stranger::is_unheard_of(plain) {
-        return passed(packet);
-    }
-    let Some(known) = config::known() else { return GENERAL };
+    let Some(front) = packet.front() else { return Taken::LEFT };
+    // SAFETY: nothing writes to the packet before it is sent on its way, where this is not looked at again.
+    let plain = unsafe { front.as_ref() };
     if !plain.is_simple_v4() {
-        return if stranger::is_one(plain, known) { passed(packet) } else { GENERAL };
+        return if stranger::is_one(plain) { passed(packet) } else { Taken::LEFT };
     }
+    let Some(known) = config::known() else { return Taken::LEFT };
     if !stranger::is_ours(plain, known) {
-        return if plain.protocol == V4::CONTROL { GENERAL } else { passed(packet) };
+        return if plain.protocol == V4::CONTROL { Taken::LEFT } else { passed(packet) };
     }
     let config = &known.config;
-    if !is_whole(plain) || packet.outer_vlan() != 0 {
-        return GENERAL;
+    let length = plain.total.get();
+    if !is_whole(plain, length) || packet.outer_vlan() != 0 {
+        return Taken::LEFT;
     }
     match flow::glance(plain.addresses(), plain.ports(), plain.protocol, config) {
         Glance::Settled(half, slot) if is_expected::<P>(plain, port) => {
-            let (tick, (hops, length)) = (Clock::tick(config), (plain.hops, plain.total.get()));
+            let tick = Clock::tick(config);
             if half.last_seen() != tick {
                 if !upkeep::waits(packet, plain, &half, config, tick) {
-                    return GENERAL;
+                    return Taken::LEFT;
                 }
                 slot.touch(tick);
             }
-            let Some(backend) = backend::serving(half.backend()) else { return GENERAL };
-            let traveller = Traveller { half: &half, backend, port, hops, length };
+            let Some(backend) = backend::serving(half.backend()) else { return Taken::LEFT };
+            let traveller = Traveller { half: &half, backend, port, front, length };
             if half.head.is_reply() { traveller.outwards(packet) } else { traveller.inwards(packet) }
         }
-        Glance::Settled(..) | Glance::Unclear => GENERAL,
-        Glance::Nothing if P::HOOK != Hook::Egress && is_dialled(plain) => Step::next(Stage::OpenV4).code(),
+        Glance::Settled(..) | Glance::Unclear => Taken::LEFT,
+        Glance::Nothing if P::HOOK != Hook::Egress && is_dialled(plain) => {
+            Taken::Step(Step::next(Stage::OpenV4).code())
+        }
         Glance::Nothing => passed(packet),
     }
 }
 
 #[inline(always)]
-fn passed<P: Packet>(packet: &P) -> i32 {
-    packet.verdict(Action::Pass)
+fn passed<P: Packet>(packet: &P) -> Taken {
+    Taken::through(packet, Action::Pass)
 }
 
 /// Is it TCP or UDP, and no fragment?
 #[inline(always)]
-fn is_whole(plain: &Plain) -> bool {
+fn is_whole(plain: &Plain, length: u16) -> bool {
     u16::from_ne_bytes(plain.fragment) & FRAGMENTED == 0
-        && plain.total.get() >= Plain::IP
+        && length >= Plain::IP
         && matches!(plain.protocol, TCP | UDP)
 }
 

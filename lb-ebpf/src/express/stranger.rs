@@ -2,14 +2,9 @@
 
 use lb_common::known::{Settings, place_v4, place_v6};
 
+use crate::config;
 use crate::headers::{ARP, IPV4, IPV6, Plain, QINQ, VLAN};
 use crate::parse::{TCP, UDP};
-
-/// Is it neither IP nor ARP, nor tagged?
-#[inline(always)]
-pub(super) fn is_unheard_of(plain: &Plain) -> bool {
-    !plain.is_simple_v4() && !matches!(plain.kind, IPV4 | ARP | IPV6 | VLAN | QINQ)
-}
 
 /// May one of the addresses of an IPv4 packet be known? Those of a control message say nothing: what it is about is
 /// inside it.
@@ -21,13 +16,15 @@ pub(super) fn is_ours(plain: &Plain, known: &Settings) -> bool {
 
 /// Is a packet that is not simple IPv4 surely none of ours?
 #[inline(always)]
-pub(super) fn is_one(plain: &Plain, known: &Settings) -> bool {
+pub(super) fn is_one(plain: &Plain) -> bool {
     match plain.kind {
         IPV4 | VLAN | QINQ => false,
-        ARP => !known.knows(place_v4(plain.asked())),
+        ARP => config::known().is_some_and(|known| !known.knows(place_v4(plain.asked()))),
         IPV6 => {
             let (from, to) = plain.addresses_v6();
-            matches!(plain.next_v6(), TCP | UDP) && !known.knows(place_v6(to)) && !known.knows(place_v6(from))
+            matches!(plain.next_v6(), TCP | UDP)
+                && config::known()
+                    .is_some_and(|known| !known.knows(place_v6(to)) && !known.knows(place_v6(from)))
         }
         _ => true,
     }

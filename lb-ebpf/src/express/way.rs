@@ -1,12 +1,14 @@
 //! The ways out of the express lane, each from here to its verdict: what is the same on all of them would cost more
 //! to bring together than it costs to have it four times. Where a way is not plain, none is taken.
 
+use core::ptr::NonNull;
+
 use lb_common::backend::{BackendValue, LIMITED, REPLY_AT_EGRESS, ROUTED};
 use lb_common::port::{ACCOUNTED, PortValue};
 use lb_common::words::Words;
 
-use crate::headers::Ethernet;
-use crate::journey::GENERAL;
+use super::Taken;
+use crate::headers::{Ethernet, Plain};
 use crate::packet::{Hook, Packet};
 use crate::rewrite::plain::{Change, Frame};
 use crate::verdict::{self, Action};
@@ -21,8 +23,8 @@ pub(super) struct Traveller<'a> {
     pub(super) backend: &'a BackendValue,
     /// Where it came in, or goes out at egress.
     pub(super) port: &'a PortValue,
-    /// Its TTL.
-    pub(super) hops: u8,
+    /// Its headers, in the packet as it came.
+    pub(super) front: NonNull<Plain>,
     /// Bytes of the IP packet.
     pub(super) length: u16,
 }
@@ -30,12 +32,15 @@ pub(super) struct Traveller<'a> {
 impl Traveller<'_> {
     /// To the backend.
     #[inline(always)]
-    pub(super) fn inwards<P: Packet>(self, packet: &mut P) -> i32 {
+    pub(super) fn inwards<P: Packet>(self, packet: &mut P) -> Taken {
         let (backend, port) = (self.backend, self.port);
         let (flags, station) = (backend.flags, backend.station());
-        if P::HOOK == Hook::Egress || flags & LIMITED != 0 || station.is_unset() || !self.fits(station.rest())
+        if P::HOOK == Hook::Egress
+            || flags & LIMITED != 0
+            || !station.is_surely_set()
+            || !self.fits(station.rest())
         {
-            return GENERAL;
+            return Taken::LEFT;
         }
         let out = backend.ifindex;
         let here = out == packet.interface();
@@ -46,64 +51,71 @@ impl Traveller<'_> {
             return self.go(packet, (false, 0), Frame::KEPT, Action::Pass);
         }
         let hop = u8::from(flags & ROUTED != 0);
-        if self.hops <= hop {
-            return GENERAL;
+        if self.hops() <= hop {
+            return Taken::LEFT;
         }
         if here {
             return self.go(packet, (false, hop), Frame::between(port.station(), station), Action::Back);
         }
-        let Some(other) = port::known(out) else { return GENERAL };
+        let Some(other) = port::surely_known(out) else { return Taken::LEFT };
         self.go(packet, (false, hop), Frame::between(other.station(), station), Action::Redirect(out))
     }
 
     /// To the client.
     #[inline(always)]
-    pub(super) fn outwards<P: Packet>(self, packet: &mut P) -> i32 {
+    pub(super) fn outwards<P: Packet>(self, packet: &mut P) -> Taken {
         if self.half.head.at_egress() != (P::HOOK == Hook::Egress) {
-            return GENERAL;
+            return Taken::LEFT;
         }
         if P::HOOK == Hook::Egress {
             return self.go(packet, (true, 0), Frame::KEPT, Action::Pass);
         }
         let hop = u8::from(self.backend.flags & ROUTED != 0);
-        let Some(to) = next_hop::get(self.half.next_hop()) else { return GENERAL };
-        if to.vlans != 0 || self.hops <= hop {
-            return GENERAL;
+        let Some(to) = next_hop::get(self.half.next_hop()) else { return Taken::LEFT };
+        if to.vlans != 0 || self.hops() <= hop {
+            return Taken::LEFT;
         }
         let (out, port) = (to.ifindex, self.port);
         if out == packet.interface() {
             if !self.fits(port.mtu) {
-                return GENERAL;
+                return Taken::LEFT;
             }
             return self.go(packet, (true, hop), Frame::between(port.station(), to.station()), Action::Back);
         }
-        let Some(other) = port::known(out) else { return GENERAL };
+        let Some(other) = port::surely_known(out) else { return Taken::LEFT };
         if !self.fits(other.mtu) {
-            return GENERAL;
+            return Taken::LEFT;
         }
         self.go(packet, (true, hop), Frame::between(other.station(), to.station()), Action::Redirect(out))
     }
 
-    /// Is it no longer than what may be as long as this? One less is compared with one less: zero, which is no limit
-    /// that is known, is more than any.
+    /// Its TTL.
+    #[inline(always)]
+    const fn hops(&self) -> u8 {
+        // SAFETY: the headers are where they were.
+        unsafe { self.front.as_ref().hops }
+    }
+
+    /// Is it no longer than what may be as long as this? What has no limit that is known, which is zero, is not plain.
     #[inline(always)]
     fn fits(&self, mtu: u16) -> bool {
-        self.length.wrapping_sub(1) <= mtu.wrapping_sub(1)
+        self.length <= mtu
     }
 
     /// Sends it on.
     #[inline(always)]
-    fn go<P: Packet>(self, packet: &mut P, (reply, hop): (bool, u8), frame: Frame, action: Action) -> i32 {
+    fn go<P: Packet>(self, packet: &mut P, (reply, hop): (bool, u8), frame: Frame, action: Action) -> Taken {
         let half = self.half;
         let change = Change { addresses: half.rewritten_as(reply), ports: half.ports(), hop, frame };
-        if let Err(reason) = packet.change(&change) {
-            return verdict::settle(packet, Err(reason));
+        // SAFETY: nothing has moved the packet since.
+        if let Err(reason) = unsafe { packet.change(self.front, &change) } {
+            return Taken::Step(verdict::settle(packet, Err(reason)));
         }
         let bytes = packet.bytes(size_of::<Ethernet>() as u32 + u32::from(self.length));
-        stats::packet(half.backend(), self.backend.listener, reply, bytes);
+        stats::packet(half.backend(), reply, bytes);
         if self.port.flags & ACCOUNTED != 0 {
             super::account(half, reply, bytes);
         }
-        packet.verdict(action)
+        Taken::through(packet, action)
     }
 }

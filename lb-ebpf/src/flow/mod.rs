@@ -79,7 +79,7 @@ pub fn glance(addresses: u64, ports: u32, protocol: u8, config: &ConfigValue) ->
         }
     };
     let found = Words { head, addresses: slot.word(1), rewrite: slot.word(2), last: slot.word(3) };
-    if head.is_settled(wanted) && found.addresses == addresses && slot.head() == head {
+    if head.is_settled() && found.addresses == addresses && slot.head() == head {
         Glance::Settled(found, slot)
     } else {
         Glance::Unclear

@@ -1,6 +1,6 @@
 //! Which entry of a bucket has to go for a new flow.
 
-use lb_common::config::{ConfigValue, expired};
+use lb_common::config::{ConfigValue, age, expired};
 use lb_common::flow::{FlowEntry, WAYS};
 use lb_common::head::{Head, State};
 use lb_common::net::Address;
@@ -51,7 +51,6 @@ pub(super) fn price<A: Address>(
     now: u16,
 ) -> Price {
     let (ports, state) = (flow.head.ports(), entry.head.state());
-    let age = now.wrapping_sub(entry.last_seen);
     let out = expired(entry.last_seen, now, config.timeout(entry.head.protocol(), state));
     if state == State::Empty {
         return Price::EMPTY;
@@ -72,7 +71,9 @@ pub(super) fn price<A: Address>(
         State::Busy => Price::LIVE,
         _ if !alive => Price::DEAD,
         _ if out => Price::EXPIRED,
-        State::Opening | State::Replied => Price(Price::HALF_OPEN + u32::from(u16::MAX - age)),
+        State::Opening | State::Replied => {
+            Price(Price::HALF_OPEN + u32::from(u16::MAX - age(entry.last_seen, now)))
+        }
         State::Empty | State::Established | State::Finished | State::Closing => Price::LIVE,
     }
 }
@@ -122,6 +123,14 @@ mod tests {
         let young = cost(&flow(2, 1, State::Replied, 3), true);
         assert!(Price::EMPTY < dead && dead < expired && expired < old && old < young);
         assert!(young.affordable());
+    }
+
+    #[test]
+    fn what_another_cpu_saw_a_tick_later_is_the_youngest() {
+        let young = cost(&flow(2, 1, State::Opening, 0), true);
+        let mut ahead = flow(2, 1, State::Opening, 0);
+        ahead.last_seen = NOW + 1;
+        assert!(cost(&ahead, true) > young);
     }
 
     #[test]

@@ -3,11 +3,13 @@
 mod tc;
 mod xdp;
 
+use core::ptr::NonNull;
+
 use lb_common::reason::Reason;
 
 use crate::extension::Chain;
 use crate::family::Family;
-use crate::headers::Header;
+use crate::headers::{Header, Plain};
 use crate::rewrite::Rewrite;
 use crate::rewrite::plain::Change;
 use crate::verdict::Action;
@@ -67,6 +69,10 @@ pub trait Packet {
     /// hook can.
     fn pull(&mut self, length: usize);
 
+    /// Where the packet begins, if it has as many bytes as [`Plain`] within reach. It stays there until the packet is
+    /// pulled, resized or stored to.
+    fn front(&self) -> Option<NonNull<Plain>>;
+
     /// A header for reading; `None` where the bytes end before it does.
     fn header<T: Header>(&self, offset: usize) -> Option<&T>;
 
@@ -112,13 +118,16 @@ pub trait Packet {
     /// `WriteFailed`: the packet may be half rewritten then, and must not go on.
     fn rewrite<F: Family>(&mut self, rewrite: &Rewrite<F::Address>) -> Result<(), Reason>;
 
-    /// Rewrites a packet that begins with [`Plain`](crate::headers::Plain), whose checksum is finished or the device's
-    /// that sends it on.
+    /// Rewrites a packet that begins with [`Plain`], whose checksum is finished or the device's that sends it on.
     ///
     /// # Errors
     ///
     /// As [`Packet::rewrite`].
-    fn change(&mut self, change: &Change) -> Result<(), Reason>;
+    ///
+    /// # Safety
+    ///
+    /// `front` is what [`Packet::front`] gave, and the packet still is there.
+    unsafe fn change(&mut self, front: NonNull<Plain>, change: &Change) -> Result<(), Reason>;
 
     /// The program's return value for an action.
     fn verdict(&self, action: Action) -> i32;

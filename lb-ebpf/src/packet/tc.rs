@@ -5,6 +5,7 @@
 //! checksum field holds.
 
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use aya_ebpf::bindings::{
     __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, TC_ACT_UNSPEC,
@@ -203,6 +204,11 @@ impl<S: Side> Packet for TcPacket<S> {
     }
 
     #[inline(always)]
+    fn front(&self) -> Option<NonNull<Plain>> {
+        self.header::<Plain>(0).map(NonNull::from)
+    }
+
+    #[inline(always)]
     fn header<T: Header>(&self, offset: usize) -> Option<&T> {
         let (data, end) = self.bounds();
         let start = data + (offset & MAX_OFFSET);
@@ -274,9 +280,9 @@ impl<S: Side> Packet for TcPacket<S> {
     }
 
     #[inline(always)]
-    fn change(&mut self, change: &Change) -> Result<(), Reason> {
-        let plain = self.header::<Plain>(0).ok_or(Reason::WriteFailed)?;
-        let rewrite = change.spelled_out(plain);
+    unsafe fn change(&mut self, front: NonNull<Plain>, change: &Change) -> Result<(), Reason> {
+        // SAFETY: the caller promises that it is within reach.
+        let rewrite = change.spelled_out(unsafe { front.as_ref() });
         self.rewrite::<V4>(&rewrite)?;
         if change.frame.set != 0 {
             self.write(0, &change.frame.to.mac(), 0)?;

@@ -1,5 +1,7 @@
 //! A packet at the XDP hook: its bytes are written in place.
 
+use core::ptr::NonNull;
+
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{
     bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
@@ -12,7 +14,7 @@ use network_types::udp::UdpHdr;
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
 use crate::extension::{self, Chain};
 use crate::family::Family;
-use crate::headers::{Header, Tags};
+use crate::headers::{Header, Plain, Tags};
 use crate::rewrite::plain::Change;
 use crate::rewrite::sum::Sum;
 use crate::rewrite::{Rewrite, sum};
@@ -120,6 +122,11 @@ impl Packet for XdpPacket {
     fn pull(&mut self, _length: usize) {}
 
     #[inline(always)]
+    fn front(&self) -> Option<NonNull<Plain>> {
+        NonNull::new(self.pointer(0)?)
+    }
+
+    #[inline(always)]
     fn header<T: Header>(&self, offset: usize) -> Option<&T> {
         let pointer = self.pointer::<T>(offset)?;
         // SAFETY: `pointer` keeps the type inside the packet, and `Header` makes any bytes a value at any
@@ -191,8 +198,9 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
-    fn change(&mut self, change: &Change) -> Result<(), Reason> {
-        change.apply(self.header_mut(0)?);
+    unsafe fn change(&mut self, mut front: NonNull<Plain>, change: &Change) -> Result<(), Reason> {
+        // SAFETY: the caller promises that it is inside the packet; `&mut self` is the only access to it.
+        change.apply(unsafe { front.as_mut() });
         Ok(())
     }
 

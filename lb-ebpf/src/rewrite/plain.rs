@@ -92,11 +92,10 @@ impl Frame {
 
     #[inline(always)]
     fn apply(&self, plain: &mut Plain) {
-        if self.set != 0 {
-            plain.to = self.to.mac();
-        }
-        if self.set > 1 {
-            plain.from = self.from.mac();
+        match self.set {
+            0 => {}
+            1 => plain.send_to(self.to),
+            _ => plain.send(self.from, self.to),
         }
     }
 }

@@ -173,7 +173,7 @@ fn enter<F: Family>(
     let address = F::backend(backend);
     let server = if backend.port.raw() == 0 { port } else { backend.port };
     if origin::note(socket.cookie(), (wide(address), server), (wide(vip), port)) {
-        stats::dialled(id, backend.listener);
+        stats::dialled(id);
     }
     Dialled::Backend(address, server)
 }

@@ -96,9 +96,10 @@ impl Delta {
         self.0.get(&Counter::Reason(reason)).copied().unwrap_or(0)
     }
 
-    /// The flows that a listener opened.
-    pub fn of_flows(&self, listener: u32) -> u64 {
-        self.0.get(&Counter::Listener(listener, "flows")).copied().unwrap_or(0)
+    /// The flows that were opened.
+    pub fn of_flows(&self) -> u64 {
+        let flows = self.0.iter().filter(|(counter, _)| matches!(counter, Counter::Backend(_, "flows")));
+        flows.map(|(_, count)| count).sum()
     }
 }
 
@@ -114,18 +115,18 @@ pub fn reason(reason: Reason) -> Delta {
 }
 
 /// A flow was opened.
-pub fn opened(listener: u32, backend: u32) -> Delta {
-    Delta([(Counter::Listener(listener, "flows"), 1), (Counter::Backend(backend, "flows"), 1)].into())
+pub fn opened(backend: u32) -> Delta {
+    Delta([(Counter::Backend(backend, "flows"), 1)].into())
 }
 
 /// A packet went to a backend.
-pub fn forwarded(listener: u32, backend: u32, frame: &impl crate::packet::Frame) -> Delta {
-    traffic(listener, backend, ["forward packets", "forward bytes"], frame.bytes().len())
+pub fn forwarded(backend: u32, frame: &impl crate::packet::Frame) -> Delta {
+    traffic(backend, ["forward packets", "forward bytes"], frame.bytes().len())
 }
 
 /// A packet went back to a client.
-pub fn replied(listener: u32, backend: u32, frame: &impl crate::packet::Frame) -> Delta {
-    traffic(listener, backend, ["reply packets", "reply bytes"], frame.bytes().len())
+pub fn replied(backend: u32, frame: &impl crate::packet::Frame) -> Delta {
+    traffic(backend, ["reply packets", "reply bytes"], frame.bytes().len())
 }
 
 /// A listener could not serve a packet.
@@ -133,17 +134,8 @@ pub fn refused(listener: u32) -> Delta {
     Delta([(Counter::Listener(listener, "refused"), 1)].into())
 }
 
-fn traffic(listener: u32, backend: u32, [packets, bytes]: [&'static str; 2], length: usize) -> Delta {
-    let length = length as u64;
-    Delta(
-        [
-            (Counter::Listener(listener, packets), 1),
-            (Counter::Listener(listener, bytes), length),
-            (Counter::Backend(backend, packets), 1),
-            (Counter::Backend(backend, bytes), length),
-        ]
-        .into(),
-    )
+fn traffic(backend: u32, [packets, bytes]: [&'static str; 2], length: usize) -> Delta {
+    Delta([(Counter::Backend(backend, packets), 1), (Counter::Backend(backend, bytes), length as u64)].into())
 }
 
 /// Asserts what the packets since the last such assertion did to the counters: `assert_delta!(rig, reason(…),

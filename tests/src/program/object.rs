@@ -225,6 +225,7 @@ fn loader_for(sizes: Sizes) -> EbpfLoader<'static> {
         .map_max_entries(map::LISTENERS_V4, 16)
         .map_max_entries(map::LISTENERS_V6, 16)
         .map_max_entries(map::LISTENER_STATS, 8)
+        .map_max_entries(map::LISTENER_PASTS, 8)
         .map_max_entries(map::BACKEND_STATS, 64)
         .map_max_entries(map::BACKENDS, 64);
     loader

@@ -10,18 +10,21 @@ use lb_common::vip::DROP_UNSERVED;
 use super::given::mixed;
 use crate::packet::Endpoint;
 
+/// In an MTU's place: no IP packet is longer.
+const NO_LIMIT: u16 = u16::MAX;
+
 /// A value of PORTS.
 #[derive(Clone, Copy, Debug)]
 pub struct Port(pub(super) PortValue);
 
 /// A port that faces the network.
 pub fn uplink(mac: Mac) -> Port {
-    Port(PortValue { flags: port::ATTACHED | port::UPLINK, mac, ..PortValue::default() })
+    Port(PortValue { flags: port::ATTACHED | port::UPLINK, mac, mtu: NO_LIMIT, ..PortValue::default() })
 }
 
 /// A port of a VM.
 pub fn vm_port(mac: Mac) -> Port {
-    Port(PortValue { flags: port::ATTACHED, mac, ..PortValue::default() })
+    Port(PortValue { flags: port::ATTACHED, mac, mtu: NO_LIMIT, ..PortValue::default() })
 }
 
 impl Port {
@@ -108,6 +111,7 @@ pub fn backend<A: Server>(server: Endpoint<A>, mac: Mac) -> Backend {
         state: backend::ACTIVE,
         generation: 1,
         weight: 1,
+        mtu: NO_LIMIT,
         ..BackendValue::default()
     })
 }

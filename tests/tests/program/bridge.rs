@@ -14,7 +14,7 @@ use crate::scene::*;
 fn a_syn_is_rewritten_and_passed_to_the_bridge() {
     bridge().at_ingress(|rig| {
         rig.when(&syn()).then(Pass, &syn().ethernet(CLIENT_MAC, SERVER_MAC).to(SERVER));
-        assert_delta!(rig, opened(WEB_LISTENER, WEB_BACKEND), forwarded(WEB_LISTENER, WEB_BACKEND, &syn()));
+        assert_delta!(rig, opened(WEB_BACKEND), forwarded(WEB_BACKEND, &syn()));
     });
 }
 
@@ -22,7 +22,7 @@ fn a_syn_is_rewritten_and_passed_to_the_bridge() {
 fn a_datagram_is_rewritten_and_passed_to_the_bridge() {
     bridge().at_ingress(|rig| {
         rig.when(&query()).then(Pass, &query().ethernet(CLIENT_MAC, SERVER_MAC).to(RESOLVER));
-        assert_delta!(rig, opened(DNS_LISTENER, DNS_BACKEND), forwarded(DNS_LISTENER, DNS_BACKEND, &query()));
+        assert_delta!(rig, opened(DNS_BACKEND), forwarded(DNS_BACKEND, &query()));
     });
 }
 
@@ -33,9 +33,9 @@ fn the_answer_is_rewritten_at_egress_and_keeps_its_macs() {
         rig.when(&query()).then_is(Pass);
         rig.delta();
         rig.at_egress(&syn_ack()).then(Pass, &syn_ack().from(WEB));
-        assert_delta!(rig, replied(WEB_LISTENER, WEB_BACKEND, &syn_ack()));
+        assert_delta!(rig, replied(WEB_BACKEND, &syn_ack()));
         rig.at_egress(&answer()).then(Pass, &answer().from(DNS));
-        assert_delta!(rig, replied(DNS_LISTENER, DNS_BACKEND, &answer()));
+        assert_delta!(rig, replied(DNS_BACKEND, &answer()));
     });
 }
 
@@ -73,12 +73,12 @@ fn a_whole_connection_takes_one_flow() {
         rig.at_egress(&response).then(Pass, &response.clone().from(WEB));
         assert_delta!(
             rig,
-            opened(WEB_LISTENER, WEB_BACKEND),
-            forwarded(WEB_LISTENER, WEB_BACKEND, &syn()),
-            forwarded(WEB_LISTENER, WEB_BACKEND, &ack()),
-            forwarded(WEB_LISTENER, WEB_BACKEND, &request),
-            replied(WEB_LISTENER, WEB_BACKEND, &syn_ack()),
-            replied(WEB_LISTENER, WEB_BACKEND, &response),
+            opened(WEB_BACKEND),
+            forwarded(WEB_BACKEND, &syn()),
+            forwarded(WEB_BACKEND, &ack()),
+            forwarded(WEB_BACKEND, &request),
+            replied(WEB_BACKEND, &syn_ack()),
+            replied(WEB_BACKEND, &response),
         );
         assert_eq!(rig.flows().len(), 2);
     });
@@ -88,7 +88,7 @@ fn a_whole_connection_takes_one_flow() {
 fn a_segment_in_mid_connection_without_a_flow_is_taken_up() {
     bridge().at_ingress(|rig| {
         rig.when(&ack()).then(Pass, &ack().ethernet(CLIENT_MAC, SERVER_MAC).to(SERVER));
-        assert_delta!(rig, opened(WEB_LISTENER, WEB_BACKEND), forwarded(WEB_LISTENER, WEB_BACKEND, &ack()));
+        assert_delta!(rig, opened(WEB_BACKEND), forwarded(WEB_BACKEND, &ack()));
     });
 }
 
@@ -150,8 +150,8 @@ fn without_a_mac_the_rewritten_packet_is_handed_to_the_stack() {
         rig.when(&syn()).then(Pass, &syn().to(SERVER));
         assert_delta!(
             rig,
-            opened(WEB_LISTENER, WEB_BACKEND),
-            forwarded(WEB_LISTENER, WEB_BACKEND, &syn()),
+            opened(WEB_BACKEND),
+            forwarded(WEB_BACKEND, &syn()),
             reason(Reason::NeighbourUnknown)
         );
     });
@@ -161,6 +161,6 @@ fn without_a_mac_the_rewritten_packet_is_handed_to_the_stack() {
 fn a_backend_that_the_stack_reaches_is_rewritten_with_its_macs_unchanged() {
     bridge().backend(WEB_BACKEND, backend(SERVER, SERVER_MAC).reply_at_egress()).at_ingress(|rig| {
         rig.when(&syn()).then(Pass, &syn().to(SERVER));
-        assert_delta!(rig, opened(WEB_LISTENER, WEB_BACKEND), forwarded(WEB_LISTENER, WEB_BACKEND, &syn()));
+        assert_delta!(rig, opened(WEB_BACKEND), forwarded(WEB_BACKEND, &syn()));
     });
 }

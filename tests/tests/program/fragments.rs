@@ -35,18 +35,12 @@ fn fragments_follow_their_first_across_the_bridge_and_back() {
         let expected = question().ethernet(CLIENT_MAC, SERVER_MAC).to(RESOLVER);
         in_pieces(rig, rig.hook(), &question(), Pass, &expected);
         let pieces = question().fragments(SIZE);
-        let counted = |piece| forwarded(DNS_LISTENER, DNS_BACKEND, piece);
+        let counted = |piece| forwarded(DNS_BACKEND, piece);
         let [first, second, third] = &pieces[..] else { panic!("three pieces: {pieces:?}") };
-        assert_delta!(
-            rig,
-            opened(DNS_LISTENER, DNS_BACKEND),
-            counted(first),
-            counted(second),
-            counted(third)
-        );
+        assert_delta!(rig, opened(DNS_BACKEND), counted(first), counted(second), counted(third));
         in_pieces(rig, Hook::TcEgress, &reply(), Pass, &reply().from(DNS));
         let pieces = reply().fragments(SIZE);
-        let counted = |piece| replied(DNS_LISTENER, DNS_BACKEND, piece);
+        let counted = |piece| replied(DNS_BACKEND, piece);
         assert_delta!(rig, counted(&pieces[0]), counted(&pieces[1]), counted(&pieces[2]));
     });
 }

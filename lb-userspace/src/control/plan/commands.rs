@@ -170,7 +170,7 @@ impl<'a> Commands<'a> {
     pub(super) fn remove_rest(
         &mut self,
         desired: &Desired,
-        indices: &ListenerIndices,
+        indices: &ListenerIndices<'_>,
         ids: &BackendIds<'_>,
         life: &mut Life<'_>,
     ) {

@@ -1,5 +1,6 @@
 //! Which listener index and which backend id an entry has or gets.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -37,23 +38,26 @@ impl Retired {
 
 /// Listener indices: kept where there is one, else the lowest free one.
 #[derive(Debug)]
-pub(super) struct ListenerIndices {
+pub(super) struct ListenerIndices<'a> {
     /// What listeners, or pieces of their ranges, have.
     observed: BTreeMap<ListenerAddress, ListenerIndex>,
     kept: BTreeMap<ListenerAddress, ListenerIndex>,
     claimed: BTreeSet<ListenerIndex>,
     used: BTreeSet<ListenerIndex>,
+    backends: &'a BTreeMap<BackendId, BackendEntry>,
+    /// What living backends have: looked up when the first new index is needed.
+    lived_at: OnceCell<BTreeSet<ListenerIndex>>,
     capacity: u32,
 }
 
-impl ListenerIndices {
-    pub(super) fn new(observed: &Observed, capacity: u32) -> Self {
+impl<'a> ListenerIndices<'a> {
+    pub(super) fn new(observed: &'a Observed, capacity: u32) -> Self {
         let listeners: BTreeMap<_, _> =
             observed.listeners.iter().map(|(address, entry)| (*address, entry.index)).collect();
         // A table without listener is going; its index rests until it has gone.
         let used = listeners.values().chain(observed.tables.keys()).copied().collect();
-        let (kept, claimed) = (BTreeMap::new(), BTreeSet::new());
-        Self { observed: listeners, kept, claimed, used, capacity }
+        let (kept, claimed, lived_at) = (BTreeMap::new(), BTreeSet::new(), OnceCell::new());
+        Self { observed: listeners, kept, claimed, used, backends: &observed.backends, lived_at, capacity }
     }
 
     /// The index of a listener; `None` when there is no room. A range whose ends have moved keeps that of its
@@ -72,8 +76,14 @@ impl ListenerIndices {
         pieces.find(|(_, index)| !self.claimed.contains(index)).map(|(_, index)| *index)
     }
 
+    /// Nobody's, not even that of the backends of a listener that is gone: they count for it until they are dead.
     fn free(&self) -> Option<ListenerIndex> {
-        (0..self.capacity).map(ListenerIndex).find(|index| !self.used.contains(index))
+        let lived_at = self.lived_at.get_or_init(|| {
+            let living = self.backends.values().filter(|backend| backend.state != BackendState::Dead);
+            living.map(|backend| backend.listener).collect()
+        });
+        let is_taken = |index: &ListenerIndex| self.used.contains(index) || lived_at.contains(index);
+        (0..self.capacity).map(ListenerIndex).find(|index| !is_taken(index))
     }
 
     /// The index that a desired listener was given.

@@ -6,7 +6,8 @@ use lb_common::config::{ConfigValue, tick_scale};
 use nix::time::{ClockId, clock_getres};
 
 /// `times(2)` counts in hundredths of a second, whatever the kernel counts in (`USER_HZ`).
-const HUNDREDTH: u64 = 10_000_000;
+const USER_HERTZ: u64 = 100;
+const SECOND: u64 = 1_000_000_000;
 
 /// Nanoseconds of a jiffy: the coarse clock advances with them.
 fn jiffy() -> io::Result<u64> {
@@ -26,7 +27,12 @@ pub(super) fn tick(config: &ConfigValue) -> io::Result<u16> {
     let mut unused: libc::tms = unsafe { std::mem::zeroed() };
     // SAFETY: the structure outlives the call. The answer is the count of jiffies, never an error.
     let hundredths = unsafe { libc::times(&raw mut unused) }.cast_unsigned();
-    Ok(config.tick(hundredths * HUNDREDTH / jiffy()?))
+    Ok(config.tick(hundredths * hertz(jiffy()?) / USER_HERTZ))
+}
+
+/// Jiffies of a second: a whole number, which the resolution may have lost a fraction of.
+const fn hertz(jiffy: u64) -> u64 {
+    (SECOND + jiffy / 2) / jiffy
 }
 
 #[cfg(test)]
@@ -35,6 +41,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn the_kernels_hertz_are_found_again() {
+        for hertz in [100, 250, 300, 1000] {
+            assert_eq!(super::hertz(SECOND / hertz), hertz);
+        }
+    }
 
     #[test]
     fn a_second_is_almost_half_a_tick() {

@@ -35,6 +35,7 @@ pub(super) struct Maps {
     /// LIMITS again, to be read whole.
     pub(super) all_limits: MapData,
     pub(super) listener_stats: PerCpuArray<MapData, Stats>,
+    pub(super) listener_pasts: Array<MapData, Stats>,
     pub(super) backend_stats: PerCpuArray<MapData, Stats>,
     pub(super) reasons: PerCpuArray<MapData, u64>,
     /// The number of indices in MAGLEV.
@@ -58,6 +59,7 @@ impl Maps {
             limits: take(ebpf, map::LIMITS)?,
             all_limits: whole(pins, map::LIMITS)?,
             listener_stats: take(ebpf, map::LISTENER_STATS)?,
+            listener_pasts: take(ebpf, map::LISTENER_PASTS)?,
             backend_stats: take(ebpf, map::BACKEND_STATS)?,
             reasons: take(ebpf, map::REASONS)?,
             table_count,

@@ -162,7 +162,9 @@ impl Kernel {
         if is_reused {
             Maps::zero(&mut self.maps.backend_stats, map::BACKEND_STATS, id.0)?;
         }
-        self.maps.backends.set(id.0, value, 0).map_err(failed("write", map::BACKENDS))
+        self.maps.backends.set(id.0, value, 0).map_err(failed("write", map::BACKENDS))?;
+        let dies = !matches!(before.state, ABSENT | DEAD) && value.state == DEAD;
+        if dies { counters::bury(&mut self.maps, id, before.listener) } else { Ok(()) }
     }
 
     fn put_listener(&mut self, address: ListenerAddress, entry: ListenerEntry) -> Result<(), KernelError> {
@@ -173,6 +175,7 @@ impl Kernel {
         };
         if !is_known {
             Maps::zero(&mut maps.listener_stats, map::LISTENER_STATS, entry.index.0)?;
+            counters::forget(maps, entry.index)?;
         }
         let value = wire::listener_value(entry);
         match address.vip {

@@ -142,6 +142,7 @@ pub(super) fn sizes(settings: &config::Datapath) -> BTreeMap<&'static str, u32> 
         (map::LISTENERS_V6, settings.max_listeners),
         (map::MAGLEV, settings.max_listeners),
         (map::LISTENER_STATS, settings.max_listeners),
+        (map::LISTENER_PASTS, settings.max_listeners),
         (map::BACKENDS, settings.max_backends),
         (map::BACKEND_STATS, settings.max_backends),
         (map::BACKEND_LOAD, settings.max_backends),

@@ -295,6 +295,28 @@ fn a_listener_opens_after_its_table_and_before_its_vip() {
 }
 
 #[test]
+fn an_index_rests_while_backends_live_that_count_for_it() {
+    let mut node = Node::new();
+    node.reach(&one_listener(&[(11, true)]));
+    let index = |node: &Node, port| node.observe().listeners[&listener(1, port)].index;
+    let first = index(&node, 80);
+    let moved = |port| {
+        let mut desired = one_listener(&[(11, true)]);
+        desired.listeners = desired.listeners.into_values().map(|entry| (listener(1, port), entry)).collect();
+        desired
+    };
+    node.reach(&moved(81));
+    assert_ne!(index(&node, 81), first);
+    let lives = |entry: &BackendEntry| entry.listener == first && entry.state != BackendState::Dead;
+    while node.observe().backends.values().any(lives) {
+        node.now += REUSE_AFTER;
+        node.reach(&moved(81));
+    }
+    node.reach(&moved(82));
+    assert_eq!(index(&node, 82), first, "nobody counts for it any more");
+}
+
+#[test]
 fn a_range_whose_ends_move_keeps_its_index_and_its_backends() {
     let range = |first, last| ListenerAddress { last_port: Some(last), ..listener(1, first) };
     let any_port = |last: u8| SocketAddr::from((Ipv4Addr::new(192, 0, 2, last), 0));

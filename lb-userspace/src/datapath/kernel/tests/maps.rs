@@ -5,6 +5,7 @@ use super::{
     LISTENER, LISTENER_V6, PIECE, PIECE_V6, SETTINGS, backend, commands, fill, in_namespace, policy_commands,
     subnet,
 };
+use crate::datapath::counters::{Stats, Traffic};
 use crate::datapath::model::{BackendState, Table, VipPolicy};
 
 #[test]
@@ -166,7 +167,7 @@ fn the_counters_of_a_reused_id_start_from_zero() {
         let mut kernel = directory.open().unwrap();
         fill(&mut kernel);
         let cpus = aya::util::nr_cpus().unwrap();
-        let counted = crate::datapath::counters::Stats { flows: 3, ..Default::default() };
+        let counted = Stats { flows: 3, ..Stats::default() };
         let values = aya::maps::PerCpuValues::try_from(vec![counted; cpus]).unwrap();
         kernel.maps.backend_stats.set(1, values, 0).unwrap();
         let flows = |kernel: &Kernel| {
@@ -181,6 +182,47 @@ fn the_counters_of_a_reused_id_start_from_zero() {
         assert_eq!(flows(&kernel), 0);
         let capacity = kernel.counters(&kernel.observe().unwrap()).unwrap().flows.capacity;
         assert_eq!(capacity, 2 * 1024, "of both families");
+    });
+}
+
+#[test]
+fn what_a_listener_counts_is_what_its_backends_do_and_outlives_them() {
+    in_namespace(|directory| {
+        let mut kernel = directory.open().unwrap();
+        fill(&mut kernel);
+        let count = |kernel: &mut Kernel, packets| {
+            let mut values = vec![Stats::default(); aya::util::nr_cpus().unwrap()];
+            values[0] = Stats { forward: Traffic { packets, bytes: 100 * packets }, ..Stats::default() };
+            kernel.maps.backend_stats.set(1, aya::maps::PerCpuValues::try_from(values).unwrap(), 0).unwrap();
+        };
+        let packets = |kernel: &Kernel| {
+            let observed = kernel.observe().unwrap();
+            let counters = kernel.counters(&observed).unwrap();
+            let forward = counters.listeners[&observed.listeners[&LISTENER].index].forward;
+            assert_eq!(forward.bytes, 100 * forward.packets);
+            forward.packets
+        };
+        let put = |kernel: &mut Kernel, state, generation| {
+            kernel.execute(&Command::PutBackend(BackendId(1), backend(state, generation))).unwrap();
+        };
+        count(&mut kernel, 7);
+        assert_eq!(packets(&kernel), 7);
+        put(&mut kernel, BackendState::Dead, 0);
+        put(&mut kernel, BackendState::Dead, 0);
+        assert_eq!(packets(&kernel), 7, "the dead one's, once");
+        put(&mut kernel, BackendState::Active, 1);
+        assert_eq!(packets(&kernel), 7, "the dead one's only");
+        count(&mut kernel, 2);
+        assert_eq!(packets(&kernel), 9);
+        drop(kernel);
+        let mut next = directory.open().unwrap();
+        assert_eq!(packets(&next), 9, "after a restart");
+        put(&mut next, BackendState::Dead, 1);
+        let observed = next.observe().unwrap();
+        let entry = observed.listeners[&LISTENER];
+        next.execute(&Command::RemoveListener(LISTENER)).unwrap();
+        next.execute(&Command::PutListener(LISTENER, entry)).unwrap();
+        assert_eq!(packets(&next), 0, "another one begins");
     });
 }
 
