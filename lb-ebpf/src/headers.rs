@@ -196,6 +196,24 @@ impl Plain {
         unsafe { first.cast::<[u8; LENGTH]>().read() }
     }
 
+    /// Whole words up to the ports, and what is left of the last.
+    pub const WORDS: usize = 5;
+
+    /// The first words.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; Self::WORDS] {
+        let last = u64::from_le_bytes(self.bytes::<32, 8>());
+        let [first, second] =
+            [u64::from_le_bytes(self.bytes::<0, 8>()), u64::from_le_bytes(self.bytes::<8, 8>())];
+        [
+            first,
+            second,
+            u64::from_le_bytes(self.bytes::<16, 8>()),
+            u64::from_le_bytes(self.bytes::<24, 8>()),
+            last,
+        ]
+    }
+
     /// To whom, and above that what is behind it.
     #[inline(always)]
     pub const fn receiver(&self) -> Station {

@@ -20,8 +20,8 @@ use lb_common::reason::Reason;
 
 use super::{CHUNK, Hook, MAX_OFFSET, Packet};
 use crate::extension::{self, Chain};
-use crate::family::{Family, V4};
-use crate::headers::{Aligned, Header, Plain, Ports, SOURCE, Tags};
+use crate::family::Family;
+use crate::headers::{Aligned, Header, Plain, Ports, Tags};
 use crate::rewrite::plain::Change;
 use crate::rewrite::sum::Sum;
 use crate::rewrite::{Rewrite, sum};
@@ -281,16 +281,26 @@ impl<S: Side> Packet for TcPacket<S> {
 
     #[inline(always)]
     unsafe fn change(&mut self, front: NonNull<Plain>, change: &Change) -> Result<(), Reason> {
-        // SAFETY: the caller promises that it is within reach.
-        let rewrite = change.spelled_out(unsafe { front.as_ref() });
-        self.rewrite::<V4>(&rewrite)?;
-        if change.frame.set != 0 {
-            self.write(0, &change.frame.to.mac(), 0)?;
+        // SAFETY: the caller promises that it is within reach. All is read before what follows moves it.
+        let plain = unsafe { front.as_ref() };
+        let (addresses, ports, head) =
+            (change.of_addresses(plain), change.of_ports(plain), change.head(plain));
+        let (field, zero) = if plain.protocol == Protocol::Tcp.number() {
+            (core::mem::offset_of!(Plain, tcp_check), 0)
+        } else {
+            (core::mem::offset_of!(Plain, udp_check), BPF_F_MARK_MANGLED_0)
+        };
+        let changes_ports = plain.ports() != change.ports;
+        self.mend_transport(field, addresses, BPF_F_PSEUDO_HDR | zero)?;
+        if changes_ports {
+            self.mend_transport(field, ports, zero)?;
         }
-        if change.frame.set > 1 {
-            self.write(SOURCE, &change.frame.from.mac(), 0)?;
-        }
-        Ok(())
+        // The header's checksum makes up for the addresses, the segment's for the ports.
+        // SAFETY: the pointer and the length are those of `head`; the kernel checks the packet's end.
+        let status = unsafe {
+            bpf_skb_store_bytes(self.skb(), 0, (&raw const head).cast(), size_of_val(&head) as u32, 0)
+        };
+        written(status)
     }
 
     #[inline(always)]
