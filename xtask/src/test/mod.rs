@@ -13,7 +13,7 @@ use ring::{Counts, Ring};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Leave out rings 3 and 4, the labs and other kernels, which take minutes
+    /// Leave out rings 3 to 5, the labs, other kernels and benchmarks, which take minutes
     #[arg(long)]
     quick: bool,
     /// Run only the tests whose names contain this, and no lints

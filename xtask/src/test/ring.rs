@@ -28,10 +28,12 @@ pub(super) enum Ring {
     Lab,
     /// The agent on other kernels, in emulated machines.
     Kernels,
+    /// Benchmarks in short, for what they do and not for how long it takes.
+    Figures,
 }
 
 impl Ring {
-    pub(super) const ALL: [Self; 4] = [Self::Pure, Self::Program, Self::Lab, Self::Kernels];
+    pub(super) const ALL: [Self; 5] = [Self::Pure, Self::Program, Self::Lab, Self::Kernels, Self::Figures];
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
@@ -39,6 +41,7 @@ impl Ring {
             Self::Program => &["--package", "lb-tests", "--test", "program"],
             Self::Lab => &["--package", "lb-tests", "--test", "lab"],
             Self::Kernels => &["--package", "lb-tests", "--test", "kernels"],
+            Self::Figures => &["--package", "lb-tests", "--test", "figures"],
         }
     }
 }
@@ -50,6 +53,7 @@ impl fmt::Display for Ring {
             Self::Program => "ring 2 (packet programs)",
             Self::Lab => "ring 3 (labs)",
             Self::Kernels => "ring 4 (kernels)",
+            Self::Figures => "ring 5 (benchmarks in short)",
         })
     }
 }
@@ -90,6 +94,10 @@ pub(super) fn run(ring: Ring, quick: bool, filter: Option<&str>) -> Result<Count
         let processors = thread::available_parallelism().map_or(2, NonZero::get);
         command.arg(format!("--test-threads={}", processors.saturating_add(1)));
     }
+    if ring == Ring::Figures {
+        // Each has the node to itself.
+        command.arg("--test-threads=1");
+    }
     if let Some(excuse) = excuse(ring, quick) {
         let listed = process::output(command.arg("--list"))?;
         let skipped = listed.lines().filter(|line| line.ends_with(": test")).count();
@@ -102,10 +110,12 @@ pub(super) fn run(ring: Ring, quick: bool, filter: Option<&str>) -> Result<Count
 /// Why a ring can't run here, or shall not.
 fn excuse(ring: Ring, quick: bool) -> Option<String> {
     match ring {
-        Ring::Lab | Ring::Kernels if quick => Some("--quick leaves it out".to_owned()),
-        Ring::Program | Ring::Lab if !process::is_root() => Some("it needs root".to_owned()),
+        Ring::Lab | Ring::Kernels | Ring::Figures if quick => Some("--quick leaves it out".to_owned()),
+        Ring::Program | Ring::Lab | Ring::Figures if !process::is_root() => Some("it needs root".to_owned()),
         Ring::Pure | Ring::Program | Ring::Kernels => None,
-        Ring::Lab => no_namespaces().map(|error| format!("no network namespaces here: {error}")),
+        Ring::Lab | Ring::Figures => {
+            no_namespaces().map(|error| format!("no network namespaces here: {error}"))
+        }
     }
 }
 
