@@ -37,9 +37,9 @@ use crate::datapath::nudge::socket::Sockets;
 use crate::datapath::port::{RefusedPort, Role};
 use crate::datapath::processes::Processes;
 use crate::health;
-use crate::inventory::file::FileProvider;
 use crate::inventory::links::{self, Topology, WatchLinks};
 use crate::inventory::memory::MemoryProvider;
+use crate::inventory::sources::Sources;
 use crate::inventory::vms::{self, Provider};
 use crate::ipam::dhcp;
 use crate::ipam::dhcp::clients::Settings;
@@ -110,7 +110,8 @@ pub async fn detach(config: &Config) -> Result<bool, StartAgent> {
 async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let started = Instant::now();
     socket::check_free(&config.socket).await?;
-    check_interfaces(&config, &links::snapshot(&BTreeSet::new()).await?)?;
+    let (published, topology) = watch::channel(links::snapshot(&BTreeSet::new()).await?);
+    check_interfaces(&config, &topology.borrow())?;
     let store = RedbStore::open(&config.state_directory.join(STORE_FILE))?;
     let registry = Arc::new(Registry::open(Box::new(store))?);
     // What an earlier agent left serves on, even if this one can't start.
@@ -124,11 +125,12 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
         .with_dhcp(config.dhcp.clone());
 
     let mut supervisor = Supervisor::default();
-    let (provider, place, inventory) = start_inventory(&mut supervisor, &config).await;
+    let (provider, place, inventory) = start_inventory(&mut supervisor, &config, topology.clone()).await;
     // Asked for before the first turn, so that backends found there are placed as they were.
     let known: BTreeSet<IpAddr> = addresses(&inventory.borrow());
-    let topology = links::snapshot(&known).await?;
-    if let Err(error) = attach(&mut cycle, &topology) {
+    published.send_replace(links::snapshot(&known).await?);
+    let attached = attach(&mut cycle, &topology.borrow());
+    if let Err(error) = attached {
         drop(cycle);
         if is_fresh {
             Kernel::detach(&config.pin_directory)?;
@@ -139,7 +141,6 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     start_flows(&mut supervisor, Arc::clone(&flow_table));
     let ended = start_nudges(&mut supervisor, Arc::clone(&flow_table));
     let (addresses, wanted) = watch::channel(known);
-    let (published, topology) = watch::channel(topology);
     supervisor.start("links", |mut stop| async move {
         Ok(links::run(wanted, published, async move { stop.requested().await }).await?)
     });
@@ -256,6 +257,7 @@ fn check_interfaces(config: &Config, topology: &Topology) -> Result<(), StartAge
 async fn start_inventory(
     supervisor: &mut Supervisor,
     config: &Config,
+    topology: watch::Receiver<Topology>,
 ) -> (&'static str, String, watch::Receiver<vms::Facts>) {
     let Some(path) = &config.inventory.file else {
         let provider = MemoryProvider::default();
@@ -267,7 +269,7 @@ async fn start_inventory(
         });
         return ("none", String::new(), facts);
     };
-    let provider = FileProvider::new(path);
+    let provider = Sources::new(path, config.inventory.leases.clone(), topology);
     let (place, mut facts) = (provider.place(), provider.facts());
     supervisor.start("inventory", |mut stop| async move {
         tokio::select! {

@@ -8,6 +8,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::inventory::file::parse;
+use crate::model::family::Family;
 use crate::model::meta::NamespacedName;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -30,20 +32,31 @@ const WEB: &str = r#"virtualMachines:
 struct Running {
     directory: PathBuf,
     facts: watch::Receiver<Facts>,
+    network: watch::Sender<Topology>,
     task: JoinHandle<()>,
 }
 
 impl Running {
     fn start(name: &str, text: Option<&str>) -> Self {
+        Self::start_with(name, text, &[])
+    }
+
+    /// With lease files of these names, which are empty.
+    fn start_with(name: &str, text: Option<&str>, leases: &[&str]) -> Self {
         let directory = std::env::temp_dir().join(format!("lb-inventory-{name}-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("vms.yaml");
+        let leases: Vec<_> = leases.iter().map(|name| directory.join(name)).collect();
+        for path in &leases {
+            fs::write(path, "").unwrap();
+        }
         if let Some(text) = text {
             fs::write(&path, text).unwrap();
         }
-        let provider = FileProvider::new(path);
+        let (network, topology) = watch::channel(Topology::default());
+        let provider = Sources::new(path, leases, topology);
         let facts = provider.facts();
-        Self { directory, facts, task: tokio::spawn(provider.run()) }
+        Self { directory, facts, network, task: tokio::spawn(provider.run()) }
     }
 
     fn file(&self) -> PathBuf {
@@ -74,7 +87,7 @@ fn the_file_is_read_with_its_defaults() {
     let vms = parse(WEB).unwrap().vms;
     let web = &vms[&NamespacedName::new("shop", "web-1")];
     assert!(web.running && web.labels["app"] == "web");
-    assert_eq!(web.station(crate::model::family::Family::V4).unwrap().address.to_string(), "192.0.2.11");
+    assert_eq!(web.station(Family::V4).unwrap().address.to_string(), "192.0.2.11");
     assert!(!vms[&NamespacedName::new("shop", "web-2")].running);
     assert!(parse("virtualMachines: []").unwrap().vms.is_empty());
     assert!(parse("virtualMachines:").unwrap().vms.is_empty());
@@ -131,14 +144,38 @@ async fn a_change_is_seen_however_it_is_written() {
     running
         .until(|facts| {
             facts.vms.values().any(|vm| {
-                vm.station(crate::model::family::Family::V4)
-                    .is_some_and(|s| s.address == std::net::IpAddr::from([192, 0, 2, 12]))
+                vm.station(Family::V4).is_some_and(|s| s.address == std::net::IpAddr::from([192, 0, 2, 12]))
             })
         })
         .await;
     fs::write(running.file(), "virtualMachines: []").unwrap();
     let facts = running.until(|facts| facts.vms.is_empty()).await;
     assert_eq!(facts.problem, None);
+}
+
+#[tokio::test]
+async fn a_vm_without_an_agent_gets_its_address_from_a_lease_or_a_neighbour() {
+    let text = "virtualMachines:\n- {namespace: shop, name: web, interfaces: [{mac: '52:54:00:00:00:01'}]}\n";
+    let mut running = Running::start_with("sightings", Some(text), &["leases"]);
+    let at = |facts: &Facts, address: Option<[u8; 4]>| {
+        let vm = facts.vms.values().next().unwrap();
+        vm.station(Family::V4).map(|station| station.address) == address.map(Into::into)
+    };
+    running.until(|facts| facts.vms.len() == 1 && at(facts, None)).await;
+    let station = lb_common::net::Mac([0x52, 0x54, 0, 0, 0, 1]);
+    running
+        .network
+        .send_modify(|topology| _ = topology.neighbours.insert((2, [192, 0, 2, 7].into()), station));
+    running.until(|facts| at(facts, Some([192, 0, 2, 7]))).await;
+    fs::write(running.directory.join("leases"), "0 52:54:00:00:00:01 192.0.2.11 * *\n").unwrap();
+    running.until(|facts| at(facts, Some([192, 0, 2, 11]))).await;
+    fs::write(running.directory.join("leases"), "").unwrap();
+    running.until(|facts| at(facts, Some([192, 0, 2, 7]))).await;
+    running.network.send_modify(|topology| topology.neighbours.clear());
+    running.until(|facts| at(facts, None)).await;
+    fs::remove_file(running.directory.join("leases")).unwrap();
+    let facts = running.until(|facts| facts.problem.is_some()).await;
+    assert!(facts.problem.unwrap().contains("leases: cannot be read"));
 }
 
 #[tokio::test]

@@ -1,0 +1,178 @@
+//! Who has which address, as far as servers and neighbours tell: for VMs of which nobody states it and which no guest
+//! agent tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use lb_common::net::Mac;
+
+use super::leases::model::Lease;
+use super::links::Topology;
+use crate::model::range::unfit;
+use crate::model::vm::{Interface, VirtualMachine, VirtualMachines};
+
+/// Addresses by who has them.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Sightings {
+    /// By hardware address: what is lent, then what the node's neighbour table has.
+    by_mac: BTreeMap<Mac, Vec<IpAddr>>,
+    /// By host name, for names that one client alone has.
+    by_name: BTreeMap<String, (Option<Mac>, Vec<IpAddr>)>,
+}
+
+impl Sightings {
+    /// Of leases, the newest first, and of those neighbours whose MACs matter.
+    pub(super) fn new(leases: &[Lease], topology: &Topology, macs: &BTreeSet<Mac>) -> Self {
+        let mut sightings = Self::default();
+        let mut shared = BTreeSet::new();
+        for lease in leases {
+            if let Some(mac) = lease.mac {
+                put(sightings.by_mac.entry(mac).or_default(), lease.address);
+            }
+            if lease.hostname.is_empty() {
+                continue;
+            }
+            let (mac, addresses) =
+                sightings.by_name.entry(lease.hostname.clone()).or_insert_with(|| (lease.mac, Vec::new()));
+            put(addresses, lease.address);
+            // Leases of IPv6 may tell no MAC.
+            match (*mac, lease.mac) {
+                (Some(one), Some(other)) if one != other => _ = shared.insert(lease.hostname.clone()),
+                (None, known) => *mac = known,
+                (Some(_), _) => {}
+            }
+        }
+        sightings.by_name.retain(|name, _| !shared.contains(name));
+        for ((_, address), mac) in &topology.neighbours {
+            if macs.contains(mac) && unfit(*address).is_none() {
+                put(sightings.by_mac.entry(*mac).or_default(), *address);
+            }
+        }
+        sightings
+    }
+
+    /// The VM, with the addresses of interfaces of which none is known: by the MAC, or, where none is declared of the
+    /// VM, by its name.
+    pub(super) fn complete(&self, vm: &mut VirtualMachine) {
+        for interface in vm.interfaces.iter_mut().filter(|interface| is_unknown(interface)) {
+            if let Some(addresses) = interface.mac.and_then(|mac| self.by_mac.get(&mac)) {
+                give(interface, addresses);
+            }
+        }
+        let has_mac = vm.interfaces.iter().any(|interface| interface.mac.is_some());
+        if has_mac || vm.interfaces.iter().any(|interface| !is_unknown(interface)) {
+            return;
+        }
+        if let Some((mac, addresses)) = self.by_name.get(&vm.name) {
+            if vm.interfaces.is_empty() {
+                vm.interfaces.push(Interface::default());
+            }
+            if let Some(first) = vm.interfaces.first_mut() {
+                first.mac = *mac;
+                give(first, addresses);
+            }
+        }
+    }
+}
+
+/// The MACs of interfaces whose addresses nobody states.
+pub(super) fn wanted(vms: &VirtualMachines) -> BTreeSet<Mac> {
+    let interfaces = vms.values().flat_map(|vm| &vm.interfaces);
+    interfaces.filter(|interface| is_unknown(interface)).filter_map(|interface| interface.mac).collect()
+}
+
+fn is_unknown(interface: &Interface) -> bool {
+    interface.ip_address.is_empty() && interface.ip_addresses.is_empty()
+}
+
+fn give(interface: &mut Interface, addresses: &[IpAddr]) {
+    interface.ip_addresses = addresses.iter().map(ToString::to_string).collect();
+    interface.ip_address = interface.ip_addresses.first().cloned().unwrap_or_default();
+}
+
+fn put(addresses: &mut Vec<IpAddr>, address: IpAddr) {
+    if !addresses.contains(&address) {
+        addresses.push(address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::family::Family;
+
+    const fn mac(last: u8) -> Mac {
+        Mac([0x52, 0x54, 0, 0, 0, last])
+    }
+
+    fn lease(last: u8, name: &str, address: &str) -> Lease {
+        Lease { address: address.parse().unwrap(), mac: Some(mac(last)), hostname: name.into(), ends: None }
+    }
+
+    fn topology(neighbours: &[(u8, &str)]) -> Topology {
+        let entry = |(last, address): &(u8, &str)| ((2, address.parse().unwrap()), mac(*last));
+        Topology { neighbours: neighbours.iter().map(entry).collect(), ..Topology::default() }
+    }
+
+    fn vm(name: &str, interfaces: &[(Option<u8>, &str)]) -> VirtualMachine {
+        let interface = |(last, address): &(Option<u8>, &str)| Interface {
+            mac: last.map(mac),
+            ip_address: (*address).into(),
+            ..Interface::default()
+        };
+        let interfaces = interfaces.iter().map(interface).collect();
+        VirtualMachine { name: name.into(), interfaces, ..VirtualMachine::default() }
+    }
+
+    fn station(
+        sightings: &Sightings,
+        mut vm: VirtualMachine,
+        family: Family,
+    ) -> Option<(String, Option<u8>)> {
+        sightings.complete(&mut vm);
+        vm.station(family).map(|station| (station.address.to_string(), station.mac.map(|mac| mac.0[5])))
+    }
+
+    #[test]
+    fn a_vm_without_an_agent_has_the_address_that_is_lent_to_it_or_that_its_neighbours_know() {
+        let leases =
+            [lease(1, "", "192.0.2.12"), lease(1, "", "192.0.2.11"), lease(3, "web-3", "192.0.2.13")];
+        let neighbours = topology(&[
+            (1, "192.0.2.9"),
+            (1, "2001:db8::11"),
+            (1, "fe80::1"),
+            (2, "192.0.2.22"),
+            (9, "192.0.2.29"),
+        ]);
+        let macs = [mac(1), mac(2)].into();
+        let seen = Sightings::new(&leases, &neighbours, &macs);
+        let v4 = |vm| station(&seen, vm, Family::V4);
+        let at = |address: &str, last| Some((address.to_owned(), last));
+        assert_eq!(v4(vm("web-1", &[(Some(1), "")])), at("192.0.2.12", Some(1)), "the newest lease");
+        assert_eq!(station(&seen, vm("web-1", &[(Some(1), "")]), Family::V6), at("2001:db8::11", Some(1)));
+        assert_eq!(
+            v4(vm("web-1", &[(Some(1), "192.0.2.99")])),
+            at("192.0.2.99", Some(1)),
+            "a stated one stands"
+        );
+        assert_eq!(v4(vm("web-2", &[(Some(2), "")])), at("192.0.2.22", Some(2)));
+        assert_eq!(v4(vm("web-3", &[])), at("192.0.2.13", Some(3)), "by name");
+        assert_eq!(v4(vm("web-3", &[(None, "")])), at("192.0.2.13", Some(3)));
+        assert_eq!(v4(vm("web-3", &[(Some(4), "")])), None, "the name is the guest's choice, the MAC is not");
+        assert_eq!(v4(vm("web-9", &[(Some(9), "")])), None, "a neighbour that nobody has asked for");
+    }
+
+    #[test]
+    fn a_name_that_two_clients_have_is_nobodys() {
+        let leases = [lease(1, "web", "192.0.2.11"), lease(2, "web", "192.0.2.12")];
+        let seen = Sightings::new(&leases, &Topology::default(), &BTreeSet::new());
+        assert_eq!(station(&seen, vm("web", &[]), Family::V4), None);
+    }
+
+    #[test]
+    fn macs_are_wanted_of_interfaces_without_address() {
+        let all = [vm("a", &[(Some(1), ""), (None, "")]), vm("b", &[(Some(2), "192.0.2.1")])];
+        let vms = all.into_iter().map(|vm| (vm.key(), vm)).collect();
+        assert_eq!(wanted(&vms), [mac(1)].into());
+    }
+}

@@ -1,0 +1,49 @@
+//! Real files in a directory of their own.
+
+use std::fs;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::model::Leases;
+use super::task;
+
+const DEADLINE: Duration = Duration::from_mins(1);
+
+async fn until(leases: &mut watch::Receiver<Leases>, addresses: &[&str]) -> Leases {
+    let is_so = |leases: &Leases| {
+        leases.live.iter().map(|lease| lease.address.to_string()).eq(addresses.iter().copied())
+    };
+    timeout(DEADLINE, leases.wait_for(is_so)).await.expect("in time").unwrap().clone()
+}
+
+#[tokio::test]
+async fn leases_of_all_files_are_told_until_they_end() {
+    let directory = std::env::temp_dir().join(format!("lb-leases-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let (dnsmasq, isc) = (directory.join("dnsmasq.leases"), directory.join("dhcpd.leases"));
+    let line = |ends: i64, last: u8| format!("{ends} 52:54:00:00:00:{last:02} 192.0.2.{last} * *\n");
+    let (past, soon, late) = (1, Timestamp::now().as_second() + 4, Timestamp::now().as_second() + 3600);
+    fs::write(&dnsmasq, line(past, 11) + &line(soon, 12) + &line(late, 13)).unwrap();
+    let (published, mut leases) = watch::channel(Leases::default());
+    let task = tokio::spawn(task::run(vec![dnsmasq.clone(), isc.clone()], published));
+    let told = until(&mut leases, &["192.0.2.13", "192.0.2.12"]).await;
+    assert!(
+        told.problem.unwrap().contains("dhcpd.leases: cannot be read"),
+        "a server that has lent nothing yet"
+    );
+    let active = "lease 192.0.2.21 {\n  ends never;\n  binding state active;\n}\n";
+    fs::write(&isc, active).unwrap();
+    until(&mut leases, &["192.0.2.21", "192.0.2.13"]).await;
+    fs::write(&isc, "nonsense\n").unwrap();
+    let is_refused =
+        |leases: &Leases| leases.problem.as_deref().is_some_and(|why| why.contains("not a lease file"));
+    let told = timeout(DEADLINE, leases.wait_for(is_refused)).await.unwrap().unwrap().clone();
+    assert_eq!(told.live.len(), 2, "what was told last stays");
+    fs::write(&isc, active.to_owned() + "lease 192.0.2.21 {\n  binding state free;\n}\n").unwrap();
+    assert_eq!(until(&mut leases, &["192.0.2.13"]).await.problem, None);
+    task.abort();
+    fs::remove_dir_all(&directory).unwrap();
+}
