@@ -59,6 +59,17 @@ maglevSlots: 251
 }
 
 #[test]
+fn lease_files_tell_of_declared_vms_alone() {
+    let config =
+        parsed("inventory: {file: /etc/lb/vms.yaml, leases: [/var/lib/misc/dnsmasq.leases]}").unwrap();
+    assert_eq!(config.inventory.leases, [Path::new("/var/lib/misc/dnsmasq.leases")]);
+    let message = message("inventory: {leases: [/a, b]}");
+    for expected in ["inventory.leases[1]: \"b\" is not an absolute path", "set inventory.file as well"] {
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn an_address_is_held_for_up_to_an_hour() {
     assert_eq!(parsed("inventory: {holdDown: 0s}").unwrap().inventory.hold_down, Duration::ZERO);
     assert_eq!(parsed("").unwrap().inventory.hold_down, Duration::from_secs(15));

@@ -14,7 +14,7 @@ pub struct MemoryProvider {
 impl MemoryProvider {
     /// Replaces the facts.
     pub fn tell(&self, vms: VirtualMachines) {
-        self.facts.send_replace(Facts { vms: vms.into(), problem: None });
+        self.facts.send_replace(Facts { vms: vms.into(), ..Facts::default() });
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Facts {
     pub vms: Arc<VirtualMachines>,
     /// Why there are no newer ones.
     pub problem: Option<String>,
+    /// Why some of their addresses may be missing.
+    pub lacking: Option<String>,
 }
 
 /// A source of facts about VMs.

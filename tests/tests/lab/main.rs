@@ -12,6 +12,7 @@ mod dhcp;
 mod doctor;
 mod fixture;
 mod flood;
+mod found;
 mod fragments;
 mod health;
 mod kubectl;

@@ -154,7 +154,7 @@ impl<D: Datapath> Control<D> {
 
     fn read_facts(&mut self) {
         let inventory = self.inputs.inventory.borrow_and_update();
-        self.about.inventory_problem.clone_from(&inventory.problem);
+        self.about.inventory_problem = inventory.problem.clone().or_else(|| inventory.lacking.clone());
         // An inventory that never could be read knows nothing; it does not know that there is nobody.
         if inventory.problem.is_none() || self.facts.virtual_machines.is_some() {
             self.facts.virtual_machines = Some(Arc::clone(&inventory.vms));

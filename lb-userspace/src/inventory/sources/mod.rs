@@ -119,7 +119,7 @@ fn look(
     Sightings::new(&leases.borrow().live, &topology.borrow(), macs)
 }
 
-fn complete(reading: &Reading, agents: &mut Agents, sightings: &Sightings, problem: Option<String>) -> Facts {
+fn complete(reading: &Reading, agents: &mut Agents, sightings: &Sightings, lacking: Option<String>) -> Facts {
     let told = agents.told();
     let complete = |(key, declared): (&NamespacedName, &VirtualMachine)| {
         let mut vm = merge(declared, told.get(key));
@@ -127,7 +127,7 @@ fn complete(reading: &Reading, agents: &mut Agents, sightings: &Sightings, probl
         (key.clone(), vm)
     };
     let vms: VirtualMachines = reading.declared.vms.iter().map(complete).collect();
-    Facts { vms: Arc::new(vms), problem: reading.problem.clone().or(problem) }
+    Facts { vms: Arc::new(vms), problem: reading.problem.clone(), lacking }
 }
 
 impl Provider for Sources {

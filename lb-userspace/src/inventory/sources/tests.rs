@@ -174,8 +174,9 @@ async fn a_vm_without_an_agent_gets_its_address_from_a_lease_or_a_neighbour() {
     running.network.send_modify(|topology| topology.neighbours.clear());
     running.until(|facts| at(facts, None)).await;
     fs::remove_file(running.directory.join("leases")).unwrap();
-    let facts = running.until(|facts| facts.problem.is_some()).await;
-    assert!(facts.problem.unwrap().contains("leases: cannot be read"));
+    let facts = running.until(|facts| facts.lacking.is_some()).await;
+    assert_eq!(facts.problem, None);
+    assert!(facts.lacking.unwrap().contains("leases: cannot be read"));
 }
 
 #[tokio::test]
