@@ -125,4 +125,4 @@ pub enum StoreError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

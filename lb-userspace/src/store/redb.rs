@@ -1,5 +1,6 @@
 //! The store in one redb file.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use redb::{
@@ -19,11 +20,42 @@ const REVISION_KEY: &str = "revision";
 /// Changes when what the tables mean changes.
 const FORMAT: u64 = 1;
 
-/// An open redb file; no other process can open it meanwhile.
+/// What the database is kept on.
+trait Medium: std::fmt::Debug + Send {
+    /// Opens it; no other process can open it meanwhile.
+    fn open(&self) -> Result<Database, DatabaseError>;
+}
+
+impl Medium for PathBuf {
+    fn open(&self) -> Result<Database, DatabaseError> {
+        Database::open(self)
+    }
+}
+
+#[cfg(test)]
+impl Medium for super::tests::disk::Disk {
+    fn open(&self) -> Result<Database, DatabaseError> {
+        Database::builder().create_with_backend(self.clone())
+    }
+}
+
+/// A redb file. After an error of the disk it is opened anew: redb itself would refuse everything from then on.
 #[derive(Debug)]
 pub struct RedbStore {
     path: PathBuf,
-    database: Database,
+    medium: Box<dyn Medium>,
+    /// `None` until it can be opened again.
+    database: Option<Database>,
+    doubt: Option<Doubt>,
+}
+
+/// A transaction that failed at a moment at which it may have been finished.
+#[derive(Debug)]
+struct Doubt {
+    /// Its revision.
+    revision: u64,
+    /// What undoes it.
+    inverse: Vec<Write>,
 }
 
 impl RedbStore {
@@ -33,24 +65,66 @@ impl RedbStore {
     /// When it is in use, damaged, not a store, or of another format; it is not changed then.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let directory = path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(directory)
-            .map_err(|source| StoreError::CreateDirectory { path: path.into(), source })?;
-        // `create` would take an existing file, too, and make a database of it where it is empty.
-        let exists = std::fs::metadata(path).is_ok();
-        let database = if exists { Database::open(path) } else { Database::create(path) };
-        let database = database.map_err(|error| open_error(path, &error))?;
-        let store = Self { path: path.into(), database };
-        if exists {
-            store.check_format()?;
+        let no_directory = |source| StoreError::CreateDirectory { path: path.into(), source };
+        std::fs::create_dir_all(directory).map_err(no_directory)?;
+        if std::fs::metadata(path).is_err() {
+            // Whole or not at all: what a killed agent left half made would be refused for ever.
+            let new = path.with_extension("new");
+            drop(std::fs::remove_file(&new));
+            let database = Database::create(&new).map_err(|error| open_error(path, &error))?;
+            Self::over(path, Box::new(new.clone()), database).initialise()?;
+            let named = std::fs::rename(new, path);
+            named.and_then(|()| File::open(directory)?.sync_all()).map_err(no_directory)?;
+        }
+        let database = path.to_owned().open().map_err(|error| open_error(path, &error))?;
+        let store = Self::over(path, Box::new(path.to_owned()), database);
+        store.check_format()?;
+        Ok(store)
+    }
+
+    fn over(path: &Path, medium: Box<dyn Medium>, database: Database) -> Self {
+        Self { path: path.into(), medium, database: Some(database), doubt: None }
+    }
+
+    /// On something that behaves like a disk, and has a store or nothing.
+    #[cfg(test)]
+    pub(crate) fn on(disk: &super::tests::disk::Disk) -> Result<Self, StoreError> {
+        let path = Path::new("disk");
+        let is_new = disk.is_empty();
+        let database = disk.open().map_err(|error| open_error(path, &error))?;
+        let store = Self::over(path, Box::new(disk.clone()), database);
+        if is_new {
+            store.initialise()?
         } else {
-            store.initialise()?;
+            store.check_format()?
         }
         Ok(store)
     }
 
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::PreviousIo)
+    }
+
+    /// Opens what an error has closed. A transaction that was told as failed and is there all the same is undone:
+    /// whoever asked for it goes on from what was before.
+    fn reopen(&mut self) -> Result<(), redb::Error> {
+        if self.database.is_none() {
+            self.database = Some(self.medium.open()?);
+        }
+        let Some(doubt) = self.doubt.take() else { return Ok(()) };
+        let undone = self.last_revision().and_then(|revision| {
+            if revision >= doubt.revision { self.execute(&doubt.inverse).1 } else { Ok(revision) }
+        });
+        if let Err(error) = undone {
+            (self.database, self.doubt) = (None, Some(doubt));
+            return Err(error);
+        }
+        Ok(())
+    }
+
     fn check_format(&self) -> Result<(), StoreError> {
         let read = || -> Result<Option<u64>, redb::Error> {
-            let transaction = self.database.begin_read()?;
+            let transaction = self.database()?.begin_read()?;
             let meta = match transaction.open_table(META) {
                 Ok(meta) => meta,
                 Err(TableError::TableDoesNotExist(_)) => return Ok(None),
@@ -71,12 +145,44 @@ impl RedbStore {
 
     fn initialise(&self) -> Result<(), StoreError> {
         let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+            let transaction = self.database()?.begin_write()?;
             transaction.open_table(OBJECTS)?;
             transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
             Ok(transaction.commit()?)
         };
         write().map_err(|error| self.write_error(&error))
+    }
+
+    fn last_revision(&self) -> Result<u64, redb::Error> {
+        let meta = self.database()?.begin_read()?.open_table(META)?;
+        Ok(meta.get(REVISION_KEY)?.map_or(0, |value| value.value()))
+    }
+
+    /// One transaction, and what undoes it.
+    fn execute(&self, writes: &[Write]) -> (Vec<Write>, Result<u64, redb::Error>) {
+        let mut inverse = Vec::with_capacity(writes.len());
+        let mut execute = || -> Result<u64, redb::Error> {
+            let transaction = self.database()?.begin_write()?;
+            let revision = next_revision(&transaction)?;
+            {
+                let mut objects = transaction.open_table(OBJECTS)?;
+                for write in writes {
+                    let (key, old) = match write {
+                        Write::Put(key, content) => {
+                            (key, objects.insert(object_key(key), (revision, content.as_slice()))?)
+                        }
+                        Write::Delete(key) => (key, objects.remove(object_key(key))?),
+                    };
+                    let old = old.map(|old| old.value().1.to_vec());
+                    inverse.push(old.map_or(Write::Delete(key.clone()), |old| Write::Put(key.clone(), old)));
+                }
+            }
+            transaction.commit()?;
+            Ok(revision)
+        };
+        let result = execute();
+        inverse.reverse();
+        (inverse, result)
     }
 
     fn write_error(&self, error: &redb::Error) -> StoreError {
@@ -98,7 +204,7 @@ fn open_error(path: &Path, error: &DatabaseError) -> StoreError {
 impl Store for RedbStore {
     fn load(&self) -> Result<Vec<Record>, StoreError> {
         let read = || -> Result<Vec<Record>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(OBJECTS)?;
+            let table = self.database()?.begin_read()?.open_table(OBJECTS)?;
             let mut records = Vec::new();
             for entry in table.iter()? {
                 let (key, value) = entry?;
@@ -113,34 +219,31 @@ impl Store for RedbStore {
     }
 
     fn revision(&self) -> Result<u64, StoreError> {
-        let read = || -> Result<u64, redb::Error> {
-            let meta = self.database.begin_read()?.open_table(META)?;
-            Ok(meta.get(REVISION_KEY)?.map_or(0, |value| value.value()))
-        };
-        read().map_err(|error| StoreError::Read { path: self.path.clone(), message: error.to_string() })
+        self.last_revision()
+            .map_err(|error| StoreError::Read { path: self.path.clone(), message: error.to_string() })
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
-        let write = || -> Result<u64, redb::Error> {
-            let transaction = self.database.begin_write()?;
-            let revision = next_revision(&transaction)?;
-            {
-                let mut objects = transaction.open_table(OBJECTS)?;
-                for write in writes {
-                    match write {
-                        Write::Put(key, content) => {
-                            objects.insert(object_key(key), (revision, content.as_slice()))?;
-                        }
-                        Write::Delete(key) => {
-                            objects.remove(object_key(key))?;
-                        }
-                    }
-                }
-            }
-            transaction.commit()?;
-            Ok(revision)
+        self.reopen().map_err(|error| self.write_error(&error))?;
+        let before = self.last_revision().map_err(|error| self.write_error(&error))?;
+        let (inverse, result) = self.execute(writes);
+        let error = match result {
+            Ok(revision) => return Ok(revision),
+            Err(error) => error,
         };
-        write().map_err(|error| self.write_error(&error))
+        // Whether it was finished shows when the file is read again.
+        let failed = self.write_error(&error);
+        let revision = before + 1;
+        self.database = None;
+        self.database = self.medium.open().ok();
+        match self.last_revision() {
+            Ok(found) if found >= revision => Ok(found),
+            Ok(_) => Err(failed),
+            Err(_) => {
+                (self.database, self.doubt) = (None, Some(Doubt { revision, inverse }));
+                Err(failed)
+            }
+        }
     }
 
     fn place(&self) -> String {

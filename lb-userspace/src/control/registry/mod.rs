@@ -253,4 +253,4 @@ fn uid() -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,5 +1,8 @@
 //! Leases and pools: whoever is stored first has the address.
 
+mod crash;
+pub(in crate::control) mod owners;
+
 use super::*;
 use crate::ipam::dhcp::model::tests::lease;
 use crate::model::ip_pool::{IpPool, PoolRange, ScopeTuple};

@@ -1,3 +1,6 @@
+pub(crate) mod disk;
+mod failures;
+
 use std::path::PathBuf;
 
 use super::*;
