@@ -30,5 +30,7 @@ pub mod select;
 mod services;
 pub mod status;
 pub mod task;
+#[cfg(test)]
+mod tests;
 pub mod tidings;
 pub mod tokens;

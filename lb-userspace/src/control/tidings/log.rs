@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::tidings;
+use super::{pool_tidings, tidings};
 use crate::control::changes::Changes;
 use crate::control::journal::{Entry, Happened};
 use crate::control::resources::Resources;
-use crate::model::load_balancer::{KIND, LoadBalancer};
-use crate::model::meta::API_VERSION;
+use crate::model::ip_pool::{self, IpPool};
+use crate::model::load_balancer::{self, LoadBalancer};
+use crate::model::meta::{API_VERSION, ObjectMeta};
 
 /// The resource name of API paths.
 pub const EVENTS: &str = "events";
@@ -48,7 +49,12 @@ impl Events {
                 continue;
             }
             for tiding in tidings(old.map(Arc::as_ref), object) {
-                self.log().add(object, &tiding, now, &self.changes);
+                self.log().add(&About::load_balancer(object), &tiding, now, &self.changes);
+            }
+        }
+        for (name, pool) in &after.pools {
+            for tiding in pool_tidings(before.pools.get(name), pool) {
+                self.log().add(&About::pool(pool), &tiding, now, &self.changes);
             }
         }
     }
@@ -71,7 +77,7 @@ impl Events {
 }
 
 impl Log {
-    fn add(&mut self, about: &LoadBalancer, tiding: &super::Tiding, now: Timestamp, changes: &Changes) {
+    fn add(&mut self, about: &About<'_>, tiding: &super::Tiding, now: Timestamp, changes: &Changes) {
         self.revision += 1;
         let moment = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let mut told = Vec::new();
@@ -113,20 +119,42 @@ fn set(object: &mut Value, field: &str, value: Value) {
     }
 }
 
-fn event(about: &LoadBalancer, tiding: &super::Tiding, moment: &str, revision: u64) -> Value {
-    let metadata = &about.metadata;
-    let name = format!("{}.{revision:x}", metadata.name);
+/// The object that an event is about.
+struct About<'a> {
+    kind: &'static str,
+    metadata: &'a ObjectMeta,
+}
+
+impl<'a> About<'a> {
+    fn load_balancer(object: &'a LoadBalancer) -> Self {
+        Self { kind: load_balancer::KIND, metadata: &object.metadata }
+    }
+
+    fn pool(object: &'a IpPool) -> Self {
+        Self { kind: ip_pool::KIND, metadata: &object.metadata }
+    }
+
+    /// Where its events are: those of what has no namespace are in Kubernetes' default one.
+    fn namespace(&self) -> &str {
+        if self.metadata.namespace.is_empty() { "default" } else { &self.metadata.namespace }
+    }
+}
+
+fn event(about: &About<'_>, tiding: &super::Tiding, moment: &str, revision: u64) -> Value {
+    let ObjectMeta { name, namespace, uid, .. } = about.metadata;
+    let mut object = json!({ "apiVersion": API_VERSION, "kind": about.kind, "name": name, "uid": uid });
+    if !namespace.is_empty() {
+        set(&mut object, "namespace", json!(namespace));
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "name": name, "namespace": metadata.namespace, "uid": format!("event-{revision:x}"),
-            "resourceVersion": revision.to_string(), "creationTimestamp": moment,
+            "name": format!("{name}.{revision:x}"), "namespace": about.namespace(),
+            "uid": format!("event-{revision:x}"), "resourceVersion": revision.to_string(),
+            "creationTimestamp": moment,
         },
-        "involvedObject": {
-            "apiVersion": API_VERSION, "kind": KIND, "namespace": metadata.namespace,
-            "name": metadata.name, "uid": metadata.uid,
-        },
+        "involvedObject": object,
         "type": if tiding.warning { "Warning" } else { "Normal" },
         "reason": tiding.reason,
         "message": tiding.message,
@@ -165,7 +193,23 @@ mod tests {
     fn add(events: &Events, message: &str) {
         let about = LoadBalancer::new("shop", "front");
         let tiding = Tiding { warning: false, reason: "Ready".into(), message: message.into() };
-        events.log().add(&about, &tiding, Timestamp::UNIX_EPOCH, &events.changes);
+        events.log().add(&About::load_balancer(&about), &tiding, Timestamp::UNIX_EPOCH, &events.changes);
+    }
+
+    #[test]
+    fn events_of_a_pool_are_in_the_default_namespace_and_name_it_without_one() {
+        let events = Events::new(Timestamp::UNIX_EPOCH);
+        let (before, mut after) = (Resources::default(), Resources::default());
+        let mut pool = IpPool::new("lab");
+        (pool.status.total, pool.metadata.uid) = (1, "uid".to_owned());
+        after.pools.insert("lab".to_owned(), pool);
+        events.observe(&before, &after, Timestamp::UNIX_EPOCH);
+        events.observe(&after, &after, Timestamp::UNIX_EPOCH);
+        let (_, all) = events.snapshot();
+        let [event] = &all[..] else { panic!("{all:?}") };
+        let involved = json!({ "apiVersion": API_VERSION, "kind": "IPPool", "name": "lab", "uid": "uid" });
+        assert_eq!((word(event, "/metadata/namespace"), &event["involvedObject"]), ("default", &involved));
+        assert_eq!((word(event, "/type"), word(event, "/reason")), ("Warning", "PoolExhausted"));
     }
 
     #[test]

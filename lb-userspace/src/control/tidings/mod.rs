@@ -1,18 +1,21 @@
-//! What has become of load balancers, as Kubernetes' Events: addresses given, readiness gained and lost.
+//! What has become of load balancers and pools, as Kubernetes' Events: addresses given, readiness gained and lost,
+//! pools exhausted and changed.
 //!
-//! Input: load balancers before and after a transaction. Output: a bounded log, which ends with the agent.
+//! Input: objects before and after a transaction. Output: a bounded log, which ends with the agent.
 //! Kubernetes calls them Events; those of packets are another thing (`observe`).
 
 mod log;
+mod pools;
 
 pub use log::{EVENTS, Events};
+pub use pools::pool_tidings;
 
 use super::admission::ALLOCATED;
 use super::backend_status::BACKEND_READY;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::{Condition, READY};
 
-/// One thing to tell of a load balancer.
+/// One thing to tell of an object.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Tiding {
     /// Whether somebody should look.

@@ -127,7 +127,7 @@ impl Past {
         let state = (known..self.told.len().min(known + 2)).find(|index| *self.told[*index].1 == *found);
         let Some(state) = state else { panic!("after {steps} steps: {found:?} is neither old nor new") };
         owners::check(&found).unwrap();
-        if steps % 16 == 0 {
+        if steps.is_multiple_of(16) {
             for happens in &history()[state..] {
                 happen(&registry, happens).unwrap();
                 owners::check(&registry.snapshot()).unwrap();

@@ -11,7 +11,7 @@ use crate::model::meta::NamespacedName;
 pub(in crate::control) fn check(resources: &Resources) -> Result<(), String> {
     let mut owners: BTreeMap<IpAddr, String> = BTreeMap::new();
     let mut own = |address: &str, owner: String| -> Result<(), String> {
-        let address: IpAddr = address.parse().map_err(|_| format!("{address} of {owner} is no address"))?;
+        let address: IpAddr = address.parse().map_err(|error| format!("{address} of {owner}: {error}"))?;
         match owners.insert(address, owner.clone()) {
             Some(other) => Err(format!("{address} has two owners: {other} and {owner}")),
             None => Ok(()),
@@ -24,16 +24,16 @@ pub(in crate::control) fn check(resources: &Resources) -> Result<(), String> {
             return Err(format!("pool {name} counts wrong: {:?}", pool.status));
         }
         for (address, owner) in &pool.status.allocated {
-            let key: NamespacedName = owner.parse().map_err(|_| format!("pool {name}: owner {owner}"))?;
+            let key: NamespacedName = owner.parse().map_err(|error| format!("pool {name}: {error}"))?;
             let object = resources.load_balancers.get(&key);
             let given = object.and_then(|object| object.status.allocated_address.as_ref());
             if given.is_none_or(|given| (&given.ip_pool, &given.ip) != (name, address)) {
                 return Err(format!("{address} of pool {name} is leaked: {owner} has {given:?}"));
             }
-            if checked.range_of(address.parse().map_err(|_| address.clone())?).is_none() {
+            own(address, owner.clone())?;
+            if address.parse().is_ok_and(|address| checked.range_of(address).is_none()) {
                 return Err(format!("pool {name} does not give {address}, which {owner} has"));
             }
-            own(address, owner.clone())?;
         }
     }
     for (lb, lease) in &resources.leases {

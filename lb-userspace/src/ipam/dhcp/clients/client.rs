@@ -65,6 +65,14 @@ impl Client {
         }
     }
 
+    /// Without an address, asks for none that another load balancer has by now.
+    pub(super) fn forget_what_others_have(&mut self, held: &BTreeSet<Ipv4Addr>) {
+        if self.granted.is_none() && self.lease.as_ref().is_some_and(|lease| held.contains(&lease.address)) {
+            self.machine.forget();
+            self.lease = None;
+        }
+    }
+
     /// Puts what is to be said into frames.
     pub(super) fn send(&mut self, frames: &mut Vec<(Link, Vec<u8>)>) {
         while let Some(command) = self.machine.next_command() {

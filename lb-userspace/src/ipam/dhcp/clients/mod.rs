@@ -247,6 +247,12 @@ impl Clients {
             client.send(&mut self.frames);
             client.follow(lb, now, moment);
         }
+        // Lent to another one since: a clock that is set back would make it look like both's.
+        let held: BTreeSet<Ipv4Addr> =
+            self.all.values().filter_map(|client| Some(client.granted?.address)).collect();
+        for client in self.all.values_mut() {
+            client.forget_what_others_have(&held);
+        }
         let is_over = |client: &Client| client.leaves && client.granted.is_none();
         let over = self.all.extract_if(.., |_, client| is_over(client)).map(|(lb, _)| lb);
         self.released.extend(over);

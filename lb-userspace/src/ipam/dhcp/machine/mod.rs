@@ -133,6 +133,11 @@ impl Machine {
         self.remembered
     }
 
+    /// Asks for any address when it has none.
+    pub fn forget(&mut self) {
+        self.remembered = None;
+    }
+
     /// What is wrong.
     pub const fn problem(&self) -> Option<&Problem> {
         self.problem.as_ref()

@@ -178,4 +178,4 @@ fn read_options(mut bytes: &[u8], all: &mut BTreeMap<u8, Vec<u8>>) -> Option<()>
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
