@@ -94,9 +94,9 @@ impl RedbStore {
         let database = disk.open().map_err(|error| open_error(path, &error))?;
         let store = Self::over(path, Box::new(disk.clone()), database);
         if is_new {
-            store.initialise()?
+            store.initialise()?;
         } else {
-            store.check_format()?
+            store.check_format()?;
         }
         Ok(store)
     }

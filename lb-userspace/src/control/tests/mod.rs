@@ -23,6 +23,8 @@ enum Event {
     Put(u8, bool, u8, Option<u8>),
     /// As before, while the disk fails or the agent is killed.
     PutAnd(u8, bool, u8, Fate),
+    /// As before, just before the control loop stores what it has found.
+    Meanwhile(u8, u8),
     /// A load balancer is deleted.
     Delete(u8),
     /// A pool is created, or gets another length.
@@ -51,10 +53,11 @@ enum Event {
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let fate = prop_oneof![Just(Fate::Refused), Just(Fate::StoredUnheard)];
-    let address = proptest::option::weighted(0.2, 98_u8..108);
+    let address = proptest::option::weighted(0.5, 98_u8..104);
     let event = prop_oneof![
         8 => (0_u8..5, any::<bool>(), 0_u8..2, address).prop_map(|(n, leases, pool, address)| Event::Put(n, leases, pool, address)),
         2 => (0_u8..5, any::<bool>(), 0_u8..2, fate).prop_map(|(n, leases, pool, fate)| Event::PutAnd(n, leases, pool, fate)),
+        2 => (0_u8..5, 100_u8..103).prop_map(|(n, host)| Event::Meanwhile(n, host)),
         4 => (0_u8..5).prop_map(Event::Delete),
         3 => (0_u8..2, 0_u8..6).prop_map(|(pool, last)| Event::Pool(pool, last)),
         1 => (0_u8..2).prop_map(Event::DeletePool),
@@ -85,6 +88,8 @@ fn balancer(number: u8, leases: bool, pool: u8, address: Option<u8>) -> Intent {
         object.spec.ipam = "dhcp".into();
     } else {
         object.spec.ip_pool = format!("pool{pool}");
+        // The other pool has none of these.
+        let address = address.filter(|_| pool == 0);
         object.spec.address = address.map(|host| format!("192.0.2.{host}")).unwrap_or_default();
     }
     Intent::Apply(Manifest::LoadBalancer(object.into()))
@@ -115,12 +120,13 @@ fn happen(world: &mut World, event: &Event) -> Result<(), TestCaseError> {
             }
             world.shelf.decide(Fate::Stored);
         }
+        Event::Meanwhile(number, host) => world.meanwhile = Some(balancer(number, false, 0, Some(host))),
         Event::Delete(number) => {
             let reference = Reference::LoadBalancer(key(number));
             world.submit(&[Intent::Delete(reference, Preconditions::default())]);
         }
         Event::Pool(number, length) => {
-            world.submit(&[Intent::Apply(Manifest::IpPool(pool(number, length).into()))])
+            world.submit(&[Intent::Apply(Manifest::IpPool(pool(number, length).into()))]);
         }
         Event::DeletePool(number) => {
             let reference = Reference::IpPool(format!("pool{number}"));
@@ -163,13 +169,16 @@ proptest! {
     #[test]
     fn whatever_happens_each_address_has_one_owner_and_the_datapath_is_what_the_store_says(events in events()) {
         let mut world = World::new();
+        for number in 0..2 {
+            world.submit(&[Intent::Apply(Manifest::IpPool(pool(number, 5).into()))]);
+        }
         for event in &events {
             happen(&mut world, event)?;
         }
         // In the end all is well again.
         (world.server.is_gone, world.is_wired, world.is_readable) = (false, true, true);
         world.server.declined.clear();
-        world.run(300, u64::MAX)?;
+        world.run(120, u64::MAX)?;
         world.check_end()?;
     }
 }

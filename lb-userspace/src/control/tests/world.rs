@@ -56,6 +56,8 @@ pub(super) struct World {
     pub(super) is_readable: bool,
     /// Whether the interface is there that addresses are leased on.
     pub(super) is_wired: bool,
+    /// What a client asks of the API when leases are about to be stored.
+    pub(super) meanwhile: Option<Intent>,
     health: Snapshot,
     settled: BTreeSet<IpAddr>,
     /// What was last found to be as a fresh agent would make it.
@@ -91,6 +93,7 @@ impl World {
             is_read: false,
             is_readable: true,
             is_wired: true,
+            meanwhile: None,
             health: Snapshot::new(),
             settled: BTreeSet::new(),
             checked: None,
@@ -161,6 +164,11 @@ impl World {
             let ready = Health { ready: true, reason: Reason::NotChecked };
             self.health = wishes.probes.iter().map(|(backend, _)| (backend, ready.clone())).collect();
             self.settled.clone_from(&wishes.addresses);
+            if !wishes.statuses.leases.is_empty()
+                && let Some(intent) = self.meanwhile.take()
+            {
+                self.submit(&[intent]);
+            }
             drop(self.registry.write_status(wishes.statuses));
             let after = self.facts();
             let is_stored = Arc::ptr_eq(&facts.resources, &after.resources);
