@@ -11,6 +11,8 @@ pub mod config;
 pub mod control;
 pub mod datapath;
 pub mod doctor;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod health;
 pub mod inventory;
 pub mod ipam;

@@ -3,6 +3,7 @@
 mod arch;
 mod bench;
 mod build;
+mod fuzz;
 mod lab;
 mod load;
 mod process;
@@ -41,6 +42,8 @@ enum Verb {
     Bench(lab::Options),
     /// Check the house rules: who may import what, names and lengths of files
     Arch,
+    /// Give the readers of what others write whatever libFuzzer thinks of
+    Fuzz(fuzz::Options),
     /// Lint and test everything; rings 2 and 3 need root
     Test(test::Options),
 }
@@ -64,6 +67,7 @@ fn run(verb: &Verb) -> Result<()> {
         Verb::Demo(options) => lab::run("demo", options),
         Verb::Bench(options) => bench::run(options),
         Verb::Arch => arch::run(),
+        Verb::Fuzz(options) => fuzz::run(options),
         Verb::Test(options) => test::run(options),
     }
 }

@@ -12,6 +12,8 @@ mod discovery;
 mod failure;
 mod flows;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod observe;
 mod old;
 pub mod openapi;

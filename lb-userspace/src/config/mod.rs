@@ -269,5 +269,13 @@ fn parse(
     check::check(file).map_err(|fields| LoadConfig::Check { path: path(), fields })
 }
 
+/// A configuration file, for [`crate::fuzz`].
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        drop(parse(text, Path::new("fuzz"), || Ok("node".to_owned())));
+    }
+}
+
 #[cfg(test)]
 mod tests;

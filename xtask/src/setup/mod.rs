@@ -76,6 +76,15 @@ pub(crate) fn everything() -> Result<Tools> {
     tools()
 }
 
+/// Installs what builds libFuzzer.
+///
+/// # Errors
+/// When it is missing and can't be installed; the text says what to run.
+pub(crate) fn fuzzer() -> Result<()> {
+    let _lock = lock()?;
+    packages::install(&[Package::program("c++", "g++")])
+}
+
 /// Fetches the kernels of ring 4 and what boots them. Without them it is skipped, so what is in their way is told, and
 /// no error.
 ///

@@ -125,7 +125,7 @@ pub(super) async fn guard(
 }
 
 /// What a request wants. Whatever is not known here is for those who may do everything.
-fn access<'a>(method: &Method, path: &'a str) -> Access<'a> {
+pub(super) fn access<'a>(method: &Method, path: &'a str) -> Access<'a> {
     let is_read = *method == Method::GET;
     if let Some(target) = Target::of(path) {
         let namespace = target.namespace.is_some().then(|| namespace_of(path)).flatten();
