@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The cases that must have a row, by the first id of the row.
 const CASES: &str = "A1 A2 A3.1 A3.3 A3.9 A3.13 A4.1 A4.11 A4.13 A4.19 A4.23 A5.1 A5.3 A5.6 A6 A7 A8 A9 \
+                     B1 B2 B3 B4 B5 B6.1 B6.5 B6.7 B6.13 B6.15 B6.16 B7 \
                      C1 C2 C4 C6 C7 C9 C11 C12 C13 C15 C16 C18 C19 C21 C23 C25 C26 C28 C32 C33 C39 C40 C41 C43 C44";
 
 fn root() -> PathBuf {

@@ -58,7 +58,7 @@ fn edges(checks: &mut Checks, id: ProbeId, results: &str) -> Vec<String> {
 }
 
 #[test]
-fn thresholds_count_equal_results_in_a_row() {
+fn b7_thresholds_count_equal_results_in_a_row() {
     let cases: [(&str, u32, u32, &[&str]); 7] = [
         ("SSSS", 1, 3, &["up@1"]),
         ("FFFFFF", 1, 3, &[]),

@@ -51,7 +51,7 @@ impl Trace {
 }
 
 #[test]
-fn addresses_go_round_and_stick_to_their_owner() {
+fn b2_addresses_go_round_and_stick_to_their_owner() {
     let mut trace = Trace::new(&["10.0.0.0/29"]);
     for (name, address) in [("a", "10.0.0.2"), ("b", "10.0.0.3"), ("c", "10.0.0.4")] {
         trace.asks(name, address);
@@ -77,7 +77,7 @@ fn addresses_go_round_and_stick_to_their_owner() {
 }
 
 #[test]
-fn ranges_are_walked_in_listed_order_without_their_gateways() {
+fn b3_ranges_are_walked_in_listed_order_without_their_gateways() {
     let mut trace =
         Trace::new(&["10.0.0.0/24 10.0.0.10 10.0.0.12 10.0.0.11", "10.0.1.0/24 10.0.1.5 10.0.1.6"]);
     trace.asks("a", "10.0.0.10");
@@ -130,7 +130,7 @@ fn an_address_of_ipv6_is_the_same_however_it_is_written() {
 }
 
 #[test]
-fn a_pool_of_one_address_serves_one_after_the_other() {
+fn b4_a_pool_of_one_address_serves_one_after_the_other() {
     let mut trace = Trace::new(&["10.0.0.1/32"]);
     trace.asks("a", "10.0.0.1");
     trace.exhausted("b");
@@ -139,7 +139,7 @@ fn a_pool_of_one_address_serves_one_after_the_other() {
 }
 
 #[test]
-fn the_search_starts_anew_where_the_cursor_means_nothing() {
+fn b4_the_search_starts_anew_where_the_cursor_means_nothing() {
     for last in ["", "text", "192.0.2.1", "10.0.0.6", "2001:db8::1"] {
         let mut trace = Trace::new(&["10.0.0.0/29"]);
         trace.status.last_allocated = last.into();

@@ -77,7 +77,7 @@ fn a2_the_pool_of_network_and_scope_is_selected() {
 }
 
 #[test]
-fn the_network_decides_before_anything_else() {
+fn b5_the_network_decides_before_anything_else() {
     let pools = pools(&[
         ("glob", "default/vlan1", 0, &[["*", "*", "*"]]),
         ("ns-default", "", 0, &[["*", "default", "*"]]),

@@ -189,3 +189,14 @@ fn c39_a_guest_cluster_waits_for_an_address_of_a_full_pool() {
     assert_eq!(guest.status.allocated_address.as_ref().unwrap().ip, "192.0.2.80");
     assert_eq!(guest.metadata.uid, uid, "it is the same object");
 }
+
+#[test]
+fn b6_13_a_range_keeps_the_addresses_that_are_in_use() {
+    let resources = created([ip_pool(pool("lab", "192.0.2.80", "192.0.2.81")), lb(balancer("a"))]);
+    let without = Intent::Replace(ip_pool(pool("lab", "192.0.2.81", "192.0.2.90")));
+    let refusal = submit(&resources, std::slice::from_ref(&without), 9).unwrap_err().to_string();
+    assert!(refusal.contains("192.0.2.80, allocated to shop/a, is excluded"), "{refusal}");
+    let deletion = Intent::Delete(Reference::LoadBalancer(key("a")), Preconditions::default());
+    let resources = done(&resources, &[deletion], 9);
+    assert_eq!(done(&resources, &[without], 10).pools["lab"].status.total, 10);
+}

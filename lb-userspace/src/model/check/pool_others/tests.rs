@@ -83,7 +83,37 @@ fn a3_3_scopes_and_priorities_tell_pools_apart() {
 }
 
 #[test]
-fn tuples_of_one_pool_are_disjoint() {
+fn b6_1_pools_meet_and_do_not_overlap() {
+    let one = |spans: &[&str]| pool("one", spans, 0, &[["*", "n1", "*"]]);
+    let two = |spans: &[&str]| pool("two", spans, 0, &[["*", "n2", "*"]]);
+    assert_case(&one(&["10-20"]), &two(&["21-30"]), None);
+    assert_case(
+        &one(&["10-20"]),
+        &two(&["20-30"]),
+        Some(("spec.ranges[0]", "overlaps 192.0.2.10-192.0.2.20 of pool one")),
+    );
+    assert_case(&one(&["10-20"]), &two(&["40-50"]), None);
+}
+
+#[test]
+fn b6_5_pools_without_scope_or_beside_a_global_one_need_no_priority_of_their_own() {
+    let path = "spec.selector.scope[0]";
+    assert_case(&pool("one", &["10-20"], 7, &[["*", "n1", "*"]]), &pool("two", &["30-40"], 0, &[]), None);
+    assert_case(
+        &pool("one", &["10-20"], 7, &[GLOBAL]),
+        &pool("two", &["30-40"], 7, &[["*", "n1", "*"]]),
+        None,
+    );
+    let one = pool("one", &["10-20"], 0, &[["*", "n1", "*"]]);
+    let mut elsewhere = pool("two", &["30-40"], 0, &[["*", "n1", "*"]]);
+    assert_case(&one, &elsewhere, Some((path, "pool one has the same scope")));
+    elsewhere.spec.selector.network = "default/vlan7".into();
+    assert_case(&one, &elsewhere, None);
+    assert_case(&one, &pool("two", &["30-40"], 3, &[["*", "n1", "*"]]), None);
+}
+
+#[test]
+fn b6_7_tuples_of_one_pool_are_disjoint() {
     let stored = pool("one", &["10-20"], 0, &[]);
     let overlap = Some(("spec.selector.scope[1]", "scope overlaps spec.selector.scope[0]"));
     assert_case(&stored, &pool("two", &["30-40"], 0, &[GLOBAL, GLOBAL]), overlap);
@@ -122,14 +152,14 @@ fn a3_13_an_allocated_address_stays_allocatable() {
 }
 
 #[test]
-fn a_broken_stored_pool_is_ignored_with_a_warning() {
+fn b6_15_a_broken_stored_pool_is_ignored_with_a_warning() {
     let broken = pool("broken", &["10-300"], 0, &[]);
     let (_, warnings) = check_pool(&pool("two", &["10-20"], 0, &[]), [&broken]).unwrap();
     assert_eq!(warnings.iter().map(|warning| warning.name.as_str()).collect::<Vec<_>>(), ["broken"]);
 }
 
 #[test]
-fn a_pool_goes_when_nobody_holds_an_address() {
+fn b6_16_a_pool_goes_when_nobody_holds_an_address() {
     let mut pool = pool("one", &["10-20"], 0, &[]);
     assert_eq!(pool.check_delete(), Ok(()));
     pool.status.allocated = [("192.0.2.11".to_owned(), "shop/front".to_owned())].into();
@@ -147,7 +177,7 @@ fn a_pool_says_all_that_is_wrong_with_it() {
 }
 
 #[test]
-fn a1_total_leaves_gateways_out() {
+fn b1_total_leaves_gateways_out() {
     let total = |subnet: &str, start: &str, gateway: &str| {
         let mut pool = IpPool::new("lab");
         let range = PoolRange {
@@ -166,6 +196,12 @@ fn a1_total_leaves_gateways_out() {
     assert_eq!(total("10.0.0.0/24", "10.0.0.251", ""), 4);
     assert_eq!(total("10.0.0.0/24", "10.0.0.10", "10.0.0.254"), 244);
     assert_eq!(total("10.0.0.0/16", "", ""), 65_533);
+    assert_eq!(total("2001:db8::/126", "", ""), 2);
+    assert_eq!(total("2001:db8::1/128", "", ""), 1);
+    assert_eq!(total("2001:db8::/64", "", ""), i64::MAX);
+    let mut elsewhere = pool("lab", &["10-20"], 0, &[]);
+    elsewhere.spec.ranges[0].gateway = "192.0.2.254".into();
+    assert_eq!(elsewhere.check().unwrap().total(), 11);
     assert_eq!(pool("lab", &["1-10"], 0, &[]).check().unwrap().total(), 9, "the default gateway is in it");
     let mut outside = pool("lab", &["1-10"], 0, &[]);
     outside.spec.ranges[0].gateway = "192.0.2.11".into();
