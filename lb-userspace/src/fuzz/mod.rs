@@ -2,6 +2,7 @@
 //! what it has read it can write and read again.
 //!
 //! Only compiled for tests, which try seeds and what is near them, and for libFuzzer (`cargo xtask fuzz`).
+#![expect(clippy::expect_used, reason = "what is promised and does not hold is told by a panic")]
 
 mod admission;
 mod objects;
