@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use super::client::Client;
 use super::output::{self, Format};
-use crate::control::report::{FlowReport, NodeReport, ProcessReport};
+use crate::control::report::{NodeReport, ProcessReport, TableReport};
 
 pub(super) async fn run(client: &Client, format: Format) -> anyhow::Result<String> {
     let answer = client.get("/lb/v1/status").await?;
@@ -62,11 +62,12 @@ fn fields(report: &NodeReport) -> Vec<(&'static str, String)> {
         ("Store", report.store.clone()),
         ("Inventory", vms),
         ("Processes", processes(&report.node_processes)),
-        ("Flow table", flow_table(&report.flows)),
+        ("Flows IPv4", flow_table(&report.flows.ipv4)),
+        ("Flows IPv6", flow_table(&report.flows.ipv6)),
     ]
 }
 
-fn flow_table(flows: &FlowReport) -> String {
+fn flow_table(flows: &TableReport) -> String {
     let table = format!("{} live, {} of {} entries used", flows.live, flows.used, flows.entries);
     if flows.overflowed == 0 {
         return table;
@@ -89,7 +90,10 @@ mod tests {
                 "error": "line 4: unknown field `nmae`"},
             "interfaces": [{"name": "eth0", "role": "uplink", "hook": "tcx", "reason": "veth: XDP costs its peer TSO"}],
             "nodeProcesses": {"cgroup": "/sys/fs/cgroup"},
-            "flows": {"entries": 262_144, "used": 12, "live": 6, "overflowed": 2, "overflowEntries": 16_384},
+            "flows": {
+                "ipv4": {"entries": 262_144, "used": 12, "live": 6, "overflowed": 2, "overflowEntries": 16_384},
+                "ipv6": {"entries": 262_144, "used": 4, "live": 2}
+            },
             "reasons": {"not_ours": 5, "truncated": 0},
             "failures": [{"command": "put backend 3", "error": "map is full", "attempts": 2}]
         }))

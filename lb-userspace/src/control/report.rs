@@ -80,6 +80,16 @@ pub struct ProcessReport {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FlowReport {
+    /// That of IPv4.
+    pub ipv4: TableReport,
+    /// That of IPv6.
+    pub ipv6: TableReport,
+}
+
+/// How full a flow table is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TableReport {
     /// Entries it has; each flow takes one a direction.
     pub entries: u64,
     /// Entries in use.

@@ -8,12 +8,13 @@ use super::desired::own;
 use super::placement::place;
 use super::report::{
     BackendReport, BackendsReport, Counters, FailureReport, FlowReport, InterfaceReport, InventoryReport,
-    ListenerReport, LoadBalancerReport, NodeReport, ProcessReport, Report,
+    ListenerReport, LoadBalancerReport, NodeReport, ProcessReport, Report, TableReport,
 };
 use super::select::Member;
 use super::services::Service;
 use crate::datapath::Datapath;
 use crate::datapath::counters;
+use crate::datapath::flows::model::Occupancy;
 use crate::datapath::model::{BackendEntry, BackendId, BackendState, ListenerAddress, Observed};
 use crate::datapath::port::Served;
 use crate::datapath::processes::Processes;
@@ -61,18 +62,23 @@ pub(super) fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &A
             Default::default()
         }
     };
-    node.flows = FlowReport {
-        entries: counters.flows.capacity.into(),
-        used: counters.flows.entries.into(),
-        live: counters.flows.live.into(),
-        overflowed: counters.flows.overflowed.into(),
-        overflow_entries: counters.flows.overflow_capacity.into(),
-    };
+    node.flows =
+        FlowReport { ipv4: table_report(&counters.flows.v4), ipv6: table_report(&counters.flows.v6) };
     node.reasons =
         counters.reasons.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect();
     let view = View { facts, ports: &cycle.served_ports, observed: &observed, counters: &counters };
     let load_balancers = cycle.services.values().map(|service| view.load_balancer(service)).collect();
     Report { node, backends: BackendsReport { load_balancers } }
+}
+
+fn table_report(table: &Occupancy) -> TableReport {
+    TableReport {
+        entries: table.capacity.into(),
+        used: table.entries.into(),
+        live: table.live.into(),
+        overflowed: table.overflowed.into(),
+        overflow_entries: table.overflow_capacity.into(),
+    }
 }
 
 fn read<D: Datapath>(cycle: &mut Cycle<D>) -> Result<(Observed, counters::Counters), String> {

@@ -44,8 +44,8 @@ impl FlowTable for MemoryFlows {
         let mut survey = Survey::default();
         for flow in self.all() {
             survey.by_backend.entry(flow.backend).or_default().add(flow.state);
-            survey.live += 1;
-            survey.entries += 2;
+            survey.v4.live += 1;
+            survey.v4.entries += 2;
         }
         Ok(survey)
     }

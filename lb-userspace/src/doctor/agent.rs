@@ -3,6 +3,7 @@
 use super::ground::Ground;
 use super::model::{Check, Finding, Severity};
 use super::system::System;
+use crate::control::report::TableReport;
 
 pub(super) fn check(_: &dyn System, ground: &Ground) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
@@ -35,17 +36,17 @@ pub(super) fn check(_: &dyn System, ground: &Ground) -> Vec<Finding> {
             format!("it uses maps {}, this program {}", node.abi_version, lb_common::map::ABI_VERSION);
         findings.push(finding(Severity::Note, "agent", found).why("the agent is of another version"));
     }
-    findings.extend(table(ground));
+    findings.extend(table("IPv4 flow table", &node.flows.ipv4));
+    findings.extend(table("IPv6 flow table", &node.flows.ipv6));
     findings
 }
 
 /// A flow table that is nearly full turns new flows away.
-fn table(ground: &Ground) -> Option<Finding> {
-    let flows = ground.agent.as_ref()?.0.flows;
+fn table(name: &str, flows: &TableReport) -> Option<Finding> {
     let full = flows.entries > 0 && flows.used.saturating_mul(4) > flows.entries.saturating_mul(3);
     full.then(|| {
         let found = format!("{} of {} entries are used", flows.used, flows.entries);
-        Finding::new(Severity::Warning, Check::Agent, "flow table", found)
+        Finding::new(Severity::Warning, Check::Agent, name, found)
             .why("flows that find no entry are dropped as table_full; raise datapath.flowEntries")
     })
 }
@@ -70,18 +71,21 @@ mod tests {
     }
 
     #[test]
-    fn failures_and_a_full_table_are_found() {
+    fn failures_and_one_full_table_beside_an_empty_one_are_found() {
         let node = NodeReport {
             abi_version: lb_common::map::ABI_VERSION,
             failures: vec![FailureReport { command: "put backend".into(), ..FailureReport::default() }],
-            flows: FlowReport { entries: 100, used: 76, ..FlowReport::default() },
+            flows: FlowReport {
+                ipv4: TableReport { entries: 100, used: 76, ..TableReport::default() },
+                ipv6: TableReport { entries: 100, ..TableReport::default() },
+            },
             ..NodeReport::default()
         };
         let ground = Ground { agent: Some((node, BackendsReport::default())), ..Ground::default() };
         let findings = check(&Recorded::default(), &ground);
         assert_eq!(
             brief(&findings),
-            [(Severity::Problem, "put backend", ""), (Severity::Warning, "flow table", "")]
+            [(Severity::Problem, "put backend", ""), (Severity::Warning, "IPv4 flow table", "")]
         );
     }
 }

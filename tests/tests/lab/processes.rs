@@ -90,7 +90,8 @@ fn only_processes_in_the_nodes_network_are_served(fixture: &mut Fixture) {
         assert!(line.starts_with(&format!("{vip} - vm")), "{line}");
     }
     assert_eq!(flows(), before + 5);
-    let table = |lab: &Lab| lab.installation.json(&["status"]).unwrap()["flows"]["used"].as_u64().unwrap();
+    let table =
+        |lab: &Lab| lab.installation.json(&["status"]).unwrap()["flows"]["ipv4"]["used"].as_u64().unwrap();
     let entries = table(lab);
     dial(lab, lab.node(), "tcp", vip, 5);
     assert_eq!(flows(), before + 10, "what processes dial counts as flows");

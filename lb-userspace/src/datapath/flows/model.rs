@@ -83,6 +83,17 @@ impl FlowCounts {
 pub struct Survey {
     /// Flows that have not expired, by backend and generation. Backends without flows are left out.
     pub by_backend: BTreeMap<BackendRef, FlowCounts>,
+    /// The table of IPv4.
+    pub v4: Occupancy,
+    /// The table of IPv6.
+    pub v6: Occupancy,
+    /// Entries that were emptied.
+    pub emptied: u32,
+}
+
+/// How full a flow table is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Occupancy {
     /// Flows that have not expired.
     pub live: u32,
     /// Entries in use, expired ones included; each flow takes two.
@@ -93,8 +104,6 @@ pub struct Survey {
     pub overflowed: u32,
     /// Halves of flows that the overflow map can hold.
     pub overflow_capacity: u32,
-    /// Entries that were emptied.
-    pub emptied: u32,
 }
 
 impl Survey {

@@ -65,7 +65,7 @@ mod tests {
         fn age(&self) -> Result<Survey, ReadFlows> {
             match self.0.fetch_add(1, Ordering::Relaxed) {
                 turn if turn % 2 == 1 => Err(ReadFlows("odd".into())),
-                turn => Ok(Survey { live: turn, ..Survey::default() }),
+                turn => Ok(Survey { emptied: turn, ..Survey::default() }),
             }
         }
     }
@@ -77,7 +77,7 @@ mod tests {
         let task = tokio::spawn(run(Arc::new(Counting(AtomicU32::new(0))), sender, async move {
             drop(stopped.await);
         }));
-        surveys.wait_for(|survey| survey.live == 4).await.unwrap();
+        surveys.wait_for(|survey| survey.emptied == 4).await.unwrap();
         drop(stop);
         task.await.unwrap();
     }

@@ -32,7 +32,7 @@ use super::family::MapAddress;
 use super::maps::batch_failed;
 use super::pins::Pins;
 use super::settings::SharedSettings;
-use crate::datapath::flows::model::{Flow, FlowCounts, Survey};
+use crate::datapath::flows::model::{Flow, FlowCounts, Occupancy, Survey};
 use crate::datapath::flows::{FlowTable, ReadFlows};
 use loads::Loads;
 use over::{Accounted, Accounts};
@@ -88,9 +88,10 @@ impl Flows {
     fn walk(&self, walk: Walk) -> Result<Survey, KernelError> {
         let clock = self.clock()?;
         let mut tally = Tally::default();
-        for (capacity, overflow_capacity) in [self.v4.capacity()?, self.v6.capacity()?] {
-            tally.survey.capacity += capacity;
-            tally.survey.overflow_capacity += overflow_capacity;
+        for (table, (capacity, overflow_capacity)) in
+            [(&mut tally.survey.v4, self.v4.capacity()?), (&mut tally.survey.v6, self.v6.capacity()?)]
+        {
+            *table = Occupancy { capacity, overflow_capacity, ..Occupancy::default() };
         }
         let mut outcome = Ok(());
         let (v4, v6) = &self.accounts;
@@ -201,15 +202,16 @@ struct Tally {
 impl Tally {
     fn add<A: Address>(&mut self, half: &Half<'_, A>) {
         let (backend, head) = (half.entry.backend, half.entry.head);
+        let table = if A::WORDS == Ipv4::WORDS { &mut self.survey.v4 } else { &mut self.survey.v6 };
         if half.overflowed {
-            self.survey.overflowed += 1;
+            table.overflowed += 1;
         } else {
-            self.survey.entries += 1;
+            table.entries += 1;
         }
         if half.is_out || head.is_reply() {
             return;
         }
-        self.survey.live += 1;
+        table.live += 1;
         let id = backend.id() as usize;
         if self.by_id.len() <= id {
             self.by_id.resize(id + 1, (0, FlowCounts::default()));

@@ -130,7 +130,8 @@ fn flows_of_ipv6_are_read_beside_the_others() {
         assert_eq!(second.client, "[2001:db8::1]:40000".parse().unwrap());
         assert_eq!(second.vip, "[2001:db8::2]:80".parse().unwrap());
         assert_eq!(second.server, "[2001:db8::3]:80".parse().unwrap());
-        assert_eq!(rig.kernel.flow_table().survey().unwrap().live, 2);
+        let survey = rig.kernel.flow_table().survey().unwrap();
+        assert_eq!((survey.v4.live, survey.v6.live), (1, 1), "each in its own table");
     });
 }
 
@@ -152,7 +153,7 @@ fn flows_are_read_where_they_stand() {
         assert_eq!(second.source, "203.0.113.1:40000".parse().unwrap());
         assert!((6..20).contains(&second.idle.as_secs()), "{:?}", second.idle);
         let survey = rig.kernel.flow_table().survey().unwrap();
-        assert_eq!((survey.live, survey.entries, survey.capacity), (2, 5, 2 * 1024));
+        assert_eq!((survey.v4.live, survey.v4.entries, survey.v4.capacity), (2, 5, 1024));
         assert_eq!(survey.of(BackendRef::new(2, 7)).established, 1);
         assert_eq!(survey.of(BackendRef::new(3, 7)).opening, 1);
         assert_eq!(survey.of(BackendRef::new(2, 6)).live(), 0);
@@ -170,9 +171,9 @@ fn what_has_expired_is_emptied_and_all_else_stays() {
         }
         let table = rig.kernel.flow_table();
         let survey = table.age().unwrap();
-        assert_eq!((survey.emptied, survey.entries, survey.live), (2, 4, 1));
+        assert_eq!((survey.emptied, survey.v4.entries, survey.v4.live), (2, 4, 1));
         let survey = table.age().unwrap();
-        assert_eq!((survey.emptied, survey.entries, survey.live), (0, 2, 1));
+        assert_eq!((survey.emptied, survey.v4.entries, survey.v4.live), (0, 2, 1));
         assert_eq!(rig.read().len(), 1);
     });
 }
@@ -212,11 +213,11 @@ fn a_bucket_is_marked_as_long_as_flows_of_it_live_in_the_overflow_map() {
         }
         let table = rig.kernel.flow_table();
         let survey = table.age().unwrap();
-        assert_eq!((survey.overflowed, survey.live, survey.emptied), (2, 1, 1));
+        assert_eq!((survey.v4.overflowed, survey.v4.live, survey.emptied), (2, 1, 1));
         assert!(rig.mark(&lives.key).overflowed());
         assert!(!rig.mark(&over.key).overflowed());
         assert_eq!(rig.read().iter().filter(|flow| flow.overflowed).count(), 1);
-        assert_eq!(table.age().unwrap().overflowed, 1);
+        assert_eq!(table.age().unwrap().v4.overflowed, 1);
     });
 }
 
@@ -237,6 +238,6 @@ fn a_million_entries_are_read_without_a_system_call_each() {
         let (mut seen, began) = (0, std::time::Instant::now());
         table.for_each_flow(&mut |_| seen += 1).unwrap();
         println!("{entries} entries: survey {aged:?}, then {seen} flows {:?}", began.elapsed());
-        assert_eq!((survey.live, seen), (wanted, wanted));
+        assert_eq!((survey.v4.live, seen), (wanted, wanted));
     });
 }
