@@ -1,5 +1,6 @@
 //! Writes and deletions of load balancers; addresses follow in `allocation`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::writes::stamped;
@@ -32,6 +33,7 @@ pub(super) fn write(
         object.status.address = announced;
     }
     let mut fields = limits::problems(&object.metadata);
+    fields.extend(check_announced(&object).err().unwrap_or_default());
     fields.extend(object.check().err().unwrap_or_default());
     fields.extend(stored.and_then(|stored| object.check_update(stored).err()).unwrap_or_default());
     fields.extend(check_pool(draft, &object, stored.map(Arc::as_ref)).err().unwrap_or_default());
@@ -45,6 +47,22 @@ pub(super) fn write(
     };
     draft.load_balancers.insert(key, Arc::new(object));
     Ok(change)
+}
+
+/// Checks what the provider of a guest cluster says, of whatever length.
+fn check_announced(object: &LoadBalancer) -> Result<(), Vec<FieldError>> {
+    let mut problems = Problems::default();
+    let address = &object.status.address;
+    if !address.is_empty() && address.parse::<IpAddr>().is_err() {
+        let shown: String = address.chars().take(64).collect();
+        problems.add(
+            "status.address",
+            shown,
+            "not an IP address",
+            "write the one that the cluster announces",
+        );
+    }
+    problems.result(())
 }
 
 /// Checks that the named pool is open to the load balancer, or that it has its address of it already. Only pools

@@ -88,3 +88,15 @@ fn a_hundred_writers_may_apply_to_one_object_and_no_more() {
         }
     }
 }
+
+#[test]
+fn a_guest_cluster_announces_an_address_and_nothing_else() {
+    let mut object = LoadBalancer::new("shop", "a");
+    object.spec.workload_type = "cluster".into();
+    object.status.address = "x".repeat(1_000_000);
+    let resources = created([ip_pool(pool("lab", "192.0.2.80", "192.0.2.81"))]);
+    let refusal = submit(&resources, &[Intent::Create(lb(object.clone()))], 9).unwrap_err().to_string();
+    assert!(refusal.contains("status.address: not an IP address") && refusal.len() < 400, "{refusal}");
+    object.status.address = "192.0.2.9".into();
+    assert_eq!(address(&done(&resources, &[Intent::Create(lb(object))], 9), "a"), "192.0.2.9");
+}
