@@ -143,7 +143,9 @@ impl<D: Datapath> Converger<D> {
         self.report_left_out(unplaced_listeners.len() + unplaced_backends.len());
         for run in commands.chunk_by(are_tables).flat_map(|run| run.chunks(TOGETHER)) {
             if let Err(error) = self.datapath.execute_together(run) {
-                let action = run.first().map(describe).unwrap_or_default();
+                let first = run.first().map(describe).unwrap_or_default();
+                let action =
+                    if run.len() > 1 { format!("{first} and {} more", run.len() - 1) } else { first };
                 return self.fail(action, &error, now);
             }
             for command in run {
