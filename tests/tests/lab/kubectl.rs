@@ -144,6 +144,12 @@ fn a_harvester_manifest_applied_by_kubectl_serves_as_the_page_shows() {
     assert!(events.contains(&format!("address {vip} of pool lab")), "{events}");
     let events = kubectl.run(&["get", "events", "-n", "shop"]).unwrap();
     assert!(events.contains("loadbalancer/front"), "{events}");
+    let request = format!("loadbalancer.harvesterhci.io/manuallyReleaseIP={vip}: shop/front");
+    kubectl.run(&["annotate", "pool", "lab", &request]).unwrap();
+    let described = kubectl.run(&["describe", "pool", "lab"]).unwrap();
+    for word in ["Events:", "AddressNotReleased", "the load balancer exists"] {
+        assert!(described.contains(word), "{word}: {described}");
+    }
     let mut edit = kubectl.command(&["edit", "lb", "front", "-n", "shop"]);
     let edited = edit.env("EDITOR", "sed -i s/description:.patched/description:\\ edited/").output().unwrap();
     transcript.note("edit lb front -n shop", &String::from_utf8_lossy(&edited.stdout));

@@ -15,6 +15,7 @@ mod flood;
 mod found;
 mod fragments;
 mod health;
+mod killed;
 mod kube_client;
 mod kubectl;
 mod mistakes;

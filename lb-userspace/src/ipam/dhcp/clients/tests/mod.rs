@@ -173,6 +173,10 @@ impl World {
         let held = self.held();
         let addresses: BTreeSet<Ipv4Addr> = held.values().copied().collect();
         prop_assert_eq!(addresses.len(), held.len(), "an address with two owners");
+        let remembered: Vec<Ipv4Addr> =
+            self.clients.facts().into_values().filter_map(|state| Some(state.lease?.address)).collect();
+        let distinct: BTreeSet<&Ipv4Addr> = remembered.iter().collect();
+        prop_assert_eq!(distinct.len(), remembered.len(), "two leases of one address");
         for (lb, address) in held {
             prop_assert!(!self.served.contains(&address), "{} has the address of a pool", lb);
             let client_id = identity(&lb, SETTINGS.hardware, NIC).client_id;

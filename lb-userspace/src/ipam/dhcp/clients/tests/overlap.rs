@@ -51,3 +51,25 @@ fn an_address_in_use_that_a_pool_gives_is_left_at_once_and_never_announced() {
     );
     assert_eq!(frames.len(), 1, "a decline and nothing else");
 }
+
+/// Both leases stayed in the store: with a clock that is set back, both would have been used after a restart.
+#[test]
+fn an_address_that_is_lent_to_another_is_forgotten_by_who_had_it() {
+    let mut world = World::new();
+    a_minute_passes(&mut world);
+    let first = world.clients.facts()[&key(0)].lease.clone().unwrap();
+    world.server.is_gone = true;
+    world.run(61, u64::MAX).unwrap();
+    assert_eq!(world.clients.facts()[&key(0)].lease, Some(first.clone()), "it is asked for again");
+    world.server.is_gone = false;
+    let client_id = identity(&key(1), SETTINGS.hardware, NIC).client_id;
+    let end = world.now + Duration::from_secs(LEASE);
+    world.server.leases = BTreeMap::from([(client_id, (first.address, end))]);
+    world.wanted.insert(1);
+    while !world.held().contains_key(&key(1)) {
+        world.run(1, u64::MAX).unwrap();
+    }
+    let facts = world.clients.facts();
+    assert_eq!(facts[&key(1)].lease.as_ref().map(|lease| lease.address), Some(first.address));
+    assert_ne!(facts[&key(0)].lease.as_ref().map(|lease| lease.address), Some(first.address));
+}
