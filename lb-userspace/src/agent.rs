@@ -39,7 +39,7 @@ use crate::datapath::processes::Processes;
 use crate::health;
 use crate::inventory::links::{self, Topology, WatchLinks};
 use crate::inventory::memory::MemoryProvider;
-use crate::inventory::sources::Sources;
+use crate::inventory::sources::{Asked, Sources};
 use crate::inventory::vms::{self, Provider};
 use crate::ipam::dhcp;
 use crate::ipam::dhcp::clients::Settings;
@@ -259,7 +259,9 @@ async fn start_inventory(
     config: &Config,
     topology: watch::Receiver<Topology>,
 ) -> (&'static str, String, watch::Receiver<vms::Facts>) {
-    let Some(path) = &config.inventory.file else {
+    let config::Inventory { file, libvirt, leases, .. } = config.inventory.clone();
+    let asked = Asked { file, libvirt, leases };
+    if asked.file.is_none() && asked.libvirt.is_none() {
         let provider = MemoryProvider::default();
         let facts = provider.facts();
         supervisor.start("inventory", |mut stop| async move {
@@ -268,8 +270,13 @@ async fn start_inventory(
             Ok(())
         });
         return ("none", String::new(), facts);
+    }
+    let name = match (&asked.file, &asked.libvirt) {
+        (_, None) => "file",
+        (None, Some(_)) => "libvirt",
+        (Some(_), Some(_)) => "file and libvirt",
     };
-    let provider = Sources::new(path, config.inventory.leases.clone(), topology);
+    let provider = Sources::new(asked, topology);
     let (place, mut facts) = (provider.place(), provider.facts());
     supervisor.start("inventory", |mut stop| async move {
         tokio::select! {
@@ -280,7 +287,7 @@ async fn start_inventory(
     // The sender lives as long as the task, whose end the supervisor reports.
     drop(facts.changed().await);
     facts.mark_changed();
-    ("file", place, facts)
+    (name, place, facts)
 }
 
 /// Starts the walks over the flow table. Gives what each has counted.

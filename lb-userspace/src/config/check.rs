@@ -203,13 +203,14 @@ impl Checks {
             Some(Err(error)) => self.add(field, error),
         }
         inventory.file = file.file.map(|file| self.absolute("inventory.file", file));
+        inventory.libvirt = file.libvirt.map(|socket| self.absolute("inventory.libvirt", socket));
         let leases = file.leases.into_iter().enumerate();
         let leases = leases.map(|(index, path)| self.absolute(&format!("inventory.leases[{index}]"), path));
         inventory.leases = leases.collect();
-        if inventory.file.is_none() && !inventory.leases.is_empty() {
+        if inventory.file.is_none() && inventory.libvirt.is_none() && !inventory.leases.is_empty() {
             self.add(
                 "inventory.leases",
-                "tells addresses of VMs that nothing declares; set inventory.file as well",
+                "tells addresses of VMs that nothing declares; set inventory.file or inventory.libvirt",
             );
         }
         inventory

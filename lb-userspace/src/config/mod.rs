@@ -116,6 +116,8 @@ pub enum NodeProcesses {
 pub struct Inventory {
     /// The watched file of VM facts; `None` while no provider is configured.
     pub file: Option<PathBuf>,
+    /// The socket of libvirt's daemon, whose domains are VMs.
+    pub libvirt: Option<PathBuf>,
     /// Lease files of DHCP servers, which tell VMs' addresses.
     pub leases: Vec<PathBuf>,
     /// How long the address of a running VM is held after it has vanished.
@@ -129,7 +131,7 @@ impl Inventory {
 
 impl Default for Inventory {
     fn default() -> Self {
-        Self { file: None, leases: Vec::new(), hold_down: Self::HOLD_DOWN }
+        Self { file: None, libvirt: None, leases: Vec::new(), hold_down: Self::HOLD_DOWN }
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) struct Interfaces {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Inventory {
     pub(super) file: Option<PathBuf>,
+    pub(super) libvirt: Option<PathBuf>,
     pub(super) leases: Vec<PathBuf>,
     pub(super) hold_down: Option<String>,
 }

@@ -63,8 +63,11 @@ fn lease_files_tell_of_declared_vms_alone() {
     let config =
         parsed("inventory: {file: /etc/lb/vms.yaml, leases: [/var/lib/misc/dnsmasq.leases]}").unwrap();
     assert_eq!(config.inventory.leases, [Path::new("/var/lib/misc/dnsmasq.leases")]);
+    assert!(parsed("inventory: {libvirt: /run/libvirt/libvirt-sock, leases: [/a]}").is_ok());
     let message = message("inventory: {leases: [/a, b]}");
-    for expected in ["inventory.leases[1]: \"b\" is not an absolute path", "set inventory.file as well"] {
+    for expected in
+        ["inventory.leases[1]: \"b\" is not an absolute path", "set inventory.file or inventory.libvirt"]
+    {
         assert!(message.contains(expected), "{message}");
     }
 }

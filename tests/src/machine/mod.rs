@@ -7,6 +7,7 @@
 mod cpio;
 pub mod image;
 pub mod kernel;
+pub mod libvirt;
 pub mod story;
 pub mod transcript;
 pub mod vm;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -20,6 +21,8 @@ pub const PORT: u16 = 8080;
 
 /// The VM's tap on the node, a VM port by its name.
 const TAP: &str = "vm9";
+/// What its kernel is told.
+pub const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/init";
 /// What the VM takes.
 const MEMORY: &str = "256M";
 
@@ -48,9 +51,7 @@ impl Vm {
     /// # Errors
     /// When the image can't be made or the emulator can't be started.
     pub fn start(lab: &Lab, kernel: &Kernel, spec: Spec<'_>, directory: &Path) -> Result<Self> {
-        let archive = directory.join("image.cpio");
-        fs::write(&archive, image(kernel, spec, directory)?.finish())
-            .with_context(|| format!("write {}", archive.display()))?;
+        let archive = write_image(kernel, spec, directory)?;
         let node = lab.node();
         node.ip(&["tuntap", "add", TAP, "mode", "tap"])?;
         node.ip(&["link", "set", TAP, "master", "br0", "up"])?;
@@ -62,7 +63,7 @@ impl Vm {
             .arg(kernel.image())
             .arg("-initrd")
             .arg(&archive)
-            .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/init"])
+            .args(["-append", COMMAND_LINE])
             .args(["-netdev", &format!("tap,id=net,ifname={TAP},script=no,downscript=no")])
             .args(["-device", &format!("virtio-net-pci,netdev=net,mac={},romfile=", spec.mac)])
             .args(["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", agent.display())])
@@ -84,6 +85,26 @@ impl Vm {
     pub fn kill(self) -> Result<()> {
         self.process.kill()
     }
+}
+
+/// Writes what the VM boots, and gives its path.
+///
+/// # Errors
+/// When the image can't be made.
+pub fn write_image(kernel: &Kernel, spec: Spec<'_>, directory: &Path) -> Result<PathBuf> {
+    let archive = directory.join("image.cpio");
+    fs::write(&archive, image(kernel, spec, directory)?.finish())
+        .with_context(|| format!("write {}", archive.display()))?;
+    Ok(archive)
+}
+
+/// Why there can be no VM here.
+pub fn missing() -> Option<String> {
+    if let Err(error) = Command::new(QEMU).arg("--version").output() {
+        return Some(format!("no {QEMU}: {error}"));
+    }
+    let program = [AGENT, BUSYBOX].into_iter().find(|program| !Path::new(program).exists());
+    program.map(|program| format!("no {program}: run `cargo xtask setup`"))
 }
 
 fn image(kernel: &Kernel, spec: Spec<'_>, directory: &Path) -> Result<Image> {

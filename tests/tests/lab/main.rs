@@ -18,6 +18,7 @@ mod health;
 mod killed;
 mod kube_client;
 mod kubectl;
+mod libvirt;
 mod mistakes;
 mod narrow;
 mod observe;

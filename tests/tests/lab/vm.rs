@@ -1,15 +1,12 @@
 //! A real VM: found by its label, addressed through its guest agent, balanced to, and out when its server dies.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use lb_tests::lab::client::http;
 use lb_tests::lab::topology::{Hook, Topology};
 use lb_tests::lab::{Lab, SHOP, Spec, wait};
-use lb_tests::machine::QEMU;
 use lb_tests::machine::kernel::Kernel;
-use lb_tests::machine::vm::{self, AGENT, BUSYBOX, Vm};
+use lb_tests::machine::vm::{self, Vm};
 use lb_tests::skip::skip;
 use serde_json::Value;
 
@@ -18,18 +15,9 @@ use crate::fixture::SOON;
 /// Seconds until the VM must be there: an emulated machine boots in a few, on a busy one in many.
 const BOOTED: &str = "180";
 
-/// Why there can be no VM here.
-fn missing() -> Option<String> {
-    if let Err(error) = Command::new(QEMU).arg("--version").output() {
-        return Some(format!("no {QEMU}: {error}"));
-    }
-    let program = [AGENT, BUSYBOX].into_iter().find(|program| !Path::new(program).exists());
-    program.map(|program| format!("no {program}: run `cargo xtask setup`"))
-}
-
 #[test]
 fn a_vm_is_addressed_through_its_guest_agent_balanced_to_and_out_when_its_server_dies() {
-    if let Some(reason) = missing() {
+    if let Some(reason) = vm::missing() {
         return skip(&reason);
     }
     let kernel = match Kernel::find("6.1") {

@@ -66,6 +66,12 @@ pub(super) const RULES: &[Rule] = &[
         reason: "only api/, the command line's client and probes of HTTP speak it",
     },
     Rule {
+        words: &["roxmltree"],
+        within: Within::Under(&[AGENT]),
+        except: &["lb-userspace/src/inventory/libvirt/"],
+        reason: "only inventory/libvirt reads what libvirt writes",
+    },
+    Rule {
         words: &["redb"],
         within: Within::Under(&[AGENT]),
         except: &["lb-userspace/src/store/"],

@@ -58,7 +58,7 @@ const VM: &str = "vm";
 /// The directories of modules, and what is in them.
 const DIRECTORIES: [(&str, &[&str]); 2] = [("modules", &MODULES), ("peers", &PEERS)];
 
-const PACKAGES: [Package; 6] = [
+const PACKAGES: [Package; 9] = [
     Package::program("qemu-system-x86_64", "qemu-system-x86"),
     Package::program("dpkg-deb", "dpkg"),
     Package::program("strip", "binutils"),
@@ -67,6 +67,13 @@ const PACKAGES: [Package; 6] = [
     // In a VM whose guest agent is asked.
     Package::file("/usr/sbin/qemu-ga", "qemu-guest-agent"),
     Package::file("/bin/busybox", "busybox-static"),
+    // What runs that VM as its domain.
+    Package::program("libvirtd", "libvirt-daemon"),
+    Package::file(
+        "/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so",
+        "libvirt-daemon-driver-qemu",
+    ),
+    Package::program("virsh", "libvirt-clients"),
 ];
 
 /// Fetches the kernels that are missing. What can't be had is told, and left where the tests, which skip

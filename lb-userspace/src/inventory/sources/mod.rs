@@ -16,98 +16,127 @@ use super::guest::merge;
 use super::guest::task::Agents;
 use super::leases;
 use super::leases::model::Leases;
+use super::libvirt;
 use super::links::Topology;
 use super::vms::{Facts, Provider};
 use crate::model::meta::NamespacedName;
 use crate::model::vm::{VirtualMachine, VirtualMachines};
 
-/// Files, guests and neighbours.
+/// Who is asked.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Asked {
+    /// The file that declares VMs.
+    pub file: Option<PathBuf>,
+    /// The socket of libvirt's daemon, whose domains are VMs as well.
+    pub libvirt: Option<PathBuf>,
+    /// Lease files of DHCP servers.
+    pub leases: Vec<PathBuf>,
+}
+
+/// Files, libvirt, guests and neighbours.
 #[derive(Debug)]
 pub struct Sources {
-    file: PathBuf,
-    leases: Vec<PathBuf>,
+    asked: Asked,
     topology: watch::Receiver<Topology>,
     facts: watch::Sender<Facts>,
 }
 
 impl Sources {
-    /// VMs of this file, addresses of these lease files and this network's neighbours. Nothing is read before
-    /// [`Sources::run`].
-    pub fn new(file: impl Into<PathBuf>, leases: Vec<PathBuf>, topology: watch::Receiver<Topology>) -> Self {
-        Self { file: file.into(), leases, topology, facts: watch::Sender::default() }
+    /// Of these, and this network's neighbours. Nothing is read before [`Sources::run`].
+    pub fn new(asked: Asked, topology: watch::Receiver<Topology>) -> Self {
+        Self { asked, topology, facts: watch::Sender::default() }
     }
 
     /// Follows all of them, for ever.
     pub async fn run(self) {
-        let (declare, declared) = watch::channel(Reading::default());
-        let (lend, leases) = watch::channel(Leases::default());
-        let lease_files = async move {
-            if !self.leases.is_empty() {
-                leases::task::run(self.leases, lend).await;
+        let Asked { file, libvirt, leases } = self.asked;
+        let (declare, in_file) = watch::channel(Reading::default());
+        let (tell, by_libvirt) = watch::channel(Reading::default());
+        let (lend, leased) = watch::channel(Leases::default());
+        // What is not asked closes its channel at once.
+        let file = async move {
+            if let Some(path) = file {
+                file::task::run(path, declare).await;
             }
         };
-        let followed = follow(declared, leases, self.topology, &self.facts);
-        tokio::join!(file::task::run(self.file, declare), lease_files, followed);
+        let libvirt = async move {
+            if let Some(socket) = libvirt {
+                libvirt::task::run(socket, tell).await;
+            }
+        };
+        let lease_files = async move {
+            if !leases.is_empty() {
+                leases::task::run(leases, lend).await;
+            }
+        };
+        let inputs = Inputs { in_file, by_libvirt, leases: leased, topology: self.topology };
+        tokio::join!(file, libvirt, lease_files, inputs.follow(&self.facts));
     }
 }
 
-/// Publishes what is declared, with the addresses that are found.
-async fn follow(
-    mut declared: watch::Receiver<Reading>,
-    mut leases: watch::Receiver<Leases>,
-    mut topology: watch::Receiver<Topology>,
-    facts: &watch::Sender<Facts>,
-) {
-    let mut agents = Agents::default();
-    // The agent waits for the first facts, even that there is nobody: VMs must not look gone that nobody has asked yet.
-    if declared.changed().await.is_err() {
-        return;
-    }
-    // Without lease files, nobody will ever tell of any.
-    drop(leases.changed().await);
-    let mut reading = declared.borrow_and_update().clone();
-    agents.ask(&reading.declared.guests);
-    agents.all_told().await;
-    let mut macs = addresses::wanted(&reading.declared.vms);
-    let mut sightings = look(&leases, &topology, &macs);
-    let mut is_first = true;
-    loop {
-        let new = complete(&reading, &mut agents, &sightings, leases.borrow().problem.clone());
-        facts.send_if_modified(|facts| {
-            let is_news = is_first || *facts != new;
-            *facts = new;
-            is_news
-        });
-        is_first = false;
+/// What is known, as it changes.
+struct Inputs {
+    in_file: watch::Receiver<Reading>,
+    by_libvirt: watch::Receiver<Reading>,
+    leases: watch::Receiver<Leases>,
+    topology: watch::Receiver<Topology>,
+}
+
+impl Inputs {
+    /// Publishes what is declared, with the addresses that are found.
+    async fn follow(mut self, facts: &watch::Sender<Facts>) {
+        // The agent waits for the first facts, even that there is nobody: VMs must not look gone that nobody has asked
+        // yet. A channel that is closed never tells any.
+        drop(self.in_file.changed().await);
+        drop(self.by_libvirt.changed().await);
+        drop(self.leases.changed().await);
+        let mut agents = Agents::default();
+        let mut reading = self.declared();
+        agents.ask(&reading.declared.guests);
+        agents.all_told().await;
+        let mut macs = addresses::wanted(&reading.declared.vms);
+        let mut sightings = look(&self.leases, &self.topology, &macs);
+        let mut is_first = true;
         loop {
-            tokio::select! {
-                changed = declared.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    reading.clone_from(&declared.borrow_and_update());
+            let new = complete(&reading, &mut agents, &sightings, self.leases.borrow().problem.clone());
+            facts.send_if_modified(|facts| {
+                let is_news = is_first || *facts != new;
+                *facts = new;
+                is_news
+            });
+            is_first = false;
+            loop {
+                let (is_declared, is_news) = tokio::select! {
+                    Ok(()) = self.in_file.changed() => (true, true),
+                    Ok(()) = self.by_libvirt.changed() => (true, true),
+                    () = agents.changed() => break,
+                    Ok(()) = self.leases.changed() => (false, true),
+                    // Most of what happens in a network is about nobody's address here.
+                    Ok(()) = self.topology.changed() => (false, false),
+                };
+                if is_declared {
+                    reading = self.declared();
                     agents.ask(&reading.declared.guests);
                     macs = addresses::wanted(&reading.declared.vms);
-                    sightings = look(&leases, &topology, &macs);
-                    break;
                 }
-                () = agents.changed() => break,
-                Ok(()) = leases.changed() => {
-                    leases.mark_unchanged();
-                    sightings = look(&leases, &topology, &macs);
+                let new = look(&self.leases, &self.topology, &macs);
+                if is_news || new != sightings {
+                    sightings = new;
                     break;
-                }
-                Ok(()) = topology.changed() => {
-                    topology.mark_unchanged();
-                    // Most of what happens in a network is about nobody's address here.
-                    let new = look(&leases, &topology, &macs);
-                    if new != sightings {
-                        sightings = new;
-                        break;
-                    }
                 }
             }
         }
+    }
+
+    /// The VMs of the file, and those of libvirt whose names the file does not have.
+    fn declared(&mut self) -> Reading {
+        let mut reading = self.in_file.borrow_and_update().clone();
+        let by_libvirt = self.by_libvirt.borrow_and_update();
+        for (key, vm) in &by_libvirt.declared.vms {
+            reading.declared.vms.entry(key.clone()).or_insert_with(|| vm.clone());
+        }
+        reading.problem = reading.problem.or_else(|| by_libvirt.problem.clone());
+        reading
     }
 }
 
@@ -136,7 +165,8 @@ impl Provider for Sources {
     }
 
     fn place(&self) -> String {
-        self.file.display().to_string()
+        let places = self.asked.file.iter().chain(&self.asked.libvirt);
+        places.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -12,7 +12,7 @@ use crate::inventory::file::parse;
 use crate::model::family::Family;
 use crate::model::meta::NamespacedName;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 const WEB: &str = r#"virtualMachines:
   - namespace: shop
@@ -54,7 +54,7 @@ impl Running {
             fs::write(&path, text).unwrap();
         }
         let (network, topology) = watch::channel(Topology::default());
-        let provider = Sources::new(path, leases, topology);
+        let provider = Sources::new(Asked { file: Some(path), leases, ..Asked::default() }, topology);
         let facts = provider.facts();
         Self { directory, facts, network, task: tokio::spawn(provider.run()) }
     }
