@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::Api;
+use super::auth::Identity;
 use super::failure::Failure;
 use super::form::Form;
 use super::query::{Parameters, Since};
@@ -17,24 +18,31 @@ use super::watch;
 use crate::control::admission::Refusal;
 use crate::control::changes::Changes;
 use crate::control::journal::NotKnown;
+use crate::model::grant::Access;
 
 pub(super) async fn get(
     State(api): State<Api>,
+    Extension(identity): Extension<Identity>,
     target: Target,
     query: Parameters,
     form: Form,
 ) -> Result<Json<Value>, Failure> {
-    let object = target.served.shown(api.object(&target)?);
+    let object = api.object(&target)?;
+    if !wanted_by(&identity, &target, "", "")?.wants_fields(&object) {
+        return Err(Refusal::NotFound(target.reference()?).into());
+    }
+    let object = target.served.shown(object);
     Ok(Json(form.one(target.served, object, &query.include)))
 }
 
 pub(super) async fn list(
     State(api): State<Api>,
+    Extension(identity): Extension<Identity>,
     target: Target,
     query: Parameters,
     form: Form,
 ) -> Result<Response, Failure> {
-    let filter = Filter::new(&target, &query.labels, &query.fields)?;
+    let filter = wanted_by(&identity, &target, &query.labels, &query.fields)?;
     if query.watch {
         return watch::watch(&api, target, &query, form, filter);
     }
@@ -47,6 +55,16 @@ pub(super) async fn list(
     }
     let items = items.into_iter().map(|object| target.served.shown(object)).collect();
     Ok(Json(form.list(&target, revision, items, &query.include)).into_response())
+}
+
+/// What a reader is shown of what it asks for. Events of a pool are in the namespace `default`, as Kubernetes has them, and
+/// name load balancers of any: who may read one namespace may not read them there.
+fn wanted_by(identity: &Identity, target: &Target, labels: &str, fields: &str) -> Result<Filter, Failure> {
+    let mut filter = Filter::new(target, labels, fields)?;
+    if target.served.source == Source::Events && !identity.grant.allows(Access::Read(None)) {
+        filter.within_namespaces();
+    }
+    Ok(filter)
 }
 
 impl Api {

@@ -41,6 +41,11 @@ impl Filter {
         })
     }
 
+    /// Of events, those about objects of a namespace: what else there is concerns all of them.
+    pub(super) fn within_namespaces(&mut self) {
+        self.fields.push(("/involvedObject/namespace".to_owned(), String::new(), false));
+    }
+
     /// Whether the labels are wanted.
     pub(super) fn wants_labels(&self, labels: &Labels) -> bool {
         self.labels.iter().all(|requirement| requirement.holds(labels))

@@ -167,6 +167,28 @@ async fn nobody_reaches_another_namespaces_load_balancers() {
 }
 
 #[tokio::test]
+async fn what_happens_to_a_pool_is_not_told_to_readers_of_one_namespace() {
+    let over = Over::start("pool-events", None, &[]).await;
+    let client = &over.server.client;
+    client.post(&pools(), &pool("lab", "192.0.2.0/24", "192.0.2.80", "192.0.2.80")).await.unwrap();
+    for name in ["front", "waiting"] {
+        client.post(&balancers(), &balancer(name)).await.unwrap();
+    }
+    let path = "/api/v1/namespaces/default/events";
+    let (one, all) =
+        (over.token("one", "viewer", &["default"]).await, over.token("all", "viewer", &[]).await);
+    let told = over.ask(&all, Method::GET, path, &Value::Null).await.unwrap().1;
+    assert_eq!(told["items"][0]["involvedObject"]["kind"], "IPPool", "{told}");
+    let (code, list) = over.ask(&one, Method::GET, path, &Value::Null).await.unwrap();
+    assert_eq!((code, &list["items"]), (200, &json!([])));
+    let name = told["items"][0]["metadata"]["name"].as_str().unwrap();
+    let event = format!("{path}/{name}");
+    assert_eq!(over.code(&one, Method::GET, &event, &Value::Null).await, 404);
+    assert_eq!(over.code(&all, Method::GET, &event, &Value::Null).await, 200);
+    over.server.stop().await;
+}
+
+#[tokio::test]
 async fn a_token_is_good_until_it_is_revoked_and_is_kept_as_its_hash() {
     let over = Over::start("tokens", None, &[]).await;
     let viewer = over.token("viewer", "viewer", &[]).await;

@@ -35,8 +35,8 @@ pub(super) fn read(maps: &Maps, flows: &Flows, observed: &Observed) -> Result<Co
     Ok(counters)
 }
 
-/// What a backend took that has just died becomes its listener's past. An agent that ends before this takes those
-/// counts with it.
+/// What a backend took that has just died becomes its listener's past. An agent that ends before this, or can't, takes
+/// those counts with it.
 pub(super) fn bury(maps: &mut Maps, id: BackendId, listener: u32) -> Result<(), KernelError> {
     let sum = total(&maps.backend_stats, map::BACKEND_STATS, id.0, add_stats)?;
     let past = add_stats(past(maps, ListenerIndex(listener))?, sum);
