@@ -30,7 +30,8 @@ fn at_a_terminal_what_is_missing_is_asked_for_and_otherwise_it_is_an_error() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--listener <SPEC>"), "{refused:?}");
 
     let mut edit = lab.installation.command(&["edit", "lb", "front", "--namespace", SHOP]);
-    let (is_done, shown) = terminal::run(edit.env("EDITOR", "sed -i 's/port: 80$/port: 81/'"), "").unwrap();
+    let (is_done, shown) =
+        terminal::run(edit.env_remove("VISUAL").env("EDITOR", "sed -i 's/port: 80$/port: 81/'"), "").unwrap();
     assert!(is_done && shown.contains("LoadBalancer shop/front configured"), "{shown}");
 
     let manifest = lab.directory("manifests").unwrap().join("front.yaml");

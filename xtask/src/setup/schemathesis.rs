@@ -37,6 +37,8 @@ pub(super) fn fetch() -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) => {
             eprintln!("no schemathesis to test with: {error:#}");
+            // Half of it would look like all of it.
+            drop(fs::remove_dir_all(&directory));
             fs::write(&reason, format!("{error:#}")).with_context(|| format!("write {}", reason.display()))
         }
     }

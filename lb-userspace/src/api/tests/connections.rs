@@ -62,7 +62,7 @@ async fn a_revoked_token_ends_its_watches_and_nobody_elses() {
 #[tokio::test]
 async fn a_token_that_expires_ends_its_watches() {
     let over = Over::start("expires", None, &[]).await;
-    let wish = json!({"name": "short", "grant": {"role": "viewer"}, "expiresSeconds": 4});
+    let wish = json!({"name": "short", "grant": {"role": "viewer"}, "expiresSeconds": 10});
     let answer = over.server.client.post("/lb/v1/tokens", &wish).await.unwrap();
     let short = Who::Token(answer["token"].as_str().unwrap().to_owned());
     let watch = over.watch(&short, &format!("{}?watch=1", pools())).await;
@@ -89,13 +89,13 @@ async fn a_token_that_is_given_anew_with_less_ends_what_it_no_longer_grants() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
-    let over = Over::start_with_idle("idle", Duration::from_millis(200)).await;
+    let over = Over::start_with_idle("idle", Duration::from_secs(2)).await;
     let viewer = over.token("viewer", "viewer", &[]).await;
     let mut silent = over.connect(&Who::Nobody).await.unwrap();
     let end = timeout(DEADLINE, silent.read(&mut [0; 1])).await.expect("an end");
     // Some stacks call it the end, some a connection that was reset.
     assert!(!matches!(end, Ok(1..)), "{end:?}");
-    let watch = over.watch(&viewer, &format!("{}?watch=1&timeoutSeconds=1", pools())).await;
+    let watch = over.watch(&viewer, &format!("{}?watch=1&timeoutSeconds=4", pools())).await;
     assert_eq!(rest(watch).await, "", "an answer that lasts is no silence");
     over.server.stop().await;
 }

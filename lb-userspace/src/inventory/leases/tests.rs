@@ -25,7 +25,7 @@ async fn leases_of_all_files_are_told_until_they_end() {
     fs::create_dir_all(&directory).unwrap();
     let (dnsmasq, isc) = (directory.join("dnsmasq.leases"), directory.join("dhcpd.leases"));
     let line = |ends: i64, last: u8| format!("{ends} 52:54:00:00:00:{last:02} 192.0.2.{last} * *\n");
-    let (past, soon, late) = (1, Timestamp::now().as_second() + 4, Timestamp::now().as_second() + 3600);
+    let (past, soon, late) = (1, Timestamp::now().as_second() + 10, Timestamp::now().as_second() + 3600);
     fs::write(&dnsmasq, line(past, 11) + &line(soon, 12) + &line(late, 13)).unwrap();
     let (published, mut leases) = watch::channel(Leases::default());
     let task = tokio::spawn(task::run(vec![dnsmasq.clone(), isc.clone()], published));
