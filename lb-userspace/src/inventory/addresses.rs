@@ -51,14 +51,27 @@ impl Sightings {
         sightings
     }
 
-    /// The VM, with the addresses of interfaces of which none is known: by the MAC, or, where none is declared of the
-    /// VM, by its name.
-    pub(super) fn complete(&self, vm: &mut VirtualMachine) {
+    /// All VMs, with the addresses of interfaces of which none is known: by the MAC, or, where none is declared of the
+    /// VM, by its name, if no other VM has it in another namespace: a client's name tells of no namespace.
+    pub(super) fn complete(&self, vms: &mut VirtualMachines) {
+        let shared = shared_names(vms);
+        for vm in vms.values_mut() {
+            self.complete_by_mac(vm);
+            if !shared.contains(&vm.name) {
+                self.complete_by_name(vm);
+            }
+        }
+    }
+
+    fn complete_by_mac(&self, vm: &mut VirtualMachine) {
         for interface in vm.interfaces.iter_mut().filter(|interface| is_unknown(interface)) {
             if let Some(addresses) = interface.mac.and_then(|mac| self.by_mac.get(&mac)) {
                 give(interface, addresses);
             }
         }
+    }
+
+    fn complete_by_name(&self, vm: &mut VirtualMachine) {
         let has_mac = vm.interfaces.iter().any(|interface| interface.mac.is_some());
         if has_mac || vm.interfaces.iter().any(|interface| !is_unknown(interface)) {
             return;
@@ -79,6 +92,12 @@ impl Sightings {
 pub(super) fn wanted(vms: &VirtualMachines) -> BTreeSet<Mac> {
     let interfaces = vms.values().flat_map(|vm| &vm.interfaces);
     interfaces.filter(|interface| is_unknown(interface)).filter_map(|interface| interface.mac).collect()
+}
+
+/// Names that VMs of several namespaces have.
+fn shared_names(vms: &VirtualMachines) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    vms.values().filter(|vm| !seen.insert(&vm.name)).map(|vm| vm.name.clone()).collect()
 }
 
 fn is_unknown(interface: &Interface) -> bool {
@@ -124,13 +143,11 @@ mod tests {
         VirtualMachine { name: name.into(), interfaces, ..VirtualMachine::default() }
     }
 
-    fn station(
-        sightings: &Sightings,
-        mut vm: VirtualMachine,
-        family: Family,
-    ) -> Option<(String, Option<u8>)> {
-        sightings.complete(&mut vm);
-        vm.station(family).map(|station| (station.address.to_string(), station.mac.map(|mac| mac.0[5])))
+    fn station(sightings: &Sightings, vm: VirtualMachine, family: Family) -> Option<(String, Option<u8>)> {
+        let mut vms = VirtualMachines::from([(vm.key(), vm)]);
+        sightings.complete(&mut vms);
+        let station = vms.into_values().find_map(|vm| vm.station(family));
+        station.map(|station| (station.address.to_string(), station.mac.map(|mac| mac.0[5])))
     }
 
     #[test]
@@ -167,6 +184,25 @@ mod tests {
         let leases = [lease(1, "web", "192.0.2.11"), lease(2, "web", "192.0.2.12")];
         let seen = Sightings::new(&leases, &Topology::default(), &BTreeSet::new());
         assert_eq!(station(&seen, vm("web", &[]), Family::V4), None);
+    }
+
+    #[test]
+    fn a_clients_name_is_nobodys_while_vms_of_two_namespaces_have_it() {
+        let seen = Sightings::new(&[lease(1, "web", "192.0.2.11")], &Topology::default(), &BTreeSet::new());
+        let stations = |declared: &[VirtualMachine]| {
+            let mut vms = declared.iter().map(|vm| (vm.key(), vm.clone())).collect();
+            seen.complete(&mut vms);
+            let address = |vm: VirtualMachine| vm.station(Family::V4).map(|s| s.address.to_string());
+            vms.into_values().map(address).collect::<Vec<_>>()
+        };
+        let of = |namespace: &str, last| VirtualMachine {
+            namespace: namespace.into(),
+            ..vm("web", &[(last, "")])
+        };
+        let at = Some("192.0.2.11".to_owned());
+        assert_eq!(stations(&[of("bank", None), of("shop", None)]), [None, None]);
+        assert_eq!(stations(&[of("bank", None), of("shop", Some(1))]), [None, at.clone()], "the MAC tells");
+        assert_eq!(stations(&[of("bank", None)]), [at]);
     }
 
     #[test]

@@ -150,12 +150,10 @@ fn look(
 
 fn complete(reading: &Reading, agents: &mut Agents, sightings: &Sightings, lacking: Option<String>) -> Facts {
     let told = agents.told();
-    let complete = |(key, declared): (&NamespacedName, &VirtualMachine)| {
-        let mut vm = merge(declared, told.get(key));
-        sightings.complete(&mut vm);
-        (key.clone(), vm)
-    };
-    let vms: VirtualMachines = reading.declared.vms.iter().map(complete).collect();
+    let merged =
+        |(key, declared): (&NamespacedName, &VirtualMachine)| (key.clone(), merge(declared, told.get(key)));
+    let mut vms: VirtualMachines = reading.declared.vms.iter().map(merged).collect();
+    sightings.complete(&mut vms);
     Facts { vms: Arc::new(vms), problem: reading.problem.clone(), lacking }
 }
 
