@@ -16,6 +16,8 @@ const DEFAULT: &str = "vi";
 #[derive(Debug)]
 pub(super) struct Draft {
     path: PathBuf,
+    /// The beginning of its name.
+    name: String,
     /// As it was before anybody edited it.
     first: String,
 }
@@ -25,15 +27,14 @@ impl Draft {
     pub(super) fn create(name: &str, text: &str) -> anyhow::Result<Self> {
         let legal: String =
             name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).collect();
-        let (mut file, path) = new_file(&format!("lb-edit-{legal}"))?;
-        let draft = Self { path, first: text.to_owned() };
-        file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", draft.path.display()))?;
-        Ok(draft)
+        let name = format!("lb-edit-{legal}");
+        Ok(Self { path: written_file(&name, text)?, name, first: text.to_owned() })
     }
 
-    /// Replaces the text.
+    /// Replaces the text. The one before is there until the new one is: the file system may be full.
     pub(super) fn write(&self, text: &str) -> anyhow::Result<()> {
-        fs::write(&self.path, text).with_context(|| format!("cannot write {}", self.path.display()))
+        let new = written_file(&self.name, text)?;
+        fs::rename(&new, &self.path).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     /// Has the user edit it, with this editor or the system's. Gives what it is then.
@@ -54,9 +55,12 @@ impl Draft {
         fs::read_to_string(&self.path).with_context(|| format!("cannot read {}", self.path.display()))
     }
 
-    /// Whether there is something in it that the user would miss.
+    /// Whether there is something in it that the user would miss: also what is no text, or can't be read.
     pub(super) fn is_touched(&self) -> bool {
-        fs::read_to_string(&self.path).is_ok_and(|text| text != self.first)
+        match fs::read(&self.path) {
+            Ok(bytes) => bytes != self.first.as_bytes(),
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        }
     }
 
     /// Where it is, for people.
@@ -71,6 +75,16 @@ impl Draft {
     }
 }
 
+/// A new file with this text. It is gone if not all of it can be written.
+fn written_file(name: &str, text: &str) -> anyhow::Result<PathBuf> {
+    let (mut file, path) = new_file(name)?;
+    if let Err(error) = file.write_all(text.as_bytes()) {
+        drop(fs::remove_file(&path));
+        return Err(error).with_context(|| format!("cannot write {}", path.display()));
+    }
+    Ok(path)
+}
+
 /// A file for this user alone, whose name nobody has: earlier drafts may be there.
 fn new_file(name: &str) -> anyhow::Result<(File, PathBuf)> {
     for number in 1_u32.. {
@@ -82,4 +96,35 @@ fn new_file(name: &str) -> anyhow::Result<(File, PathBuf)> {
         }
     }
     bail!("cannot create a file in {}: all names are taken", env::temp_dir().display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_draft_that_is_no_text_any_more_is_kept() {
+        let draft = Draft::create("latin", "name: x\n").unwrap();
+        assert!(!draft.is_touched());
+        let error = draft.edit(Some(r"printf 'name: caf\351\n' >")).await.unwrap_err();
+        assert!(format!("{error:#}").contains("UTF-8"), "{error:#}");
+        assert!(draft.is_touched());
+        draft.discard();
+        assert!(!draft.is_touched(), "nothing is left to miss");
+        fs::create_dir(&draft.path).unwrap();
+        assert!(draft.is_touched(), "nobody knows what is in it");
+        fs::remove_dir(&draft.path).unwrap();
+    }
+
+    #[test]
+    fn the_text_before_is_whole_until_the_next_one_is() {
+        let draft = Draft::create("whole", "before").unwrap();
+        let before = draft.path.with_extension("before");
+        fs::hard_link(&draft.path, &before).unwrap();
+        draft.write("after").unwrap();
+        assert_eq!(fs::read_to_string(&draft.path).unwrap(), "after");
+        assert_eq!(fs::read_to_string(&before).unwrap(), "before", "it is replaced, not overwritten");
+        fs::remove_file(&before).unwrap();
+        draft.discard();
+    }
 }
