@@ -12,6 +12,7 @@ use super::status;
 use crate::config::{Dhcp, Interfaces, Network};
 use crate::datapath::model::VipPolicy;
 use crate::inventory::links::{Link, Topology};
+use crate::ipam::dhcp::left;
 use crate::ipam::dhcp::model::{Facts, Lease, Place, Stored, Wanted, Wish};
 use crate::model::load_balancer::{LoadBalancer, LoadBalancerStatus};
 use crate::model::meta::{NamespacedName, ObjectMeta};
@@ -85,7 +86,7 @@ pub(super) fn lost(
 pub(super) fn unstored(resources: &Resources, facts: &Facts) -> Vec<LeaseWrite> {
     let is_due = |(lb, lease): &LeaseWrite| {
         resources.leases.get(lb) != lease.as_ref()
-            && (lease.is_none() || resources.load_balancers.contains_key(lb))
+            && (lease.is_none() || left::is_key(lb) || resources.load_balancers.contains_key(lb))
     };
     facts.iter().map(|(lb, state)| (lb.clone(), state.lease.clone())).filter(is_due).collect()
 }
@@ -265,6 +266,10 @@ mod tests {
         assert_eq!(unstored(&Resources::default(), &held), []);
         with.leases.insert(key.clone(), lease());
         assert_eq!(unstored(&with, &held), []);
-        assert_eq!(unstored(&with, &given_back), [(key, None)]);
+        assert_eq!(unstored(&with, &given_back), [(key.clone(), None)]);
+        // What it left in another network outlives it.
+        let left = left::key(&key, lease().network());
+        let facts = Facts::from([(left.clone(), state(Some(lease())))]);
+        assert_eq!(unstored(&Resources::default(), &facts), [(left, Some(lease()))]);
     }
 }

@@ -10,6 +10,7 @@ use crate::control::changes::Changes;
 use crate::control::resources::Resources;
 use crate::control::tidings::Events;
 use crate::control::tokens::Token;
+use crate::ipam::dhcp::left;
 use crate::ipam::dhcp::model::Lease;
 use crate::model::load_balancer::{LoadBalancer, LoadBalancerStatus};
 use crate::model::meta::NamespacedName;
@@ -218,7 +219,8 @@ fn write_leases(resources: &mut Resources, leases: Vec<LeaseWrite>) {
     }
     for (key, lease) in new {
         let Some(lease) = lease else { continue };
-        if resources.load_balancers.contains_key(&key) && !resources.is_pooled(lease.address.into()) {
+        let is_wanted = left::is_key(&key) || resources.load_balancers.contains_key(&key);
+        if is_wanted && !resources.is_pooled(lease.address.into()) {
             resources.leases.insert(key, lease);
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod clients;
 pub mod frame;
+pub mod left;
 pub mod machine;
 pub mod message;
 pub mod model;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use lb_common::net::Mac;
 use serde::{Deserialize, Serialize};
 
+use super::left;
 use super::machine::{Granted, Phase, Server};
 use super::message::Identity;
 use crate::model::meta::NamespacedName;
@@ -30,6 +31,13 @@ pub struct Place {
     pub mac: Mac,
     /// Its index, and the VLAN.
     pub link: Link,
+}
+
+impl Place {
+    /// The interface's name and the VLAN, which outlive its index.
+    pub fn network(&self) -> (&str, u16) {
+        (&self.interface, self.link.vlan)
+    }
 }
 
 /// What is wanted for one load balancer.
@@ -58,7 +66,7 @@ pub struct Stored {
 /// What is wanted of all clients.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Wanted {
-    /// By load balancer.
+    /// By load balancer, or by the key of a lease that one has left ([`left::key`]).
     pub wishes: BTreeMap<NamespacedName, Wish>,
     /// Addresses that this node answers for without a lease: none of them can be borrowed.
     pub served: BTreeSet<Ipv4Addr>,
@@ -78,6 +86,7 @@ pub enum Hardware {
 pub fn identity(lb: &NamespacedName, hardware: Hardware, interface: Mac) -> Identity {
     /// The longest label of a host name.
     const LONGEST: usize = 63;
+    let lb = &left::owner(lb);
     let mut host_name = format!("{}-{}", lb.namespace, lb.name);
     host_name.truncate(LONGEST);
     let mut client_id = vec![0];
@@ -187,9 +196,14 @@ impl Lease {
         self.expires_at.is_some_and(|end| end <= moment.as_millisecond())
     }
 
+    /// The interface and the VLAN that it was obtained in.
+    pub fn network(&self) -> (&str, u16) {
+        (&self.interface, self.vlan)
+    }
+
     /// Whether it was obtained there.
     pub fn is_of(&self, place: &Place) -> bool {
-        (self.interface.as_str(), self.vlan) == (place.interface.as_str(), place.link.vlan)
+        self.network() == place.network()
     }
 }
 
@@ -217,7 +231,7 @@ impl State {
     }
 }
 
-/// How it goes with all leases, by load balancer.
+/// How it goes with all leases, by load balancer, or by the key of a lease that one has left ([`left::key`]).
 pub type Facts = BTreeMap<NamespacedName, State>;
 
 #[cfg(test)]

@@ -37,19 +37,27 @@ impl Client {
 
     /// Whether `place` is in another network than the one that it speaks in, or than that of its lease.
     pub(super) fn is_elsewhere(&self, place: &Place) -> bool {
-        let is_same = |own: &Place| (&own.interface, own.link.vlan) == (&place.interface, place.link.vlan);
-        match (&self.place, &self.lease) {
-            (Some(own), _) => !is_same(own),
-            (None, Some(lease)) => !lease.is_of(place),
-            (None, None) => false,
-        }
+        self.network().is_some_and(|own| own != place.network())
+    }
+
+    /// The interface and the VLAN that it speaks in, or that its lease was obtained in.
+    pub(super) fn network(&self) -> Option<(&str, u16)> {
+        self.place.as_ref().map(Place::network).or_else(|| self.lease.as_ref().map(Lease::network))
     }
 
     /// Whether its server can't be told yet that the lease is given back, and may once be. One without an end can't
     /// be waited for: its address would be nobody's for ever.
-    pub(super) fn is_told_later(&self, stored: &Stored) -> bool {
+    pub(super) fn is_told_later(&self) -> bool {
         let ends = self.machine.held().is_some_and(|granted| granted.expires_at.is_some());
-        ends && self.place.is_none() && stored.place.is_none()
+        ends && self.place.is_none()
+    }
+
+    /// Speaks where its lease was obtained: it may be another interface of that name by now, or none.
+    pub(super) fn speak_where_it_was_lent(&mut self, stored: &Stored, identity: impl Fn(&Place) -> Identity) {
+        match &stored.place {
+            Some(place) => self.speak_at(place, identity(place)),
+            None => self.place = None,
+        }
     }
 
     /// Speaks there from now on.
@@ -102,7 +110,7 @@ impl Client {
                 tracing::info!(load_balancer = %lb, %address, %server, length = ?granted.length, "lent");
             }
             self.lease = Some(Lease::of(granted, place, now, moment));
-        } else {
+        } else if !self.leaves {
             let problem = self.machine.problem().map(ToString::to_string).unwrap_or_default();
             tracing::warn!(load_balancer = %lb, "the address is lost: {problem}");
         }

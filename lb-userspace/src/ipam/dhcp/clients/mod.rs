@@ -3,6 +3,7 @@
 //! Pure: no clock, no sockets. `now` and `moment` are the same time on the clock that only runs and on the wall's.
 
 mod client;
+mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -11,6 +12,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::frame::{self, Arp, Heard};
+use super::left;
 use super::machine::{Entropy, Machine, Patience, Phase};
 use super::message::Reply;
 use super::model::{Facts, Hardware, Lease, Link, Place, State, Stored, Wanted, Wish, identity};
@@ -33,7 +35,7 @@ pub struct Clients {
     settings: Settings,
     entropy: Entropy,
     all: BTreeMap<NamespacedName, Client>,
-    /// Leases that were given back.
+    /// Leases that were given back, or have ended.
     released: BTreeSet<NamespacedName>,
     served: BTreeSet<Ipv4Addr>,
     frames: Vec<(Link, Vec<u8>)>,
@@ -74,7 +76,8 @@ impl Clients {
         for (lb, wish) in &wanted.wishes {
             match wish {
                 Wish::Keep { place, stored } => {
-                    self.keep(lb, place.as_ref().ok(), stored.as_ref(), now, moment);
+                    let left = place.as_ref().ok().and_then(|place| self.take_up(lb, place, &wanted.wishes));
+                    self.keep(lb, place.as_ref().ok(), (stored.as_ref(), left.as_ref()), now, moment);
                     if let Some(client) = self.all.get_mut(lb) {
                         client.nowhere = place.as_ref().err().cloned();
                     }
@@ -85,7 +88,8 @@ impl Clients {
         // What was lent so lately that it is not stored yet is given back, too.
         let frames = &mut self.frames;
         self.all.retain(|lb, client| {
-            let stays = wanted.wishes.contains_key(lb);
+            // What is left in another network is not stored at once.
+            let stays = wanted.wishes.contains_key(lb) || client.leaves;
             if !stays {
                 client.machine.release(now);
                 client.send(frames);
@@ -130,11 +134,10 @@ impl Clients {
         &mut self,
         lb: &NamespacedName,
         place: Option<&Place>,
-        stored: Option<&Stored>,
+        (mut stored, left): (Option<&Stored>, Option<&Lease>),
         now: Instant,
         moment: Timestamp,
     ) {
-        let mut stored = stored;
         if let Some(client) = self.all.get_mut(lb) {
             client.leaves = false;
             // An interface that is gone for a while keeps its clients.
@@ -143,20 +146,23 @@ impl Clients {
                 client.speak_at(place, identity(lb, self.settings.hardware, place.mac));
                 return;
             }
-            tracing::info!(load_balancer = %lb, "another network: its address is given back");
+            tracing::info!(load_balancer = %lb, "another network: its address is left");
             if let Some(client) = self.all.remove(lb) {
-                self.give_back(lb, client, stored, now);
+                let key = client.network().map_or_else(|| lb.clone(), |network| left::key(lb, network));
+                self.give_back(&key, client, stored, now);
             }
             stored = None;
         }
         let is_foreign = |stored: &&Stored| place.is_some_and(|place| !stored.lease.is_of(place));
         if let Some(foreign) = stored.filter(is_foreign) {
-            tracing::info!(load_balancer = %lb, "a lease of another network: it is given back");
-            let earlier = self.client(lb, foreign.place.as_ref(), Some(&foreign.lease), now, moment);
-            self.give_back(lb, earlier, Some(foreign), now);
+            tracing::info!(load_balancer = %lb, "a lease of another network: it is left");
+            let key = left::key(lb, foreign.lease.network());
+            let earlier = self.client(&key, foreign.place.as_ref(), Some(&foreign.lease), now, moment);
+            self.give_back(&key, earlier, Some(foreign), now);
             stored = None;
         }
-        let client = self.client(lb, place, stored.map(|stored| &stored.lease), now, moment);
+        let lease = stored.map(|stored| &stored.lease).or(left);
+        let client = self.client(lb, place, lease, now, moment);
         self.all.insert(lb.clone(), client);
     }
 
@@ -186,41 +192,6 @@ impl Clients {
         }
     }
 
-    /// Gives a lease back, as soon as there is an interface to say so; until then, or its end, it is remembered.
-    fn release(&mut self, lb: &NamespacedName, stored: &Stored, now: Instant, moment: Timestamp) {
-        if self.released.contains(lb) {
-            return;
-        }
-        let mut client = match self.all.remove(lb) {
-            Some(client) => client,
-            None => self.client(lb, stored.place.as_ref(), Some(&stored.lease), now, moment),
-        };
-        let Lease { address, server, interface, .. } = &stored.lease;
-        if client.is_told_later(stored) {
-            if !client.leaves {
-                tracing::warn!(load_balancer = %lb, %address, interface, "can't be given back without the interface");
-            }
-            client.leaves = true;
-            self.all.insert(lb.clone(), client);
-            return;
-        }
-        self.give_back(lb, client, Some(stored), now);
-        tracing::info!(load_balancer = %lb, %address, %server, "given back");
-        self.released.insert(lb.clone());
-    }
-
-    /// Tells a client's server that the address is free, where the lease was obtained.
-    fn give_back(&mut self, lb: &NamespacedName, mut client: Client, stored: Option<&Stored>, now: Instant) {
-        let place = stored.and_then(|stored| stored.place.as_ref());
-        if let Some(place) = place.filter(|_| client.place.is_none()) {
-            client.speak_at(place, identity(lb, self.settings.hardware, place.mac));
-        }
-        // What else it has to say is of no account any more.
-        while client.machine.next_command().is_some() {}
-        client.machine.release(now);
-        client.send(&mut self.frames);
-    }
-
     fn handle_reply(&mut self, link: Link, reply: &Reply, from: Mac, now: Instant) {
         let claims: Vec<(NamespacedName, Ipv4Addr)> = self
             .all
@@ -228,7 +199,12 @@ impl Clients {
             .filter_map(|(lb, client)| Some((lb.clone(), client.machine.claimed()?)))
             .collect();
         for (lb, client) in self.all.iter_mut().filter(|(_, client)| client.is_meant(link, reply)) {
-            let is_taken = |address| claims.iter().any(|(other, claimed)| other != lb && *claimed == address);
+            // A network may be the same behind another interface: what it left there is not another's.
+            let is_taken = |address| {
+                claims
+                    .iter()
+                    .any(|(other, claimed)| left::owner(other) != left::owner(lb) && *claimed == address)
+            };
             client.machine.handle_reply(reply, from, is_taken, now);
             client.leave_what_is_served(&self.served, now);
         }
@@ -253,9 +229,7 @@ impl Clients {
         for client in self.all.values_mut() {
             client.forget_what_others_have(&held);
         }
-        let is_over = |client: &Client| client.leaves && client.granted.is_none();
-        let over = self.all.extract_if(.., |_, client| is_over(client)).map(|(lb, _)| lb);
-        self.released.extend(over);
+        self.forget_what_is_over();
     }
 }
 

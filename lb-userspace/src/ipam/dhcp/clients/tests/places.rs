@@ -2,7 +2,13 @@
 
 use super::*;
 
+const DISCOVER: u8 = 1;
 const RELEASE: u8 = 7;
+
+/// A lease whose interface is gone.
+fn nowhere(lease: &Lease) -> Stored {
+    Stored { lease: lease.clone(), place: None }
+}
 
 fn here() -> Place {
     Place { interface: "eth0".to_owned(), mac: NIC, link: LINK }
@@ -29,7 +35,11 @@ impl World {
     }
 
     fn wish(&mut self, wish: Wish) {
-        let wanted = Wanted { wishes: BTreeMap::from([(key(0), wish)]), served: BTreeSet::new() };
+        self.wishes([(key(0), wish)]);
+    }
+
+    fn wishes<const N: usize>(&mut self, wishes: [(NamespacedName, Wish); N]) {
+        let wanted = Wanted { wishes: wishes.into(), served: BTreeSet::new() };
         self.clients.handle_wanted(&wanted, self.now, self.moment);
     }
 
@@ -37,6 +47,17 @@ impl World {
     fn said(&mut self) -> Vec<(Link, u8)> {
         let frames = self.clients.take_frames();
         frames.iter().filter_map(|(link, frame)| Some((*link, asked(frame)?.kind))).collect()
+    }
+
+    /// Lets time go by, for as long as a lease lasts at most.
+    fn until(&mut self, is_so: impl Fn(&mut Self) -> bool) {
+        let end = self.now + Duration::from_secs(LEASE);
+        while !is_so(self) {
+            let due = self.clients.poll_timeout().expect("something is due");
+            assert!(due <= end);
+            self.wait(due.saturating_duration_since(self.now));
+            self.clients.handle_timeout(self.now, self.moment);
+        }
     }
 
     fn state(&self) -> State {
@@ -86,12 +107,127 @@ fn a_lease_whose_network_was_not_known_is_not_resumed_in_another() {
     assert_eq!(world.state().address(), Some(lease.address), "its own network is back");
 }
 
+/// It counted as given back, though nobody had been told: the agent spoke where the interface had been.
+#[test]
+fn a_lease_whose_interface_goes_while_the_agent_runs_is_given_back_when_it_returns() {
+    let (mut world, lease) = World::bound();
+    let keep = Wish::Keep { place: Err("gone".to_owned()), stored: Some(nowhere(&lease)) };
+    world.wish(keep);
+    for _ in 0..2 {
+        world.wish(Wish::Release(nowhere(&lease)));
+        assert_eq!((world.state().lease, world.state().is_held), (Some(lease.clone()), false));
+    }
+    assert_eq!(world.said(), []);
+    let anew = Place { link: Link { ifindex: 9, ..LINK }, ..here() };
+    world.wish(Wish::Release(stored(&lease, &anew)));
+    assert_eq!(world.said(), [(anew.link, RELEASE)]);
+    assert_eq!((world.state().lease, world.state().phase), (None, Phase::Released));
+}
+
+/// The message went to the interface that was no more.
+#[test]
+fn a_lease_is_given_back_on_the_interface_that_has_the_name_now() {
+    let anew = Place { link: Link { ifindex: 9, ..LINK }, ..here() };
+    let (mut world, lease) = World::bound();
+    world.wish(Wish::Release(stored(&lease, &anew)));
+    assert_eq!(world.said(), [(anew.link, RELEASE)]);
+    let (mut world, lease) = World::bound();
+    world.wish(Wish::Keep { place: Ok(elsewhere()), stored: Some(stored(&lease, &anew)) });
+    assert_eq!(world.said(), [(anew.link, RELEASE)]);
+}
+
+#[test]
+fn a_lease_whose_interface_goes_for_ever_while_the_agent_runs_is_forgotten_at_its_end() {
+    let (mut world, lease) = World::bound();
+    world.wish(Wish::Release(nowhere(&lease)));
+    world.until(|world| world.state().lease.is_none());
+    assert_eq!(world.state().phase, Phase::Released);
+    assert_eq!(world.said(), []);
+}
+
+/// The record was the new network's at once: nobody gave the old address back, or kept pools from giving it.
+#[test]
+fn what_is_left_where_no_interface_is_is_remembered_and_given_back_when_it_returns() {
+    for restarts in [false, true] {
+        let (mut world, lease) = World::bound();
+        if restarts {
+            world.restart();
+        }
+        world.wish(Wish::Keep { place: Ok(elsewhere()), stored: Some(nowhere(&lease)) });
+        assert_eq!((world.state().lease, world.state().is_held), (None, false));
+        let left = left::key(&key(0), lease.network());
+        let is_left = |world: &World| world.clients.facts()[&left].lease.as_ref() == Some(&lease);
+        assert!(is_left(&world));
+        assert!(world.said().iter().all(|(link, kind)| (*link, *kind) == (elsewhere().link, DISCOVER)));
+        let keep = Wish::Keep { place: Ok(elsewhere()), stored: None };
+        world.wishes([(key(0), keep.clone())]);
+        assert!(is_left(&world), "before it is stored");
+        if restarts {
+            world.restart();
+        }
+        world.wishes([(key(0), keep.clone()), (left.clone(), Wish::Release(nowhere(&lease)))]);
+        assert!(is_left(&world));
+        world.said();
+        world.wishes([(key(0), keep), (left.clone(), Wish::Release(stored(&lease, &here())))]);
+        let frames = world.clients.take_frames();
+        let [(LINK, frame)] = &frames[..] else { panic!("{frames:?}") };
+        let said = asked(frame).unwrap();
+        assert_eq!((said.kind, said.using), (RELEASE, Some(lease.address)));
+        assert_eq!(said.client_id, identity(&key(0), SETTINGS.hardware, NIC).client_id, "who borrowed it");
+        assert_eq!(world.clients.facts()[&left].lease, None);
+    }
+}
+
+#[test]
+fn what_is_left_where_no_interface_is_is_forgotten_at_its_end() {
+    let (mut world, lease) = World::bound();
+    let left = left::key(&key(0), lease.network());
+    world.wish(Wish::Keep { place: Ok(elsewhere()), stored: Some(nowhere(&lease)) });
+    world.until(|world| world.clients.facts()[&left].lease.is_none());
+    assert!(world.said().iter().all(|(link, _)| *link == elsewhere().link));
+}
+
+#[test]
+fn a_load_balancer_that_returns_to_a_network_takes_up_the_lease_that_it_left_there() {
+    for restarts in [false, true] {
+        let (mut world, lease) = World::bound();
+        world.wish(Wish::Keep { place: Ok(elsewhere()), stored: Some(nowhere(&lease)) });
+        if restarts {
+            world.restart();
+        }
+        let left = left::key(&key(0), lease.network());
+        let keep = Wish::Keep { place: Ok(here()), stored: None };
+        let wishes = [(key(0), keep), (left.clone(), Wish::Release(stored(&lease, &here())))];
+        for _ in 0..2 {
+            world.wishes(wishes.clone());
+            assert_eq!(world.state().address(), Some(lease.address));
+            assert_eq!(world.clients.facts()[&left].lease, None, "its record goes");
+            assert!(world.said().iter().all(|(_, kind)| *kind != RELEASE));
+        }
+    }
+}
+
+/// As a bridge that has another name now: to the server it is the same client.
+#[test]
+fn a_network_behind_another_interface_lends_the_same_address_again() {
+    let (mut world, lease) = World::bound();
+    let renamed = Place { interface: "eth1".to_owned(), ..here() };
+    world.wish(Wish::Keep { place: Ok(renamed), stored: Some(nowhere(&lease)) });
+    world.until(|world| {
+        world.exchange(&mut u64::MAX.clone());
+        world.state().is_held
+    });
+    assert_eq!(world.state().address(), Some(lease.address));
+    assert_eq!(world.clients.facts()[&left::key(&key(0), lease.network())].lease, None, "one record of it");
+    assert!(world.said().iter().all(|(_, kind)| *kind != RELEASE));
+}
+
 /// It counted as given back, though nobody had been told.
 #[test]
 fn a_lease_is_given_back_when_its_interface_returns() {
     let (mut world, lease) = World::bound();
     world.restart();
-    let gone = Stored { lease: lease.clone(), place: None };
+    let gone = nowhere(&lease);
     for _ in 0..2 {
         world.wish(Wish::Release(gone.clone()));
         assert_eq!((world.state().lease, world.state().is_held), (Some(lease.clone()), false));
@@ -105,14 +241,8 @@ fn a_lease_is_given_back_when_its_interface_returns() {
 fn a_lease_whose_interface_never_returns_is_forgotten_at_its_end() {
     let (mut world, lease) = World::bound();
     world.restart();
-    world.wish(Wish::Release(Stored { lease: lease.clone(), place: None }));
-    let end = world.now + Duration::from_secs(LEASE);
-    while world.state().lease.is_some() {
-        let due = world.clients.poll_timeout().expect("its end is due");
-        assert!(due <= end);
-        world.wait(due.saturating_duration_since(world.now));
-        world.clients.handle_timeout(world.now, world.moment);
-    }
+    world.wish(Wish::Release(nowhere(&lease)));
+    world.until(|world| world.state().lease.is_none());
     assert_eq!(world.state().phase, Phase::Released);
     // One without an end is not waited for.
     let endless = Lease { length: None, renew_at: None, rebind_at: None, expires_at: None, ..lease };
@@ -125,7 +255,7 @@ fn a_lease_whose_interface_never_returns_is_forgotten_at_its_end() {
 fn a_load_balancer_that_is_created_again_keeps_the_lease_that_could_not_be_given_back() {
     let (mut world, lease) = World::bound();
     world.restart();
-    world.wish(Wish::Release(Stored { lease: lease.clone(), place: None }));
+    world.wish(Wish::Release(nowhere(&lease)));
     world.wish(Wish::Keep { place: Ok(here()), stored: Some(stored(&lease, &here())) });
     assert_eq!(world.state().address(), Some(lease.address));
     assert!(world.said().iter().all(|(_, kind)| *kind != RELEASE));
