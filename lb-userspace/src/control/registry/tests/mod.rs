@@ -4,6 +4,7 @@ mod crash;
 pub(in crate::control) mod owners;
 
 use super::*;
+use crate::ipam::dhcp::left;
 use crate::ipam::dhcp::model::tests::lease;
 use crate::model::ip_pool::{IpPool, PoolRange, ScopeTuple};
 use crate::model::load_balancer::Listener;
@@ -73,6 +74,19 @@ fn a_pool_gives_no_address_that_a_lease_holds_until_it_is_given_back() {
     write_lease(&registry, "leased", false);
     assert_eq!(address(&registry, "pooled"), "192.0.2.9", "who waits is served in the same transaction");
     assert_eq!(registry.snapshot().pools["lab"].status.available, 0);
+}
+
+#[test]
+fn a_pool_gives_no_address_that_was_left_in_another_network_until_it_is_given_back() {
+    let registry = registry(&["leased dhcp"]);
+    write_lease(&registry, "leased", true);
+    let left = left::key(&key("leased"), lease().network());
+    let write = |leases| registry.write_status(Statuses { leases, ..Statuses::default() }).unwrap();
+    write(vec![(key("leased"), None), (left.clone(), Some(lease()))]);
+    create(&registry, "pooled pool");
+    assert_eq!(address(&registry, "pooled"), "");
+    write(vec![(left, None)]);
+    assert_eq!(address(&registry, "pooled"), "192.0.2.9");
 }
 
 #[test]
