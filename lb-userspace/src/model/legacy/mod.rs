@@ -36,6 +36,8 @@ pub struct ConfigMap {
 
 #[derive(Deserialize)]
 struct Services {
+    /// kube-vip writes null when the last one is gone.
+    #[serde(deserialize_with = "or_default")]
     services: Vec<Service>,
 }
 

@@ -91,6 +91,13 @@ fn a9_4_a_range_gets_the_smallest_subnet_in_which_its_ends_are_hosts() {
 }
 
 #[test]
+fn a_namespace_whose_last_service_is_gone_had_no_address() {
+    let pool = config_map("kube-system", &json!({"cidr-default": "192.0.2.0/24"}));
+    let gone = config_map("default", &json!({"kubevip-services": r#"{"services":null}"#}));
+    assert_eq!(history(&pools(&[pool, gone]).unwrap()[0]), [[""; 2]; 0]);
+}
+
+#[test]
 fn everything_that_is_not_understood_is_told_with_its_place() {
     let mut other = config_map("shop", &json!({}));
     other.metadata.name = "settings".into();
