@@ -47,3 +47,50 @@ async fn leases_of_all_files_are_told_until_they_end() {
     task.abort();
     fs::remove_dir_all(&directory).unwrap();
 }
+
+#[tokio::test]
+async fn keas_leases_outlive_the_cleanup_of_its_file() {
+    let directory = std::env::temp_dir().join(format!("lb-kea-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let at = |suffix: &str| directory.join(format!("kea-leases4.csv{suffix}"));
+    let header = "address,hwaddr,valid_lifetime,expire,state\n";
+    let ends = Timestamp::now().as_second() + 3600;
+    let row = |last: u8, lifetime| format!("192.0.2.{last},52:54:00:00:00:{last:02},{lifetime},{ends},0\n");
+    fs::write(at(""), header.to_owned() + &row(11, 60) + &row(12, 60)).unwrap();
+    let (published, mut leases) = watch::channel(Leases::default());
+    let task = tokio::spawn(task::run(vec![at("")], published));
+    until(&mut leases, &["192.0.2.11", "192.0.2.12"]).await;
+
+    fs::rename(at(""), at(".1")).unwrap();
+    fs::write(at(""), header.to_owned() + &row(13, 60)).unwrap();
+    until(&mut leases, &["192.0.2.11", "192.0.2.12", "192.0.2.13"]).await;
+
+    fs::write(at(".completed"), header.to_owned() + &row(12, 60) + &row(14, 60)).unwrap();
+    until(&mut leases, &["192.0.2.12", "192.0.2.13", "192.0.2.14"]).await;
+    fs::remove_file(at(".1")).unwrap();
+    fs::rename(at(".completed"), at(".2")).unwrap();
+    fs::write(at(""), header.to_owned() + &row(15, 60) + &row(12, 0)).unwrap();
+    let told = until(&mut leases, &["192.0.2.14", "192.0.2.15"]).await;
+    assert_eq!(told.problem, None);
+    task.abort();
+    fs::remove_dir_all(&directory).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_long_is_a_problem_and_its_leases_stay() {
+    let directory = std::env::temp_dir().join(format!("lb-long-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("dnsmasq.leases");
+    fs::write(&path, "0 52:54:00:00:00:11 192.0.2.11 * *\n").unwrap();
+    let (published, mut leases) = watch::channel(Leases::default());
+    let task = tokio::spawn(task::run(vec![path.clone()], published));
+    until(&mut leases, &["192.0.2.11"]).await;
+    // A hole takes no place on the disk.
+    fs::File::options().write(true).open(&path).unwrap().set_len((64 << 20) + 1).unwrap();
+    let is_told =
+        |leases: &Leases| leases.problem.as_deref().is_some_and(|why| why.contains("more than 64 MiB"));
+    let told = timeout(DEADLINE, leases.wait_for(is_told)).await.unwrap().unwrap().clone();
+    assert_eq!(told.live.len(), 1);
+    task.abort();
+    fs::remove_dir_all(&directory).unwrap();
+}

@@ -21,12 +21,11 @@ pub(super) struct UnknownFormat;
 
 /// The leases of a file, also those that have ended.
 pub(super) fn read(text: &str) -> Result<Vec<Lease>, UnknownFormat> {
-    // What follows the last end of a line is being written.
-    let text = text.rfind('\n').map_or("", |end| text.get(..=end).unwrap_or_default());
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let Some(first) = lines().next() else { return Ok(Vec::new()) };
-    let leases = if first.starts_with("address,") {
-        kea(first, lines().skip(1))
+    let text = whole_lines(text);
+    let Some(first) = lines(text).next() else { return Ok(Vec::new()) };
+    let lines = || lines(text);
+    let leases = if is_keas_header(first) {
+        kea(lines())
     } else if is_iscs(first) {
         isc(lines())
     } else if first.starts_with("duid ") || dnsmasq_line(first).is_some() {
@@ -35,6 +34,24 @@ pub(super) fn read(text: &str) -> Result<Vec<Lease>, UnknownFormat> {
         return Err(UnknownFormat);
     };
     Ok(leases.into_values().filter(|lease| unfit(lease.address).is_none()).collect())
+}
+
+/// The text up to the last end of a line: what follows is being written.
+pub(super) fn whole_lines(text: &str) -> &str {
+    text.rfind('\n').map_or("", |end| text.get(..=end).unwrap_or_default())
+}
+
+/// Whether the text is of Kea, or not yet of anybody. Such texts can be joined: a later row holds.
+pub(super) fn may_be_keas(text: &str) -> bool {
+    lines(text).next().is_none_or(is_keas_header)
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn is_keas_header(line: &str) -> bool {
+    line.starts_with("address,")
 }
 
 /// `ENDS MAC ADDRESS HOSTNAME CLIENT-ID`; for IPv6, a number of the client's stands in place of the MAC.
@@ -49,18 +66,27 @@ fn dnsmasq_line(line: &str) -> Option<Lease> {
     Some(Lease { address, mac, hostname, ends: (ends != 0).then_some(ends) })
 }
 
-/// Comma-separated values under a line of names, which differ between versions and families.
-fn kea<'a>(header: &str, lines: impl Iterator<Item = &'a str>) -> ByAddress {
+/// Comma-separated values under lines of names, which differ between versions and families.
+fn kea<'a>(lines: impl Iterator<Item = &'a str>) -> ByAddress {
     /// Kea writes it for a lease without end.
     const NEVER: i64 = 0xffff_ffff;
-    let names: Vec<&str> = header.split(',').collect();
+    /// Other types are temporary addresses, and prefixes for whoever is behind the client.
+    const ADDRESS: &str = "0";
+    let mut names: Vec<&str> = Vec::new();
     let mut leases = ByAddress::new();
     for line in lines {
         let values: Vec<&str> = line.split(',').collect();
+        if is_keas_header(line) {
+            names = values;
+            continue;
+        }
         let value = |name: &str| {
             let index = names.iter().position(|given| *given == name)?;
             values.get(index).copied()
         };
+        if value("lease_type").is_some_and(|kind| kind != ADDRESS) {
+            continue;
+        }
         let (Some(address), Some(ends)) = (
             value("address").and_then(|a| a.parse().ok()),
             value("expire").and_then(|e| e.parse::<i64>().ok()),
@@ -180,6 +206,24 @@ mod tests {
         let v6 = "address,duid,valid_lifetime,expire,subnet_id,pref_lifetime,lease_type,iaid,prefix_len,fqdn_fwd,fqdn_rev,hostname,hwaddr,state,user_context\n\
             2001:db8::11,00:01,4000,1700000000,1,3000,0,1,128,0,0,web-1,52:54:00:00:00:01,0,\n";
         assert_eq!(told(v6), [row("2001:db8::11", Some(1), "web-1", Some(1_700_000_000))]);
+    }
+
+    #[test]
+    fn keas_delegated_prefixes_are_nobodys_address() {
+        let text = "address,duid,valid_lifetime,expire,subnet_id,pref_lifetime,lease_type,iaid,prefix_len,hwaddr,state\n\
+            2001:db8::11,00:01,4000,1700000000,1,3000,0,1,128,52:54:00:00:00:01,0\n\
+            2001:db8:1::,00:01,4000,1700000000,1,3000,2,1,56,52:54:00:00:00:01,0\n\
+            2001:db8::11,00:01,0,1700000000,1,3000,2,1,128,52:54:00:00:00:01,0\n";
+        assert_eq!(told(text), [row("2001:db8::11", Some(1), "", Some(1_700_000_000))]);
+    }
+
+    #[test]
+    fn keas_files_of_different_versions_are_read_as_one() {
+        let old = "address,hwaddr,valid_lifetime,expire,state\n192.0.2.11,52:54:00:00:00:01,60,1700000000,0\n\
+            192.0.2.12,52:54:00:00:00:02,60,1700000000,0\n";
+        let new = "address,expire,state,valid_lifetime,hwaddr\n192.0.2.11,1700000060,0,60,52:54:00:00:00:01\n\
+            192.0.2.12,1700000060,0,0,52:54:00:00:00:02\n";
+        assert_eq!(told(&[old, new].concat()), [row("192.0.2.11", Some(1), "", Some(1_700_000_060))]);
     }
 
     #[test]
