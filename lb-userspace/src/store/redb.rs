@@ -1,6 +1,7 @@
 //! The store in one redb file.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use redb::{
@@ -35,7 +36,8 @@ impl Medium for PathBuf {
 #[cfg(test)]
 impl Medium for super::tests::disk::Disk {
     fn open(&self) -> Result<Database, DatabaseError> {
-        Database::builder().create_with_backend(self.clone())
+        // Without a cache, so that reads come to the disk.
+        Database::builder().set_cache_size(0).create_with_backend(self.clone())
     }
 }
 
@@ -64,22 +66,32 @@ impl RedbStore {
     /// # Errors
     /// When it is in use, damaged, not a store, or of another format; it is not changed then.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        let no_directory = |source| StoreError::CreateDirectory { path: path.into(), source };
-        std::fs::create_dir_all(directory).map_err(no_directory)?;
-        if std::fs::metadata(path).is_err() {
-            // Whole or not at all: what a killed agent left half made would be refused for ever.
-            let new = path.with_extension("new");
-            drop(std::fs::remove_file(&new));
-            let database = Database::create(&new).map_err(|error| open_error(path, &error))?;
-            Self::over(path, Box::new(new.clone()), database).initialise()?;
-            let named = std::fs::rename(new, path);
-            named.and_then(|()| File::open(directory)?.sync_all()).map_err(no_directory)?;
+        if is_new(path)? {
+            Self::create(path)?;
         }
         let database = path.to_owned().open().map_err(|error| open_error(path, &error))?;
         let store = Self::over(path, Box::new(path.to_owned()), database);
         store.check_format()?;
         Ok(store)
+    }
+
+    /// Makes an empty store where there is nothing: whole or not at all, for what a killed agent left half made would
+    /// be refused for ever. Of agents that start at once one makes it, and what is there is never replaced.
+    fn create(path: &Path) -> Result<(), StoreError> {
+        let failed = |source| StoreError::CreateDirectory { path: path.into(), source };
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        let directory = File::open(directory).map_err(failed)?;
+        directory.lock().map_err(failed)?;
+        if !is_new(path)? {
+            return Ok(());
+        }
+        let new = path.with_extension("new");
+        drop(std::fs::remove_file(&new));
+        let database = Database::create(&new).map_err(|error| open_error(path, &error))?;
+        Self::over(path, Box::new(new.clone()), database).initialise()?;
+        let named = std::fs::hard_link(&new, path).and_then(|()| std::fs::remove_file(&new));
+        named.and_then(|()| directory.sync_all()).map_err(failed)
     }
 
     fn over(path: &Path, medium: Box<dyn Medium>, database: Database) -> Self {
@@ -190,6 +202,27 @@ impl RedbStore {
     }
 }
 
+/// Whether nothing has the name. A link to what is not there is no empty place: the store may be on a volume that is
+/// not mounted.
+fn is_new(path: &Path) -> Result<bool, StoreError> {
+    let failed = |message| StoreError::Open { path: path.into(), message };
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(failed(error.to_string())),
+        Ok(found) if !found.is_symlink() => Ok(false),
+        Ok(_) => match std::fs::metadata(path) {
+            Ok(_) => Ok(false),
+            Err(error) => {
+                let target = std::fs::read_link(path).unwrap_or_default();
+                let target = target.display();
+                Err(failed(format!(
+                    "it is a link to {target}, which may be on a volume not mounted ({error})"
+                )))
+            }
+        },
+    }
+}
+
 fn open_error(path: &Path, error: &DatabaseError) -> StoreError {
     let path = path.to_owned();
     if let DatabaseError::DatabaseAlreadyOpen = error {
@@ -225,7 +258,14 @@ impl Store for RedbStore {
 
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
         self.reopen().map_err(|error| self.write_error(&error))?;
-        let before = self.last_revision().map_err(|error| self.write_error(&error))?;
+        let before = match self.last_revision() {
+            Ok(before) => before,
+            Err(error) => {
+                // A read that fails closes it, too: the next commit opens it anew.
+                self.database = None;
+                return Err(self.write_error(&error));
+            }
+        };
         let (inverse, result) = self.execute(writes);
         let error = match result {
             Ok(revision) => return Ok(revision),

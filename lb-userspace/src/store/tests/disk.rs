@@ -34,10 +34,27 @@ impl Image {
 /// When it fails.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Failing {
-    /// After so many steps,
+    /// After so many steps and reads,
     pub(crate) after: usize,
-    /// for so many steps, and so many openings.
+    /// for so many of them.
     pub(crate) steps: usize,
+}
+
+impl Failing {
+    /// One step or read more: it fails, or comes nearer to failing.
+    fn come_to(&mut self, error: io::ErrorKind) -> io::Result<()> {
+        match (self.steps, self.after) {
+            (0, _) => Ok(()),
+            (_, 0) => {
+                self.steps -= 1;
+                Err(error.into())
+            }
+            _ => {
+                self.after -= 1;
+                Ok(())
+            }
+        }
+    }
 }
 
 #[derive(Default, Debug)]
@@ -78,13 +95,7 @@ impl Disk {
 
     fn step(&self, step: Step) -> io::Result<()> {
         let mut state = self.state();
-        if state.failing.steps > 0 {
-            if state.failing.after == 0 {
-                state.failing.steps -= 1;
-                return Err(io::Error::from(io::ErrorKind::StorageFull));
-            }
-            state.failing.after -= 1;
-        }
+        state.failing.come_to(io::ErrorKind::StorageFull)?;
         state.image.apply(&step);
         state.steps.push(step);
         Ok(())
@@ -101,7 +112,9 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        out.copy_from_slice(&self.state().image.0[at(offset)..at(offset) + out.len()]);
+        let mut state = self.state();
+        state.failing.come_to(io::ErrorKind::Other)?;
+        out.copy_from_slice(&state.image.0[at(offset)..at(offset) + out.len()]);
         Ok(())
     }
 
