@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::load_balancers::asks_for_same_pool;
 use super::{Reference, Refusal, Resources, pool_status};
 use crate::ipam::assign::AssignAddress;
 use crate::ipam::pool::{AllocateAddress, Lent};
@@ -37,8 +38,8 @@ pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Re
     let mut refusals = Vec::new();
     for key in candidates(before, draft) {
         let Some(object) = draft.load_balancers.get_mut(&key) else { continue };
-        let is_written = is_changed(before, object);
-        if let Err(refusal) = settle_one(Arc::make_mut(object), (&mut pools, &lent), is_written, now) {
+        let asks_anew = asks_anew(before, object);
+        if let Err(refusal) = settle_one(Arc::make_mut(object), (&mut pools, &lent), asks_anew, now) {
             refusals.push(refusal);
         }
     }
@@ -76,17 +77,27 @@ fn is_changed(before: &Resources, object: &LoadBalancer) -> bool {
         .is_none_or(|old| old.spec != object.spec || old.metadata.annotations != object.metadata.annotations)
 }
 
+/// Whether it is asked for another address or pool than before. One that waits for what it asked for earlier goes on
+/// waiting, whatever else of it is edited.
+fn asks_anew(before: &Resources, object: &LoadBalancer) -> bool {
+    before.load_balancers.get(&object.metadata.key()).is_none_or(|old| {
+        !asks_for_same_pool(old, object)
+            || old.spec.ipam != object.spec.ipam
+            || old.spec.address != object.spec.address
+    })
+}
+
 fn settle_one(
     object: &mut LoadBalancer,
     (pools, lent): (&mut [IpPool], &Lent),
-    is_written: bool,
+    asks_anew: bool,
     now: &str,
 ) -> Result<(), Refusal> {
     let reference = Reference::LoadBalancer(object.metadata.key());
     let checked = match object.check() {
         Ok(checked) => checked,
         // A stored object that an older version took: it keeps what it has.
-        Err(fields) if is_written => return Err(Refusal::Invalid { reference, fields }),
+        Err(fields) if asks_anew => return Err(Refusal::Invalid { reference, fields }),
         Err(_) => return Ok(()),
     };
     if checked.ipam == Ipam::Dhcp {
@@ -103,7 +114,7 @@ fn settle_one(
             replace(pools, assignment.pools);
             mark(object, None, now);
         }
-        Err(error) => match wrong_field(&error, object).filter(|_| is_written) {
+        Err(error) => match wrong_field(&error, object).filter(|_| asks_anew) {
             Some(field) => return Err(Refusal::Invalid { reference, fields: vec![field] }),
             None => mark(object, Some((reason(&error), error.to_string())), now),
         },

@@ -65,8 +65,9 @@ fn check_announced(object: &LoadBalancer) -> Result<(), Vec<FieldError>> {
     problems.result(())
 }
 
-/// Checks that the named pool is open to the load balancer, or that it has its address of it already. Only pools
-/// that it may use are told of: those of others may be nothing for its writer to know.
+/// Checks that the named pool is open to the load balancer, or that it has its address of it already, or was asking
+/// for it before: it may have been closed since, and the rest can be edited all the same. Only pools that it may use
+/// are told of: those of others may be nothing for its writer to know.
 fn check_pool(
     draft: &Resources,
     object: &LoadBalancer,
@@ -75,16 +76,19 @@ fn check_pool(
     let mut problems = Problems::default();
     let name = &object.spec.ip_pool;
     let allocated = stored.and_then(|stored| stored.status.allocated_address.as_ref());
-    if name.is_empty() || allocated.is_some_and(|allocated| allocated.ip_pool == *name) {
+    if name.is_empty()
+        || allocated.is_some_and(|allocated| allocated.ip_pool == *name)
+        || stored.is_some_and(|stored| asks_for_same_pool(stored, object))
+    {
         return Ok(());
     }
     let requirement = Requirement::of(&object.metadata);
     let is_cluster = object.spec.workload_type == "cluster";
     let workload = if is_cluster { Workload::Cluster } else { Workload::Vm };
     let is_open = |pool: &IpPool| pool.check_spec().is_ok_and(|pool| is_open(&pool, &requirement, workload));
-    let open = draft.pools.iter().filter(|(_, pool)| is_open(pool)).map(|(name, _)| name.as_str());
-    let open: Vec<&str> = open.collect();
-    if !open.contains(&name.as_str()) {
+    if !draft.pools.get(name).is_some_and(is_open) {
+        let open = draft.pools.iter().filter(|(_, pool)| is_open(pool)).map(|(name, _)| name.as_str());
+        let open: Vec<&str> = open.collect();
         let remedy = match open.as_slice() {
             [] => "create it or extend its scope, see `lb pool`; or leave it out".to_owned(),
             open => {
@@ -94,6 +98,13 @@ fn check_pool(
         problems.add("spec.ipPool", name, "no such pool is open to this load balancer", remedy);
     }
     problems.result(())
+}
+
+/// Whether what decides on the pool is as it was.
+pub(super) fn asks_for_same_pool(old: &LoadBalancer, new: &LoadBalancer) -> bool {
+    old.spec.ip_pool == new.spec.ip_pool
+        && old.spec.workload_type == new.spec.workload_type
+        && Requirement::of(&old.metadata) == Requirement::of(&new.metadata)
 }
 
 /// Removes it; `allocation` releases its address.

@@ -16,10 +16,15 @@ pub(super) fn refresh(before: &Resources, draft: &mut Resources, now: &str) {
     let Resources { pools, load_balancers, .. } = draft;
     for (name, pool) in pools {
         let old = before.pools.get(name);
-        if old.is_none_or(|old| old.spec != pool.spec)
+        let is_changed = old.is_none_or(|old| old.spec != pool.spec);
+        // An earlier version may have stored it without.
+        let is_told = pool.status.conditions.iter().any(|condition| condition.kind == READY);
+        if (is_changed || !is_told)
             && let Ok(checked) = pool.check_spec()
         {
-            pool.status = pool::refresh(&checked, &pool.status);
+            if is_changed {
+                pool.status = pool::refresh(&checked, &pool.status);
+            }
             set(&mut pool.status.conditions, READY, "True", "", "", now);
         }
         // Whatever comes of it, it is asked for once.

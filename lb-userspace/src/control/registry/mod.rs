@@ -1,6 +1,6 @@
 //! The door to the resources: one writer at a time, every commit published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -126,7 +126,7 @@ impl Registry {
                 }
             }
         }
-        if after.leases != before.leases {
+        if is_given_back(&before, &after) {
             admission::serve_waiting(&before, &mut after, &now());
         }
         if after != *before {
@@ -224,6 +224,12 @@ fn write_leases(resources: &mut Resources, leases: Vec<LeaseWrite>) {
             resources.leases.insert(key, lease);
         }
     }
+}
+
+/// Whether an address is leased no more. A lease that is renewed frees nothing.
+fn is_given_back(before: &Resources, after: &Resources) -> bool {
+    let held: BTreeSet<_> = after.leases.values().map(|lease| lease.address).collect();
+    before.leases.values().any(|lease| !held.contains(&lease.address))
 }
 
 /// Whether a status tells of a leased address that a pool has given to another meanwhile.

@@ -39,6 +39,43 @@ fn a_load_balancer_stays_with_a_pool_that_was_closed_to_it() {
     assert_eq!(address(&resources, "a"), "192.0.2.80");
 }
 
+/// Every write of it was refused for a pool that the write did not name anew.
+#[test]
+fn a_load_balancer_that_waits_for_a_pool_that_was_closed_to_it_can_be_edited() {
+    let resources = created([ip_pool(pool("lab", "192.0.2.80", "192.0.2.80")), lb(balancer("first"))]);
+    for ipam in ["pool", "dhcp"] {
+        let mut object = balancer("a");
+        object.spec.ipam = ipam.into();
+        object.spec.ip_pool = "lab".into();
+        let resources = done(&resources, &[Intent::Create(lb(object.clone()))], 1);
+        let mut closed = pool("lab", "192.0.2.80", "192.0.2.80");
+        closed.spec.selector.scope = vec![ScopeTuple::new("*", "other", "*")];
+        let resources = done(&resources, &[Intent::Replace(ip_pool(closed))], 2);
+        object.spec.description = "edited".into();
+        let edited = done(&resources, &[Intent::Replace(lb(object.clone()))], 3);
+        assert_eq!(edited.load_balancers[&key("a")].spec.description, "edited");
+        if ipam == "pool" {
+            assert_eq!(condition(&edited, "a", "Allocated"), pair("False", "NoAddress"));
+        }
+        object.metadata.annotations.insert(format!("{GROUP}/project"), "another".into());
+        let refusal = submit(&edited, &[Intent::Replace(lb(object))], 4).unwrap_err().to_string();
+        assert!(refusal.contains("spec.ipPool: "), "it asks for the pool anew: {refusal}");
+    }
+}
+
+/// It was told when the pool was edited.
+#[test]
+fn a_pool_that_an_earlier_version_stored_is_told_ready_with_the_next_change() {
+    let mut resources = created([ip_pool(pool("lab", "192.0.2.80", "192.0.2.81"))]);
+    let stored = resources.pools.get_mut("lab").unwrap();
+    let told = std::mem::take(&mut stored.status.conditions);
+    assert!(told.iter().any(|condition| condition.kind == "Ready"));
+    let after = done(&resources, &[Intent::Create(lb(balancer("a")))], 9);
+    let ready =
+        |pool: &IpPool| pool.status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True");
+    assert!(ready(&after.pools["lab"]));
+}
+
 #[test]
 fn objects_beyond_any_use_are_refused_before_they_cost_anything() {
     let resources = created([ip_pool(pool("lab", "192.0.2.80", "192.0.2.81"))]);

@@ -107,3 +107,29 @@ fn an_address_passes_from_lease_to_lease_in_one_transaction() {
     registry.write_status(Statuses { leases, ..Statuses::default() }).unwrap();
     assert_eq!(registry.snapshot().leases.keys().collect::<Vec<_>>(), [&key("two")]);
 }
+
+/// Every renewal of a lease gave out addresses anew, while all writers waited.
+#[test]
+fn a_lease_that_is_renewed_settles_no_addresses() {
+    let earlier = registry(&["leased dhcp", "pooled dhcp"]);
+    write_lease(&earlier, "leased", true);
+    // One that waits although its pool has an address: it is served once somebody looks.
+    let mut resources = (*earlier.snapshot()).clone();
+    let mut free = resources.pools["lab"].clone();
+    free.metadata.name = "free".into();
+    free.spec.ranges[0].subnet = "192.0.2.10/32".into();
+    resources.pools.insert("free".into(), free);
+    let waiting = Arc::make_mut(resources.load_balancers.get_mut(&key("pooled")).unwrap());
+    waiting.spec.ipam = "pool".into();
+    waiting.status = LoadBalancerStatus::default();
+    let mut store = MemoryStore::default();
+    store.commit(&resources.writes_since(&Resources::default()).unwrap()).unwrap();
+    let registry = Registry::open(Box::new(store)).unwrap();
+    let renewed = Lease { renew_at: Some(4_000_000_000), ..lease() };
+    let leases = vec![(key("leased"), Some(renewed.clone()))];
+    registry.write_status(Statuses { leases, ..Statuses::default() }).unwrap();
+    assert_eq!(registry.snapshot().leases[&key("leased")], renewed);
+    assert_eq!(address(&registry, "pooled"), "");
+    write_lease(&registry, "leased", false);
+    assert_ne!(address(&registry, "pooled"), "");
+}
