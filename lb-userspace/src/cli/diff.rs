@@ -57,7 +57,9 @@ pub(super) async fn text(client: &Client, arguments: &Arguments) -> anyhow::Resu
 
 /// A unified diff for each object that would change.
 async fn difference(client: &Client, objects: &[Value]) -> anyhow::Result<String> {
-    let answer = apply::submit(client, objects, true).await?;
+    // A manifest of another cluster is compared as `lb import` takes it.
+    let objects: Vec<Value> = objects.iter().cloned().map(without_identity).collect();
+    let answer = apply::submit(client, &objects, true).await?;
     let mut text = String::new();
     for outcome in apply::outcomes(&answer) {
         let Some(kind) = Kind::of(outcome.kind) else { continue };
@@ -94,21 +96,27 @@ pub(super) fn written(object: &Value) -> anyhow::Result<String> {
 }
 
 /// The object without what the agent itself keeps in it: status, identity, versions.
-pub(super) fn without_state(mut object: Value) -> Value {
+pub(super) fn without_state(object: Value) -> Value {
+    let mut object = without_identity(object);
     if let Some(object) = object.as_object_mut() {
         object.remove("status");
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            for field in [
-                "managedFields",
-                "uid",
-                "resourceVersion",
-                "generation",
-                "creationTimestamp",
-                "deletionTimestamp",
-                "deletionGracePeriodSeconds",
-            ] {
-                metadata.remove(field);
-            }
+    }
+    object
+}
+
+/// The object without what a store gives it: another one's says nothing here.
+pub(super) fn without_identity(mut object: Value) -> Value {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in [
+            "managedFields",
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ] {
+            metadata.remove(field);
         }
     }
     object

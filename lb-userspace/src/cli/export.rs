@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::diff::without_state;
+use super::diff::{without_identity, without_state};
 use super::output::Format;
 use super::{Namespace, apply, manifest, path};
 use crate::model::ip_pool::{IpPool, IpPoolStatus};
@@ -116,5 +116,5 @@ fn objects(text: &str) -> anyhow::Result<Vec<Value>> {
         }
     }
     ensure!(!objects.is_empty(), "nothing in it to import; see `lb export`");
-    Ok(objects)
+    Ok(objects.into_iter().map(without_identity).collect())
 }

@@ -88,6 +88,29 @@ async fn load_balancers_keep_their_addresses_where_they_are_imported() {
 }
 
 #[tokio::test]
+async fn what_another_cluster_has_stored_is_imported_as_often_as_one_likes() {
+    let server = Server::start("cli-cluster").await;
+    let metadata = |name: &str| {
+        json!({
+            "name": name, "uid": "5f0c", "resourceVersion": "90210", "generation": 7,
+            "creationTimestamp": "2024-01-02T03:04:05Z",
+            "managedFields": [{"manager": "harvester", "operation": "Update", "fieldsV1": {"f:spec": {}}}],
+        })
+    };
+    let mut objects = manifest::objects(&format!("{POOL}{}", balancer("front", 80)), "default").unwrap();
+    objects[0]["metadata"] = metadata("lab");
+    objects[0]["status"] = json!({"allocatedHistory": {"192.0.2.85": "shop/front"}});
+    objects[1]["metadata"] = metadata("front");
+    objects[1]["metadata"]["namespace"] = json!("shop");
+    let text = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    assert_eq!(import(&server, &text).await.unwrap().matches("created").count(), 2);
+    assert_eq!(addresses(&server).await, [("front".to_owned(), "192.0.2.85".to_owned())]);
+    assert_eq!(import(&server, &text).await.unwrap().matches("unchanged").count(), 2);
+    assert_eq!(diff(&server, &text).await.unwrap(), "");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_import_is_refused_whole() {
     let server = Server::start("cli-refused").await;
     apply(&server, &format!("{POOL}{}", balancer("front", 80))).await.unwrap();
