@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The editor of a system that names none.
 const DEFAULT: &str = "vi";
@@ -45,6 +46,8 @@ impl Draft {
         // It may be a program with arguments, as it is for everybody else who reads these variables.
         let mut command = Command::new("/bin/sh");
         command.args(["-c", &format!("{editor} \"$1\""), "sh"]).arg(&self.path);
+        // The editor starts with the defaults: only signals that are ignored are passed on.
+        let _unheard = Interrupts::listen()?;
         let ended =
             tokio::task::spawn_blocking(move || command.status()).await.context("the editor is lost")?;
         let status = ended.with_context(|| format!("cannot start the editor {editor:?}"))?;
@@ -72,6 +75,29 @@ impl Draft {
     pub(super) fn discard(&self) {
         // One that is left behind harms nobody.
         drop(fs::remove_file(&self.path));
+    }
+}
+
+/// Ctrl-C and its like, which a terminal sends to the editor and to whoever has started it. Once they have been
+/// listened to, they end this process no more.
+pub(super) struct Interrupts {
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Interrupts {
+    /// Those from now on.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, quit: listen(SignalKind::quit())? })
+    }
+
+    /// Waits for one.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::client::{Client, RequestError};
 use super::diff::{unified, without_state, written};
 use super::kind::Kind;
 use super::output::Format;
-use editor::Draft;
+use editor::{Draft, Interrupts};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -77,6 +77,9 @@ async fn converse(
     let mut refused: Option<(String, anyhow::Error)> = None;
     loop {
         let text = draft.edit(arguments.editor.as_deref()).await?;
+        // What came while the editor was there was the editor's.
+        tokio::task::yield_now().await;
+        let mut interrupts = Interrupts::listen()?;
         match refused.take() {
             Some((before, reason)) if before == text => return Err(reason),
             Some(_) | None => {}
@@ -88,9 +91,12 @@ async fn converse(
         let unsent = match text::understand(body, arguments.kind, &live) {
             Err(problem) => Unsent::Refused(problem),
             Ok(object) if object == without_state(live.clone()) => return Ok(None),
-            Ok(object) => match send(client, arguments, &mut live, object).await {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(unsent) => unsent,
+            Ok(object) => tokio::select! {
+                sent = send(client, arguments, &mut live, object) => match sent {
+                    Ok(answer) => return Ok(Some(answer)),
+                    Err(unsent) => unsent,
+                },
+                () = interrupts.next() => Unsent::Failed(anyhow!("interrupted before there was an answer")),
             },
         };
         let again = text::with_notes(&unsent.note()?, body);

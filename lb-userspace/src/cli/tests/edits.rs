@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -109,6 +110,26 @@ async fn what_others_change_in_the_meantime_is_shown_before_it_is_undone() {
     assert!(text.contains("#: +  description: by others\n") && text.contains("port: 83"), "{text}");
     let spec = &front(&server).await["spec"];
     assert_eq!((&spec["listeners"][0]["port"], spec.get("description")), (&json!(83), None));
+    server.stop().await;
+}
+
+/// In a process of its own, whose only thread that takes signals is the one that edits.
+#[tokio::test]
+async fn an_interrupt_in_the_editor_is_the_editors_alone() {
+    const ALONE: &str = "LB_TEST_INTERRUPTS";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "cli::tests::edits::an_interrupt_in_the_editor_is_the_editors_alone";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let ended = command.args(["--exact", name, "--test-threads=1"]).env(ALONE, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && text.contains("1 passed"), "{ended:?}");
+        return;
+    }
+    let server = with_front("cli-interrupt").await;
+    let editor = "kill -INT $PPID; kill -QUIT $PPID; sed -i 's/port: 80$/port: 81/'";
+    assert_eq!(edit(&server, editor).await.unwrap(), "LoadBalancer shop/front configured\n");
+    let error = edit(&server, "kill -INT $$; true").await.unwrap_err();
+    assert!(error.contains("signal: 2"), "the editor itself may be interrupted: {error}");
     server.stop().await;
 }
 
