@@ -149,6 +149,10 @@ async fn reports_tell_listeners_and_backends() {
     let reasons = status.as_object_mut().unwrap().remove("reasons").unwrap();
     assert_eq!(reasons["not_ours"], 0);
     assert!(status.as_object_mut().unwrap().remove("uptimeSeconds").is_some());
+    assert_eq!(
+        status.as_object_mut().unwrap().remove("abiVersion"),
+        Some(lb_common::map::ABI_VERSION.into())
+    );
     insta::assert_json_snapshot!(status);
     agent.stop().await;
 }
