@@ -60,13 +60,17 @@ fn lent(draft: &Resources) -> Lent {
     draft.leases.iter().map(|(lb, lease)| (lease.address.into(), lb.clone())).collect()
 }
 
-/// Load balancers without address, or whose wishes have changed; the oldest first.
+/// Load balancers without address, or whose wishes have changed; the oldest first. Before those without go those that may
+/// give one back.
 fn candidates(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
     let wanting = draft.load_balancers.values();
     let wanting =
         wanting.filter(|object| object.status.allocated_address.is_none() || is_changed(before, object));
     let mut wanting: Vec<&LoadBalancer> = wanting.map(Arc::as_ref).collect();
-    wanting.sort_by_key(|object| (&object.metadata.creation_timestamp, object.metadata.key()));
+    wanting.sort_by_key(|object| {
+        let waits = object.status.allocated_address.is_none();
+        (waits, &object.metadata.creation_timestamp, object.metadata.key())
+    });
     wanting.into_iter().map(|object| object.metadata.key()).collect()
 }
 
