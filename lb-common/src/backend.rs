@@ -48,7 +48,7 @@ pub struct BackendValue {
     /// The bridge that delivers to it: a packet that entered a port of the same bridge is passed and the
     /// bridge delivers it by MAC. 0: none.
     pub bridge: u32,
-    /// Index of its listener: LISTENER_STATS.
+    /// Index of its listener, which counts by its backends.
     pub listener: u32,
     /// [`MASQUERADE`], [`REPLY_AT_EGRESS`], [`ROUTED`], [`LIMITED`], [`IPV6`].
     pub flags: u32,

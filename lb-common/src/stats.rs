@@ -1,4 +1,4 @@
-//! Counters: values of the per-CPU arrays LISTENER_STATS and BACKEND_STATS.
+//! Counters: values of LISTENER_STATS, LISTENER_PASTS and BACKEND_STATS.
 
 use crate::abi;
 
@@ -12,7 +12,7 @@ pub struct Traffic {
     pub bytes: u64,
 }
 
-/// Value of LISTENER_STATS (by listener index) and BACKEND_STATS (by backend id).
+/// Value of LISTENER_STATS and LISTENER_PASTS (by listener index) and BACKEND_STATS (by backend id).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
