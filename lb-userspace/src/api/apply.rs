@@ -44,6 +44,7 @@ pub(super) async fn apply(
         intents.push(Intent::Apply(manifest));
     }
     let outcomes = api.submit(intents, &query.manager, query.dry_run).await?;
+    warnings.extend(outcomes.iter().flat_map(|outcome| outcome.warnings.iter().cloned()));
     let item = |outcome: &Outcome| json!({ "object": write::value(&outcome.object), "outcome": outcome.change.word() });
     Ok(Json(json!({ "items": outcomes.iter().map(item).collect::<Vec<_>>(), "warnings": warnings })))
 }

@@ -25,6 +25,7 @@ pub mod socket;
 mod target;
 pub mod tls;
 mod tokens;
+mod warning;
 mod watch;
 mod write;
 
@@ -178,7 +179,7 @@ fn resources() -> Router<Api> {
                 .route(&format!("{root}/{resource}/{{name}}"), one);
         }
     }
-    router
+    router.layer(axum::middleware::from_fn(warning::of_version))
 }
 
 #[cfg(test)]

@@ -109,6 +109,16 @@ impl Served {
         self.version == v1alpha1::VERSION
     }
 
+    /// What its clients are to be warned of, if there is a newer version.
+    pub(super) fn deprecation(&self) -> Option<String> {
+        let preferred = SERVED.iter().find(|served| served.source == self.source)?;
+        let is_newer = preferred.version != self.version;
+        is_newer.then(|| {
+            let Self { kind, .. } = self;
+            format!("{} {kind} is deprecated; use {} {kind}", self.api_version(), preferred.api_version())
+        })
+    }
+
     /// A stored object, as this version has it.
     pub(super) fn shown(&self, object: Value) -> Value {
         if self.is_old() { v1alpha1::from_v1beta1(&object) } else { object }

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::{HeaderValue, WARNING};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -16,6 +15,7 @@ use super::old::{self, Wanted};
 use super::query::Parameters;
 use super::selector::Filter;
 use super::target::{Source, Target};
+use super::warning;
 use crate::control::admission::{Change, Intent, Outcome, Patch, Preconditions, Reference};
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
@@ -151,7 +151,7 @@ impl Api {
         warnings: Vec<String>,
     ) -> Answer {
         let mut outcomes = self.submit(vec![intent], &query.manager, query.dry_run).await?;
-        let Some(Outcome { object, change }) = outcomes.pop() else {
+        let Some(Outcome { object, change, warnings: told }) = outcomes.pop() else {
             return Err(Failure::unavailable("the request had no outcome"));
         };
         let object = target.served.shown(value(&object));
@@ -163,13 +163,7 @@ impl Api {
             }
         };
         let mut response = (code, Json(answer)).into_response();
-        for warning in warnings {
-            let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
-            // A field whose name can't stand in a header is left out without a word.
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                response.headers_mut().append(WARNING, value);
-            }
-        }
+        warning::add(&mut response, warnings.into_iter().chain(told));
         Ok(response)
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderValue, WARNING};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -132,6 +132,7 @@ impl Client {
             self.answer(path, response).await?;
             return Ok(());
         }
+        warn(&response);
         let mut body = response.into_body();
         let mut text = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -185,6 +186,7 @@ impl Client {
 
     async fn answer(&self, path: &str, response: Response<Incoming>) -> Result<Value, RequestError> {
         let code = response.status();
+        warn(&response);
         let http = |source| RequestError::Http { socket: self.socket.clone(), source };
         let bytes = response.into_body().collect().await.map_err(http)?.to_bytes();
         let answer = self.json(path, &bytes)?;
@@ -198,5 +200,34 @@ impl Client {
     fn json(&self, path: &str, text: &[u8]) -> Result<Value, RequestError> {
         let wrong = |source| RequestError::Json { socket: self.socket.clone(), path: path.into(), source };
         serde_json::from_slice(text).map_err(wrong)
+    }
+}
+
+/// Shows what the agent warns of.
+fn warn(response: &Response<Incoming>) {
+    for warning in response.headers().get_all(WARNING) {
+        let text = String::from_utf8_lossy(warning.as_bytes());
+        let text = text.strip_prefix("299 - \"").and_then(|text| text.strip_suffix('"')).unwrap_or(&text);
+        eprintln!("warning: {}", unescaped(text));
+    }
+}
+
+/// A quoted string's text.
+fn unescaped(quoted: &str) -> String {
+    let mut is_escaped = false;
+    let is_text = |c: &char| {
+        is_escaped = *c == '\\' && !is_escaped;
+        !is_escaped
+    };
+    quoted.chars().filter(is_text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_warning_is_shown_as_it_was_meant() {
+        assert_eq!(unescaped(r#"a \"b\" \\c \\\"d"#), r#"a "b" \c \"d"#);
     }
 }

@@ -144,6 +144,10 @@ fn a_harvester_manifest_applied_by_kubectl_serves_as_the_page_shows() {
     assert!(events.contains(&format!("address {vip} of pool lab")), "{events}");
     let events = kubectl.run(&["get", "events", "-n", "shop"]).unwrap();
     assert!(events.contains("loadbalancer/front"), "{events}");
+    let old =
+        kubectl.run(&["get", "loadbalancers.v1alpha1.loadbalancer.harvesterhci.io", "-n", "shop"]).unwrap();
+    let warning = "Warning: loadbalancer.harvesterhci.io/v1alpha1 LoadBalancer is deprecated; use ";
+    assert!(old.contains(warning), "{old}");
     let request = format!("loadbalancer.harvesterhci.io/manuallyReleaseIP={vip}: shop/front");
     kubectl.run(&["annotate", "pool", "lab", &request]).unwrap();
     let described = kubectl.run(&["describe", "pool", "lab"]).unwrap();

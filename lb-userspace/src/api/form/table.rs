@@ -69,7 +69,10 @@ const EVENTS: &[Column] = &[
     }),
     column("Type", "Normal or Warning", |o, _| text(o, "/type", "")),
     column("Reason", "One word", |o, _| text(o, "/reason", "")),
-    column("Object", "About whom", |o, _| format!("loadbalancer/{}", text(o, "/involvedObject/name", ""))),
+    column("Object", "About whom", |o, _| {
+        let part = |pointer| text(o, pointer, "");
+        format!("{}/{}", part("/involvedObject/kind").to_lowercase(), part("/involvedObject/name"))
+    }),
     column("Message", "A sentence", |o, _| text(o, "/message", "")),
     wide("Count", "How often it happened", |o, _| number(o, "/count").to_string()),
 ];
@@ -161,6 +164,16 @@ fn ready(object: &Value) -> String {
 mod tests {
     use super::*;
     use crate::api::target::SERVED;
+
+    #[test]
+    fn an_event_names_the_kind_and_the_name_of_its_object() {
+        let served = SERVED.iter().find(|served| served.source == Source::Events).unwrap();
+        let event = |kind: &str| json!({"involvedObject": {"kind": kind, "name": "lab"}});
+        let events = ["LoadBalancer", "IPPool"].map(event).into();
+        let table = table(served, &json!({}), events, "", Timestamp::UNIX_EPOCH);
+        let objects = ["/rows/0/cells/3", "/rows/1/cells/3"].map(|cell| table.pointer(cell).unwrap());
+        assert_eq!(objects, ["loadbalancer/lab", "ippool/lab"]);
+    }
 
     #[test]
     fn harvesters_columns_come_first_and_more_are_wide() {

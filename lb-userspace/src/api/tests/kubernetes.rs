@@ -6,7 +6,7 @@ use hyper::{Method, Request};
 
 use super::*;
 
-/// A request as a client of Kubernetes sends it; the answer with its code and its `Warning`.
+/// A request as a client of Kubernetes sends it; the answer with its code and its `Warning`s.
 pub(super) async fn ask(
     server: &Server,
     method: Method,
@@ -26,9 +26,10 @@ pub(super) async fn ask(
         .unwrap();
     let response = server.client.exchange(request).await.unwrap();
     let code = response.status().as_u16();
-    let warning = response.headers().get("warning").map(|text| text.to_str().unwrap().to_owned());
+    let warnings = response.headers().get_all("warning").iter().map(|text| text.to_str().unwrap());
+    let warnings = warnings.collect::<Vec<_>>().join(", ");
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    (code, serde_json::from_slice(&body).unwrap(), warning.unwrap_or_default())
+    (code, serde_json::from_slice(&body).unwrap(), warnings)
 }
 
 pub(super) const JSON: (&str, &str) = ("application/json", "application/json");

@@ -139,3 +139,21 @@ async fn a_deleted_collection_is_told_in_the_version_that_asks() {
     assert!(list["items"][0]["spec"].get("backendServerSelector").is_none(), "{list}");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_uses_v1alpha1_is_told_that_it_is_deprecated() {
+    let server = Server::with_pool("alpha-warned").await;
+    let warning = "299 - \"loadbalancer.harvesterhci.io/v1alpha1 LoadBalancer is deprecated; use \
+                   loadbalancer.harvesterhci.io/v1beta1 LoadBalancer\"";
+    let one = format!("{PATH}/old");
+    let (code, _, told) = ask(&server, Method::POST, PATH, JSON, &old_balancer("old")).await;
+    assert_eq!((code, told.as_str()), (201, warning));
+    let (code, _, told) = ask(&server, Method::PATCH, &one, MERGE, &json!({"spec": {"wrong": 1}})).await;
+    assert_eq!((code, told.as_str()), (422, warning));
+    let path = format!("{PATH}?watch=1&timeoutSeconds=0");
+    for (method, path) in [(Method::GET, PATH), (Method::GET, &path), (Method::DELETE, &one)] {
+        assert_eq!(ask(&server, method, path, JSON, &Value::Null).await.2, warning, "{path}");
+    }
+    assert_eq!(ask(&server, Method::GET, &balancers(), JSON, &Value::Null).await.2, "");
+    server.stop().await;
+}

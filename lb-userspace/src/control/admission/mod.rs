@@ -124,6 +124,8 @@ pub struct Outcome {
     pub object: Manifest,
     /// What happened to it.
     pub change: Change,
+    /// What somebody should know although it was carried out.
+    pub warnings: Vec<String>,
 }
 
 /// What happened to an object.
@@ -197,7 +199,7 @@ pub fn admit(
     changes.sort_by_key(|(index, ..)| *index);
     let outcome = |(_, reference, change, before): (usize, Reference, Change, Option<Manifest>)| {
         let object = current(&draft, &reference).or(before)?;
-        Some(Outcome { object, change })
+        Some(Outcome { object, change, warnings: Vec::new() })
     };
     let outcomes = changes.into_iter().filter_map(outcome).collect();
     Ok((draft, outcomes))
