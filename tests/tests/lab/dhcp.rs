@@ -211,6 +211,15 @@ fn an_address_outlives_its_server_by_a_lease_and_comes_back_with_it() {
     let lease = Duration::from_secs(scene.scope.seconds.into());
     assert!(silent.elapsed() >= lease / 4, "it is used until its lease ends");
     scene.until("nobody answers there", || !scene.answers(front));
+    let events = scene.lab.installation.lb(&["describe", "front", "-n", SHOP]).unwrap();
+    let lent = format!("address {front}, lent by 192.0.2.50 on br0");
+    for (kind, reason, message) in [
+        ("Normal", "AddressAssigned", lent.as_str()),
+        ("Warning", "AddressNotAssigned", "service is waiting for external IP"),
+    ] {
+        let is_told = |line: &str| line.contains(kind) && line.contains(reason) && line.contains(message);
+        assert!(events.lines().any(is_told), "{events}");
+    }
     let status = scene.status("front");
     let waiting = "service is waiting for external IP";
     assert!(status["conditions"].to_string().contains(waiting), "{status}");

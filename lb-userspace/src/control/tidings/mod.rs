@@ -10,7 +10,7 @@ mod pools;
 pub use log::{EVENTS, Events};
 pub use pools::pool_tidings;
 
-use super::admission::ALLOCATED;
+use super::admission::{ALLOCATED, ANY, WAITING};
 use super::backend_status::BACKEND_READY;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::{Condition, READY};
@@ -42,20 +42,35 @@ fn tiding(warning: bool, reason: &str, message: String) -> Tiding {
 }
 
 fn address(before: Option<&LoadBalancer>, after: &LoadBalancer, all: &mut Vec<Tiding>) {
-    let old = before.and_then(|object| object.status.allocated_address.as_ref());
-    let new = after.status.allocated_address.as_ref();
-    if old.map(|old| &old.ip) == new.map(|new| &new.ip) {
-        return;
-    }
+    let (old, new) = (before.and_then(given), given(after));
     match (old, new) {
-        (_, Some(new)) if new.ip_pool.is_empty() => {
-            all.push(tiding(false, "AddressAssigned", format!("address {}", new.ip)));
+        (old, Some(new)) if old != Some(new) => {
+            let message = format!("address {new}{}", giver(after));
+            all.push(tiding(false, "AddressAssigned", message));
         }
-        (_, Some(new)) => {
-            all.push(tiding(false, "AddressAssigned", format!("address {} of pool {}", new.ip, new.ip_pool)));
+        // One whose lease is over waits for the next: its readiness tells that, and why.
+        (Some(old), None) if after.status.allocated_address.is_none() => {
+            all.push(tiding(false, "AddressReleased", format!("address {old}")));
         }
-        (Some(old), None) => all.push(tiding(false, "AddressReleased", format!("address {}", old.ip))),
-        (None, None) => {}
+        (_, _) => {}
+    }
+}
+
+/// The address that an object has, whoever gave it.
+fn given(object: &LoadBalancer) -> Option<&str> {
+    let allocated = object.status.allocated_address.as_ref()?.ip.as_str();
+    let address = if allocated == ANY { &object.status.address } else { allocated };
+    Some(address).filter(|address| !address.is_empty())
+}
+
+/// From whom it has its address, as the end of a sentence.
+fn giver(object: &LoadBalancer) -> String {
+    match (&object.status.lease, &object.status.allocated_address) {
+        (Some(lease), _) if !lease.server.is_empty() => {
+            format!(", lent by {} on {}", lease.server, lease.interface)
+        }
+        (_, Some(allocated)) if !allocated.ip_pool.is_empty() => format!(" of pool {}", allocated.ip_pool),
+        (_, _) => String::new(),
     }
 }
 
@@ -69,8 +84,16 @@ fn condition(kind: &str, before: Option<&LoadBalancer>, after: &LoadBalancer, al
         ("True", false, _) if kind == READY => {
             all.push(tiding(false, "Ready", "a backend takes new flows".to_owned()));
         }
-        // One that is not allocated is not ready, too: it is told once.
-        ("False", _, _) if kind == READY && new.reason == "AddressNotAssigned" => {}
+        ("False", _, _) if kind == READY && new.reason == "AddressNotAssigned" => {
+            // One that a pool gives nothing is not ready, too: it is told once. Leases have no such condition, and that
+            // one is waited for is no news.
+            let is_told = after.status.conditions.iter().any(|condition| condition.kind == ALLOCATED);
+            let is_lost = before.and_then(given).is_some() && given(after).is_none();
+            let is_news = new.message != WAITING && new.message != old.message;
+            if !is_told && (is_lost || is_news) {
+                all.push(tiding(true, &new.reason, new.message));
+            }
+        }
         ("False", false, _) | ("False", true, false) => all.push(tiding(true, &new.reason, new.message)),
         (_, _, _) => {}
     }
@@ -100,7 +123,7 @@ fn backends(before: Option<&LoadBalancer>, after: &LoadBalancer, all: &mut Vec<T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::load_balancer::{AllocatedAddress, BackendStatus};
+    use crate::model::load_balancer::{AllocatedAddress, BackendStatus, LeaseStatus};
 
     fn with(ready: &str, reason: &str, backends: &[(&str, &str)]) -> LoadBalancer {
         let mut object = LoadBalancer::new("shop", "front");
@@ -159,5 +182,45 @@ mod tests {
         moved.status.allocated_address = Some(address("192.0.2.81"));
         assert_eq!(reasons(Some(&after), &moved), pairs(&[(false, "AddressAssigned")]));
         assert_eq!(reasons(Some(&after), &after), []);
+    }
+
+    /// As a status tells of a lease; why there is no address, if that is known.
+    fn by_dhcp(address: &str, problem: &str) -> LoadBalancer {
+        let separator = if problem.is_empty() { "" } else { ": " };
+        let mut object = with("True", "", &[]);
+        object.status.allocated_address =
+            Some(AllocatedAddress { ip: ANY.into(), ..AllocatedAddress::default() });
+        object.status.address = address.into();
+        let server = if address.is_empty() { "" } else { "192.0.2.1" };
+        object.status.lease =
+            Some(LeaseStatus { server: server.into(), interface: "br0".into(), ..LeaseStatus::default() });
+        if address.is_empty() {
+            let ready = &mut object.status.conditions[0];
+            ready.status = "False".into();
+            ready.reason = "AddressNotAssigned".into();
+            ready.message = format!("{WAITING}{separator}{problem}");
+        }
+        object
+    }
+
+    #[test]
+    fn an_address_by_dhcp_is_told_when_it_is_lent_changed_and_lost() {
+        let told = |before: Option<&LoadBalancer>, after: &LoadBalancer| tidings(before, after);
+        let waiting = by_dhcp("", "");
+        assert_eq!(told(None, &waiting), [], "it is only a moment");
+        let silent = by_dhcp("", "no DHCP server answers");
+        let message = "service is waiting for external IP: no DHCP server answers".to_owned();
+        let unassigned = tiding(true, "AddressNotAssigned", message);
+        assert_eq!(told(Some(&waiting), &silent), std::slice::from_ref(&unassigned));
+        assert_eq!(told(Some(&silent), &silent), []);
+        let lent = by_dhcp("192.0.2.200", "");
+        let assigned =
+            |ip: &str| tiding(false, "AddressAssigned", format!("address {ip}, lent by 192.0.2.1 on br0"));
+        let ready = tiding(false, "Ready", "a backend takes new flows".into());
+        assert_eq!(told(Some(&silent), &lent), [assigned("192.0.2.200"), ready]);
+        assert_eq!(told(Some(&lent), &by_dhcp("192.0.2.201", "")), [assigned("192.0.2.201")]);
+        assert_eq!(told(Some(&lent), &silent), [unassigned]);
+        let lost = tiding(true, "AddressNotAssigned", WAITING.into());
+        assert_eq!(told(Some(&lent), &waiting), [lost], "for whatever reason");
     }
 }
