@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::client::Client;
-use super::output::{self, Format};
-use super::{Namespace, backend, path};
+use super::output::{self, Format, indented};
+use super::{Namespace, backend, path, tidings};
 use crate::control::report::{BackendsReport, LoadBalancerReport};
 use crate::model::load_balancer::{HealthCheck, LeaseStatus, LoadBalancer};
 
@@ -29,8 +29,12 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
     let report: BackendsReport = serde_json::from_value(report).context("cannot read the answer")?;
     let is_meant = |lb: &LoadBalancerReport| lb.namespace == *namespace && lb.name == arguments.name;
     let report = report.load_balancers.into_iter().find(is_meant).unwrap_or_default();
-    let both = json!({ "loadBalancer": &object, "backends": &report });
-    format.show(&both, || Ok(describe(&object, &report, Timestamp::now())))
+    let events = tidings::of(client, &object.metadata).await?;
+    let all = json!({ "loadBalancer": &object, "backends": &report, "events": &events });
+    format.show(&all, || {
+        let now = Timestamp::now();
+        Ok(describe(&object, &report, now) + &tidings::table(&events, now))
+    })
 }
 
 fn describe(object: &LoadBalancer, report: &LoadBalancerReport, now: Timestamp) -> String {
@@ -39,11 +43,7 @@ fn describe(object: &LoadBalancer, report: &LoadBalancerReport, now: Timestamp) 
         super::line(&mut text, format_args!("{:<14}{value}", format!("{name}:")));
     }
     text += "Conditions:\n";
-    let conditions = object.status.conditions.iter().map(|c| {
-        let age = output::age(Some(&c.last_transition_time), now);
-        [c.kind.clone(), c.status.clone(), c.reason.clone(), age, c.message.clone()]
-    });
-    text += &indent(&output::table(["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], conditions));
+    text += &indented(&output::conditions(&object.status.conditions, now));
     text += "Listeners:\n";
     let listeners = report.listeners.iter().map(|l| {
         let address = match l.end_port {
@@ -55,7 +55,7 @@ fn describe(object: &LoadBalancer, report: &LoadBalancerReport, now: Timestamp) 
         [l.name.clone(), address, backend_port, flows, forward, reply, l.counters.refused.to_string()]
     });
     let header = ["NAME", "PORT", "BACKENDPORT", "FLOWS", "FORWARD", "REPLY", "REFUSED"];
-    text += &indent(&output::table(header, listeners));
+    text += &indented(&output::table(header, listeners));
     for listener in &object.spec.listeners {
         if let Some(check) = &listener.health_check {
             let check = health_check(check, &listener.protocol, listener.backend_port);
@@ -63,7 +63,7 @@ fn describe(object: &LoadBalancer, report: &LoadBalancerReport, now: Timestamp) 
         }
     }
     text += "Backends:\n";
-    text += &indent(&backend::table(std::slice::from_ref(report), now));
+    text += &indented(&backend::table(std::slice::from_ref(report), now));
     text
 }
 
@@ -134,14 +134,6 @@ fn health_check(check: &HealthCheck, protocol: &str, default_port: i64) -> Strin
         or(check.success_threshold, 1),
         or(check.failure_threshold, 3)
     )
-}
-
-fn indent(text: &str) -> String {
-    let mut indented = String::new();
-    for line in text.lines() {
-        super::line(&mut indented, format_args!("  {line}"));
-    }
-    indented
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod pool;
 mod schema;
 mod spec;
 mod status;
+mod tidings;
 mod token;
 mod trace;
 mod version;
@@ -82,7 +83,7 @@ enum Verb {
     Create(Box<create::Arguments>),
     /// List load balancers
     Get(get::Arguments),
-    /// Show one load balancer with its backends, conditions and counters
+    /// Show one load balancer with its backends, conditions, counters and events
     Describe(describe::Arguments),
     /// Change an object in your editor
     Edit(edit::Arguments),
@@ -100,7 +101,7 @@ enum Verb {
     Listener(listener::Arguments),
     /// Show backends
     Backend(backend::Arguments),
-    /// Create, list or delete pools of addresses
+    /// Create, list, describe or delete pools of addresses
     Pool(pool::Arguments),
     /// List flows: who talks to whom now
     Flows(flows::Arguments),

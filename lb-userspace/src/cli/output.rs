@@ -3,10 +3,12 @@
 use anyhow::Context;
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 pub(super) use crate::model::age::age;
+use crate::model::meta::Condition;
 
 /// How to print.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
@@ -46,7 +48,7 @@ fn hide_managed_fields(answer: &mut Value) {
     if let Some(metadata) = answer.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-    for parts in ["items", "object", "loadBalancer"] {
+    for parts in ["items", "object", "loadBalancer", "ipPool"] {
         match answer.get_mut(parts) {
             Some(Value::Array(items)) => items.iter_mut().for_each(hide_managed_fields),
             Some(object @ Value::Object(_)) => hide_managed_fields(object),
@@ -74,6 +76,24 @@ pub(super) fn table<const N: usize>(
         text.push('\n');
     }
     text
+}
+
+/// The conditions of an object.
+pub(super) fn conditions(all: &[Condition], now: Timestamp) -> String {
+    let rows = all.iter().map(|condition| {
+        let Condition { kind, status, reason, message, last_transition_time, .. } = condition.clone();
+        [kind, status, reason, age(Some(&last_transition_time), now), message]
+    });
+    table(["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows)
+}
+
+/// The text, below a heading.
+pub(super) fn indented(text: &str) -> String {
+    let mut indented = String::new();
+    for line in text.lines() {
+        super::line(&mut indented, format_args!("  {line}"));
+    }
+    indented
 }
 
 /// Bytes in their greatest binary unit: `1.5 MiB`.
@@ -104,6 +124,7 @@ mod tests {
             serde_json::json!({"items": [object()]}),
             serde_json::json!({"items": [{"object": object()}]}),
             serde_json::json!({"loadBalancer": object()}),
+            serde_json::json!({"ipPool": object()}),
         ] {
             let text = Format::Json.show(&answer, || unreachable!()).unwrap();
             assert!(text.contains("\"a\"") && !text.contains("manager"), "{text}");

@@ -1,5 +1,7 @@
 //! `lb pool`.
 
+mod describe;
+
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -24,6 +26,11 @@ enum Verb {
     Get {
         /// One pool [default: all]
         name: Option<String>,
+    },
+    /// Show one pool with who has its addresses, conditions and events
+    Describe {
+        /// The pool
+        name: String,
     },
     /// Delete pools that have no allocated address
     Delete {
@@ -81,6 +88,7 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
                 if pools.is_empty() { Ok("No pools.\n".into()) } else { Ok(table(&pools, Timestamp::now())) }
             })
         }
+        Verb::Describe { name } => describe::run(client, name, format).await,
         Verb::Delete { names } => {
             let mut text = String::new();
             for name in names {
@@ -125,20 +133,25 @@ fn table(pools: &[IpPool], now: Timestamp) -> String {
 }
 
 fn row(pool: &IpPool, now: Timestamp) -> [String; 7] {
-    let scope = |tuple: &ScopeTuple| match tuple.parts() {
-        ["*", "*", "*"] => "global".to_owned(),
-        ["*", namespace, "*"] => namespace.to_owned(),
-        parts => parts.join("|"),
-    };
     [
         pool.metadata.name.clone(),
         pool.spec.description.clone(),
         pool.spec.ranges.iter().map(range).collect::<Vec<_>>().join(","),
         pool.spec.selector.priority.to_string(),
-        pool.spec.selector.scope.iter().map(scope).collect::<Vec<_>>().join(","),
+        scopes(pool),
         format!("{}/{}", pool.status.available, pool.status.total),
         output::age(pool.metadata.creation_timestamp.as_deref(), now),
     ]
+}
+
+/// For whom the pool is.
+fn scopes(pool: &IpPool) -> String {
+    let scope = |tuple: &ScopeTuple| match tuple.parts() {
+        ["*", "*", "*"] => "global".to_owned(),
+        ["*", namespace, "*"] => namespace.to_owned(),
+        parts => parts.join("|"),
+    };
+    pool.spec.selector.scope.iter().map(scope).collect::<Vec<_>>().join(",")
 }
 
 fn range(range: &PoolRange) -> String {

@@ -1,6 +1,7 @@
 //! The command line on an API of its own.
 
 mod edits;
+mod events;
 mod manifests;
 
 use std::path::PathBuf;
