@@ -60,6 +60,20 @@ impl RequestError {
         matches!(self, Self::Refused { code, .. } if *code == StatusCode::CONFLICT)
     }
 
+    /// What was asked for is not known any more: a list tells what there is.
+    pub fn is_expired(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == StatusCode::GONE)
+    }
+
+    /// No agent answers now: another one may later.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Http { .. } => true,
+            Self::Refused { code, .. } => *code == StatusCode::SERVICE_UNAVAILABLE,
+            Self::Json { .. } => false,
+        }
+    }
+
     /// The named object does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if *code == StatusCode::NOT_FOUND)

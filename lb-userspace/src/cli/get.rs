@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::client::Client;
+use super::follow::{self, Followed};
 use super::output::{self, Format};
 use super::{Namespace, path};
 use crate::model::load_balancer::{Listener, LoadBalancer};
@@ -15,6 +16,7 @@ use crate::model::meta::READY;
 #[command(after_help = "Examples:
   lb get
   lb get -A
+  lb get -n shop --watch
   lb get front -n shop -o yaml")]
 pub(super) struct Arguments {
     /// One load balancer [default: all of the namespace]
@@ -24,10 +26,16 @@ pub(super) struct Arguments {
     /// All namespaces
     #[arg(short = 'A', long, conflicts_with = "name")]
     all_namespaces: bool,
+    /// Go on with a row for each change: --output json gives a line, yaml a document
+    #[arg(short, long)]
+    watch: bool,
 }
 
 pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<String> {
     let namespace = &arguments.namespace.namespace;
+    if arguments.watch {
+        return watch(client, arguments, format).await.map(|()| String::new());
+    }
     let answer = match &arguments.name {
         Some(name) => client.get(&path::load_balancer(namespace, name)).await?,
         None if arguments.all_namespaces => client.get(&path::load_balancers(None)).await?,
@@ -43,6 +51,22 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
     })
 }
 
+async fn watch(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<()> {
+    let namespace = &arguments.namespace.namespace;
+    if let Some(name) = &arguments.name {
+        // One that does not exist is an error, not a long wait.
+        client.get(&path::load_balancer(namespace, name)).await?;
+    }
+    let place = (!arguments.all_namespaces).then_some(namespace.as_str());
+    let followed = Followed {
+        path: path::load_balancers(place),
+        name: arguments.name.as_deref(),
+        header: HEADER,
+        row: |object, now| Ok(row(&serde_json::from_value(object).context("cannot read the answer")?, now)),
+    };
+    follow::follow(client, &followed, format).await
+}
+
 /// The objects of an answer, which is one or a list.
 pub(super) fn objects(mut answer: Value) -> anyhow::Result<Vec<LoadBalancer>> {
     let items = match answer.get_mut("items") {
@@ -52,10 +76,11 @@ pub(super) fn objects(mut answer: Value) -> anyhow::Result<Vec<LoadBalancer>> {
     serde_json::from_value(items).context("cannot read the answer")
 }
 
+const HEADER: [&str; 9] =
+    ["NAMESPACE", "NAME", "WORKLOADTYPE", "IPAM", "ADDRESS", "LISTENERS", "BACKENDS", "READY", "AGE"];
+
 fn table(objects: &[LoadBalancer], now: Timestamp) -> String {
-    let header =
-        ["NAMESPACE", "NAME", "WORKLOADTYPE", "IPAM", "ADDRESS", "LISTENERS", "BACKENDS", "READY", "AGE"];
-    output::table(header, objects.iter().map(|object| row(object, now)))
+    output::table(HEADER, objects.iter().map(|object| row(object, now)))
 }
 
 fn row(object: &LoadBalancer, now: Timestamp) -> [String; 9] {

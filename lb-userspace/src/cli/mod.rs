@@ -21,6 +21,7 @@ mod events;
 mod explain;
 mod export;
 mod flows;
+mod follow;
 mod get;
 mod kind;
 mod kubeconfig;
@@ -214,10 +215,17 @@ async fn answer(client: &Client, verb: Verb, format: Format) -> anyhow::Result<S
 
 /// Writes to standard output; a reader that has seen enough is no error.
 fn print(text: &str) -> anyhow::Result<()> {
+    offer(text).map(drop)
+}
+
+/// As [`print`]; whether somebody still reads.
+fn offer(text: &str) -> anyhow::Result<bool> {
     use std::io::{ErrorKind, Write};
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),
-        Ok(()) | Err(_) => Ok(()),
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write the output"),
     }
 }
 

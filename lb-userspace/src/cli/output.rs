@@ -41,6 +41,19 @@ impl Format {
             Self::Yaml => serde_saphyr::to_string(&value).context("cannot write the answer as YAML"),
         }
     }
+
+    /// One of many values: a line of JSON, or a document of YAML.
+    pub(super) fn document(self, value: &Value) -> anyhow::Result<String> {
+        let mut value = value.clone();
+        hide_managed_fields(&mut value);
+        match self {
+            Self::Table | Self::Json => Ok(format!("{value}\n")),
+            Self::Yaml => {
+                let text = serde_saphyr::to_string(&value).context("cannot write the answer as YAML")?;
+                Ok(format!("---\n{text}"))
+            }
+        }
+    }
 }
 
 /// Takes away the record of who has set which field: nobody reads it, and it is longer than the object.
@@ -76,6 +89,39 @@ pub(super) fn table<const N: usize>(
         text.push('\n');
     }
     text
+}
+
+/// A table that grows: later rows stand in the columns of those before, as far as they fit.
+#[derive(Debug)]
+pub(super) struct Columns<const N: usize>([usize; N]);
+
+impl<const N: usize> Default for Columns<N> {
+    fn default() -> Self {
+        Self([0; N])
+    }
+}
+
+impl<const N: usize> Columns<N> {
+    /// The next rows; the first of all is the header.
+    pub(super) fn rows(&mut self, rows: &[[String; N]]) -> String {
+        let shown = |cell: &str| if cell.is_empty() { "-".to_owned() } else { cell.to_owned() };
+        for row in rows {
+            for (width, cell) in self.0.iter_mut().zip(row) {
+                *width = (*width).max(shown(cell).chars().count());
+            }
+        }
+        let mut text = String::new();
+        for row in rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(self.0) {
+                let cell = shown(cell);
+                line += &cell;
+                line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 2));
+            }
+            super::line(&mut text, format_args!("{}", line.trim_end()));
+        }
+        text
+    }
 }
 
 /// The conditions of an object.
@@ -149,5 +195,15 @@ mod tests {
         let text =
             table(["NAME", "ADDRESS"], [["web".into(), "192.0.2.1".into()], ["dns".into(), String::new()]]);
         assert_eq!(text, "NAME  ADDRESS\nweb   192.0.2.1\ndns   -\n");
+    }
+
+    #[test]
+    fn a_table_that_grows_looks_like_one_that_is_whole() {
+        let (header, row) = (["NAME", "ADDRESS"], |name: &str| [name.to_owned(), String::new()]);
+        let mut columns = Columns::default();
+        let begun = columns.rows(&[header.map(str::to_owned), row("web"), row("dns")]);
+        assert_eq!(begun, table(header, [row("web"), row("dns")]));
+        assert_eq!(columns.rows(&[row("a")]), "a     -\n");
+        assert_eq!(columns.rows(&[row("longer")]) + &columns.rows(&[row("a")]), "longer  -\na       -\n");
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::client::Client;
+use super::follow::{self, Followed};
 use super::output::{self, Format};
 use super::{path, spec};
 use crate::model::ip_pool::{IpPool, PoolRange, ScopeTuple};
@@ -26,6 +27,9 @@ enum Verb {
     Get {
         /// One pool [default: all]
         name: Option<String>,
+        /// Go on with a row for each change: --output json gives a line, yaml a document
+        #[arg(short, long)]
+        watch: bool,
     },
     /// Show one pool with who has its addresses, conditions and events
     Describe {
@@ -80,7 +84,10 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
             }
             format.show(&answer, || Ok(text))
         }
-        Verb::Get { name } => {
+        Verb::Get { name, watch: true } => {
+            watch(client, name.as_deref(), format).await.map(|()| String::new())
+        }
+        Verb::Get { name, watch: false } => {
             let path = name.as_deref().map_or_else(path::pools, path::pool);
             let answer = client.get(&path).await?;
             format.show(&answer, || {
@@ -101,6 +108,20 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
             Ok(text)
         }
     }
+}
+
+async fn watch(client: &Client, name: Option<&str>, format: Format) -> anyhow::Result<()> {
+    if let Some(name) = name {
+        // One that does not exist is an error, not a long wait.
+        client.get(&path::pool(name)).await?;
+    }
+    let followed = Followed {
+        path: path::pools(),
+        name,
+        header: HEADER,
+        row: |object, now| Ok(row(&serde_json::from_value(object).context("cannot read the answer")?, now)),
+    };
+    follow::follow(client, &followed, format).await
 }
 
 fn manifest(create: &Create) -> anyhow::Result<IpPool> {
@@ -127,9 +148,10 @@ fn objects(mut answer: Value) -> anyhow::Result<Vec<IpPool>> {
     serde_json::from_value(items).context("cannot read the answer")
 }
 
+const HEADER: [&str; 7] = ["NAME", "DESCRIPTION", "RANGES", "PRIORITY", "SCOPE", "AVAILABLE", "AGE"];
+
 fn table(pools: &[IpPool], now: Timestamp) -> String {
-    let header = ["NAME", "DESCRIPTION", "RANGES", "PRIORITY", "SCOPE", "AVAILABLE", "AGE"];
-    output::table(header, pools.iter().map(|pool| row(pool, now)))
+    output::table(HEADER, pools.iter().map(|pool| row(pool, now)))
 }
 
 fn row(pool: &IpPool, now: Timestamp) -> [String; 7] {
