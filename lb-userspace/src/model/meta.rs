@@ -93,6 +93,11 @@ impl ObjectMeta {
         NamespacedName { namespace: self.namespace.clone(), name: self.name.clone() }
     }
 
+    /// Whether the object goes as soon as its finalizers are gone.
+    pub const fn is_terminating(&self) -> bool {
+        self.deletion_timestamp.is_some()
+    }
+
     /// The annotation `loadbalancer.harvesterhci.io/<suffix>`; empty if absent.
     pub fn annotation(&self, suffix: &str) -> &str {
         self.annotations.get(&format!("{GROUP}/{suffix}")).map_or("", String::as_str)

@@ -61,9 +61,9 @@ fn lent(draft: &Resources) -> Lent {
 }
 
 /// Load balancers without address, or whose wishes have changed; the oldest first. Before those without go those that may
-/// give one back.
+/// give one back. One that is about to go wants nothing any more.
 fn candidates(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
-    let wanting = draft.load_balancers.values();
+    let wanting = draft.load_balancers.values().filter(|object| !object.metadata.is_terminating());
     let wanting =
         wanting.filter(|object| object.status.allocated_address.is_none() || is_changed(before, object));
     let mut wanting: Vec<&LoadBalancer> = wanting.map(Arc::as_ref).collect();

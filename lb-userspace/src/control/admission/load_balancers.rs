@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::writes::stamped;
+use super::writes::{has_same_keys, stamped};
 use super::{Change, Reference, Refusal, Resources, Stamps, limits};
 use crate::ipam::select::is_open;
 use crate::model::check::Workload;
@@ -32,11 +32,13 @@ pub(super) fn write(
     if object.spec.workload_type == "cluster" && !announced.is_empty() {
         object.status.address = announced;
     }
-    let mut fields = limits::problems(&object.metadata);
-    fields.extend(check_announced(&object).err().unwrap_or_default());
-    fields.extend(object.check().err().unwrap_or_default());
-    fields.extend(stored.and_then(|stored| object.check_update(stored).err()).unwrap_or_default());
-    fields.extend(check_pool(draft, &object, stored.map(Arc::as_ref)).err().unwrap_or_default());
+    let mut fields = check_announced(&object).err().unwrap_or_default();
+    if !stored.is_some_and(|stored| only_leaves(stored, &object)) {
+        fields.extend(limits::problems(&object.metadata));
+        fields.extend(object.check().err().unwrap_or_default());
+        fields.extend(stored.and_then(|stored| object.check_update(stored).err()).unwrap_or_default());
+        fields.extend(check_pool(draft, &object, stored.map(Arc::as_ref)).err().unwrap_or_default());
+    }
     if !fields.is_empty() {
         return Err(Refusal::Invalid { reference, fields });
     }
@@ -47,6 +49,16 @@ pub(super) fn write(
     };
     draft.load_balancers.insert(key, Arc::new(object));
     Ok(change)
+}
+
+/// Whether the object is on its way out, and nothing of it changes that is checked: it may have been stored under
+/// other rules.
+fn only_leaves(stored: &LoadBalancer, new: &LoadBalancer) -> bool {
+    let only_finalizers = || {
+        let stored = stored.clone().with_defaults();
+        stored.spec == new.spec && has_same_keys(&stored.metadata, &new.metadata)
+    };
+    stored.metadata.is_terminating() && only_finalizers()
 }
 
 /// Checks what the provider of a guest cluster says, of whatever length.
@@ -85,7 +97,10 @@ fn check_pool(
     let requirement = Requirement::of(&object.metadata);
     let is_cluster = object.spec.workload_type == "cluster";
     let workload = if is_cluster { Workload::Cluster } else { Workload::Vm };
-    let is_open = |pool: &IpPool| pool.check_spec().is_ok_and(|pool| is_open(&pool, &requirement, workload));
+    let is_open = |pool: &IpPool| {
+        let stays = !pool.metadata.is_terminating();
+        stays && pool.check_spec().is_ok_and(|pool| is_open(&pool, &requirement, workload))
+    };
     if !draft.pools.get(name).is_some_and(is_open) {
         let open = draft.pools.iter().filter(|(_, pool)| is_open(pool)).map(|(name, _)| name.as_str());
         let open: Vec<&str> = open.collect();

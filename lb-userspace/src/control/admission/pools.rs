@@ -1,6 +1,6 @@
 //! Writes and deletions of pools.
 
-use super::writes::stamped;
+use super::writes::{has_same_keys, stamped};
 use super::{Change, Reference, Refusal, Resources, Stamps, limits};
 use crate::model::check::check_pool;
 use crate::model::ip_pool::{IpPool, IpPoolStatus};
@@ -22,8 +22,11 @@ pub(super) fn write(
         Some(stored) => stored.status.clone(),
         None => remembered(&object.status),
     };
-    let mut fields = limits::problems(&object.metadata);
-    fields.extend(check_pool(&object, draft.pools.values()).err().unwrap_or_default());
+    let mut fields = Vec::new();
+    if !stored.is_some_and(|stored| only_leaves(stored, &object)) {
+        fields.extend(limits::problems(&object.metadata));
+        fields.extend(check_pool(&object, draft.pools.values()).err().unwrap_or_default());
+    }
     if !fields.is_empty() {
         return Err(Refusal::Invalid { reference, fields });
     }
@@ -36,6 +39,16 @@ pub(super) fn write(
     Ok(change)
 }
 
+/// Whether the pool is on its way out, and nothing of it changes that is checked: it may have been stored under other
+/// rules.
+fn only_leaves(stored: &IpPool, new: &IpPool) -> bool {
+    let only_finalizers = || {
+        let stored = stored.clone().with_defaults();
+        stored.spec == new.spec && has_same_keys(&stored.metadata, &new.metadata)
+    };
+    stored.metadata.is_terminating() && only_finalizers()
+}
+
 /// What a new pool takes over from its manifest: who had which address elsewhere gets it again while it is free.
 fn remembered(status: &IpPoolStatus) -> IpPoolStatus {
     let owners = status.allocated_history.iter().chain(&status.allocated);
@@ -45,17 +58,21 @@ fn remembered(status: &IpPoolStatus) -> IpPoolStatus {
 
 /// Removes it, if nobody has an address of it.
 pub(super) fn delete(draft: &mut Resources, name: &str) -> Result<Manifest, Refusal> {
+    check_delete(draft, name)?;
+    let removed = draft.pools.remove(name);
+    let reference = || Reference::IpPool(name.to_owned());
+    removed.map(|object| Manifest::IpPool(Box::new(object))).ok_or_else(|| Refusal::NotFound(reference()))
+}
+
+/// Refuses a deletion while load balancers have addresses of the pool. What one had that goes in the same transaction
+/// is in nobody's way.
+pub(super) fn check_delete(draft: &Resources, name: &str) -> Result<(), Refusal> {
     let reference = Reference::IpPool(name.to_owned());
     let Some(pool) = draft.pools.get(name) else { return Err(Refusal::NotFound(reference)) };
     let mut freed = pool.clone();
-    // What a load balancer had that goes in the same transaction is in nobody's way.
     freed
         .status
         .allocated
         .retain(|_, owner| owner.parse().is_ok_and(|owner| draft.load_balancers.contains_key(&owner)));
-    if let Err(fields) = freed.check_delete() {
-        return Err(Refusal::Invalid { reference, fields });
-    }
-    let removed = draft.pools.remove(name);
-    removed.map(|object| Manifest::IpPool(Box::new(object))).ok_or(Refusal::NotFound(reference))
+    freed.check_delete().map_err(|fields| Refusal::Invalid { reference, fields })
 }

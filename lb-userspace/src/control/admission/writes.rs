@@ -86,7 +86,11 @@ pub(super) fn delete(
     if metadata.finalizers.is_empty() {
         return remove(draft, reference);
     }
-    if metadata.deletion_timestamp.is_none() {
+    if let Reference::IpPool(name) = reference {
+        // What is marked goes one day: then it would be too late to refuse it.
+        pools::check_delete(draft, name)?;
+    }
+    if !metadata.is_terminating() {
         metadata.deletion_timestamp = Some(stamps.now.to_owned());
         metadata.deletion_grace_period_seconds = Some(0);
         match object {
@@ -115,7 +119,7 @@ fn store(
     };
     let is_over = |object: &Manifest| {
         let metadata = metadata(object);
-        metadata.deletion_timestamp.is_some() && metadata.finalizers.is_empty()
+        metadata.is_terminating() && metadata.finalizers.is_empty()
     };
     if current(draft, &reference).as_ref().is_some_and(is_over) {
         return remove(draft, &reference);
@@ -151,7 +155,7 @@ pub(super) fn stamped(
     };
     same(reference, "metadata.resourceVersion", &given.resource_version, &stored.resource_version)?;
     same(reference, "metadata.uid", &given.uid, &stored.uid)?;
-    if stored.deletion_timestamp.is_some() {
+    if stored.is_terminating() {
         // Whoever waits for its end would wait for one more.
         given.finalizers.retain(|name| stored.finalizers.contains(name));
     }
@@ -162,6 +166,11 @@ pub(super) fn stamped(
     given.deletion_timestamp.clone_from(&stored.deletion_timestamp);
     given.deletion_grace_period_seconds = stored.deletion_grace_period_seconds;
     Ok(given)
+}
+
+/// Whether labels and annotations are alike.
+pub(super) fn has_same_keys(stored: &ObjectMeta, new: &ObjectMeta) -> bool {
+    stored.labels == new.labels && stored.annotations == new.annotations
 }
 
 fn same(reference: &Reference, field: &'static str, given: &str, current: &str) -> Result<(), Refusal> {

@@ -33,15 +33,20 @@ pub enum AssignAddress {
 
 /// Gives a load balancer its address. One that has an address in a pool keeps it, unless it names another pool
 /// or requests another address: then the new address is taken before the old one is given back. Stored pools
-/// that can't be read are passed over.
+/// that can't be read are passed over, and those that are about to go are chosen for nobody.
 ///
 /// # Errors
 /// Why there is none; nothing is to be stored then.
 pub fn assign(stored: &[IpPool], lb: &CheckedLoadBalancer, lent: &Lent) -> Result<Assignment, AssignAddress> {
     let pools: Vec<CheckedPool> = stored.iter().filter_map(|pool| pool.check_spec().ok()).collect();
-    let chosen = match holder(stored, &pools, lb) {
-        Some(holder) => holder,
-        None => select(&pools, lb)?,
+    let staying: Vec<CheckedPool>;
+    let chosen = if let Some(holder) = holder(stored, &pools, lb) {
+        holder
+    } else {
+        let goes = |pool: &IpPool| pool.metadata.is_terminating();
+        let stays = |name: &str| !stored.iter().any(|pool| pool.metadata.name == name && goes(pool));
+        staying = pools.iter().filter(|pool| stays(&pool.name)).cloned().collect();
+        select(&staying, lb)?
     };
     let status = status_of(stored, &chosen.name);
     let (vip, status) = pool::allocate(chosen, &status, &lb.key, lb.address, lent)?;

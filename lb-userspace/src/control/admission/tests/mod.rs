@@ -1,5 +1,6 @@
 mod bounds;
 mod by_hand;
+mod leaving;
 
 use super::*;
 use crate::model::ip_pool::{IpPool, PoolRange, ScopeTuple};

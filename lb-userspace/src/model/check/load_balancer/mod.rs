@@ -104,7 +104,7 @@ impl LoadBalancer {
     /// All problems.
     pub fn check_update(&self, old: &Self) -> Result<(), Vec<FieldError>> {
         let mut problems = Problems::default();
-        if self.metadata.deletion_timestamp.is_some() {
+        if self.metadata.is_terminating() {
             return Ok(());
         }
         let remedy = "delete the load balancer and create it anew";
