@@ -113,7 +113,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let (published, topology) = watch::channel(links::snapshot(&BTreeSet::new()).await?);
     check_interfaces(&config, &topology.borrow())?;
     let store = RedbStore::open(&config.state_directory.join(STORE_FILE))?;
-    let registry = Arc::new(Registry::open(Box::new(store))?);
+    let registry = Arc::new(Registry::open(Box::new(store))?.with_vlans(config.dhcp.vlans())?);
     // What an earlier agent left serves on, even if this one can't start.
     let is_fresh = !pins(&config).exists();
     let (kernel, processes) = open_kernel(&config)?;

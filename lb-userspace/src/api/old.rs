@@ -11,6 +11,7 @@ use super::query::Parameters;
 use super::target::Target;
 use super::write::{Answer, RACES};
 use crate::control::admission::{Intent, operate};
+use crate::model::meta::NamespacedName;
 use crate::model::v1alpha1;
 
 /// What an old client sends.
@@ -123,6 +124,11 @@ impl Api {
         object: &Value,
         stored: Option<&Value>,
     ) -> (Value, Vec<String>) {
-        v1alpha1::to_v1beta1(object, stored, |address| (self.vm_names)(target.namespace(), address))
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let lb = NamespacedName::new(target.namespace(), target.name.as_deref().unwrap_or(name));
+        let resources = self.registry.snapshot();
+        let vm = |address: &str| (self.vm_names)(target.namespace(), address);
+        let pool = |address: &str| resources.pool_of(address, &lb).map(str::to_owned);
+        v1alpha1::to_v1beta1(object, stored, &vm, &pool)
     }
 }

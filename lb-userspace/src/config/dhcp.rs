@@ -44,6 +44,13 @@ impl Default for Dhcp {
     }
 }
 
+impl Dhcp {
+    /// The VLANs of networks, by `namespace/name` of the network.
+    pub fn vlans(&self) -> BTreeMap<String, u16> {
+        self.networks.iter().map(|(name, network)| (name.clone(), network.vlan)).collect()
+    }
+}
+
 /// A network of VMs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Network {

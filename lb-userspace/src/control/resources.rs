@@ -90,6 +90,17 @@ impl Resources {
         self.pools.values().any(|pool| pool.status.allocated.contains_key(&address))
     }
 
+    /// The pool that has given a load balancer an address, or had given it before.
+    pub fn pool_of(&self, address: &str, lb: &NamespacedName) -> Option<&str> {
+        let (address, lb) = (address.parse::<IpAddr>().ok()?.to_string(), lb.to_string());
+        let gave = |pool: &&IpPool| {
+            let status = &pool.status;
+            let owner = status.allocated.get(&address).or_else(|| status.allocated_history.get(&address));
+            owner == Some(&lb)
+        };
+        self.pools.values().find(gave).map(|pool| pool.metadata.name.as_str())
+    }
+
     /// The writes that make `self` out of `before`.
     ///
     /// # Errors

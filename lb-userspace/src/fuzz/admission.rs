@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::control::admission::{Intent, Patch, Preconditions, Reference, Stamps, admit};
+use crate::control::admission::{Intent, Patch, Preconditions, Reference, Stamps, Vlans, admit};
 use crate::control::resources::Resources;
 use crate::model::meta::NamespacedName;
 use crate::model::parse::{self, Manifest};
@@ -19,7 +19,7 @@ pub(super) fn run(bytes: &[u8]) {
         let Some(intent) = intent(line) else { continue };
         let (now, manager) = (format!("2026-01-01T00:00:{index:02}Z"), format!("writer-{}", index % 3));
         let mut uid = || format!("uid-{index}");
-        let mut stamps = Stamps { now: &now, uid: &mut uid, manager: &manager };
+        let mut stamps = Stamps { now: &now, uid: &mut uid, manager: &manager, vlans: &Vlans::new() };
         if let Ok((mut after, _)) = admit(&resources, &[intent], &mut stamps) {
             after.stamp(&resources, resources.revision + 1);
             check(&after);

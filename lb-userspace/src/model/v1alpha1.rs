@@ -12,7 +12,7 @@ pub const VERSION: &str = "v1alpha1";
 pub const VM_NAME: &str = "harvesterhci.io/vmName";
 
 /// Fields of the specification that both versions have alike.
-const ALIKE: [&str; 5] = ["description", "workloadType", "ipam", "ipPool", "listeners"];
+const ALIKE: [&str; 3] = ["description", "ipam", "listeners"];
 
 /// The object as v1alpha1 has it.
 pub fn from_v1beta1(object: &Value) -> Value {
@@ -36,12 +36,16 @@ pub fn from_v1beta1(object: &Value) -> Value {
     old
 }
 
-/// The object as v1beta1 has it, over what is `stored`; and warnings about addresses that no VM has. `vm` names
-/// the VM of an address.
+/// Names what an address belongs to.
+pub type Names<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// The object as v1beta1 has it, over what is `stored`; and warnings about addresses that nobody knows. `vm` names
+/// the VM of an address, `pool` the pool that has given it to this load balancer.
 pub fn to_v1beta1(
     object: &Value,
     stored: Option<&Value>,
-    vm: impl Fn(&str) -> Option<String>,
+    vm: &Names<'_>,
+    pool: &Names<'_>,
 ) -> (Value, Vec<String>) {
     let given = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
     let known = stored.map(from_v1beta1);
@@ -60,7 +64,7 @@ pub fn to_v1beta1(
                 spec.insert(name.to_owned(), renamed(value, "PeriodSeconds", "periodSeconds"));
             }
             "backendServers" => {
-                let names = vms(value, &vm, &mut warnings);
+                let names = vms(value, vm, &mut warnings);
                 if !names.is_empty() {
                     spec.insert(name_now.to_owned(), json!({ VM_NAME: names }));
                 }
@@ -76,6 +80,9 @@ pub fn to_v1beta1(
             spec.insert(name, value);
         }
     }
+    if stored.is_none() {
+        name_pool(&mut spec, object, pool, &mut warnings);
+    }
     let mut new = object.clone();
     if let Some(map) = new.as_object_mut() {
         map.insert("apiVersion".to_owned(), json!(API_VERSION));
@@ -85,8 +92,24 @@ pub fn to_v1beta1(
     (new, warnings)
 }
 
+/// Names the pool that the address is of: an old client can't, and would be given one of another.
+fn name_pool(spec: &mut Map<String, Value>, object: &Value, pool: &Names<'_>, warnings: &mut Vec<String>) {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let address = text(object.pointer("/status/address"));
+    if address.is_empty() || text(spec.get("ipam")) == "dhcp" || !text(spec.get("ipPool")).is_empty() {
+        return;
+    }
+    if let Some(name) = pool(&address) {
+        spec.insert("ipPool".to_owned(), json!(name));
+    } else {
+        warnings.push(format!(
+            "status.address: no pool has given {address} to this load balancer: one is selected automatically"
+        ));
+    }
+}
+
 /// The VMs that have the addresses.
-fn vms(addresses: &Value, vm: impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Vec<String> {
+fn vms(addresses: &Value, vm: &Names<'_>, warnings: &mut Vec<String>) -> Vec<String> {
     let mut names = Vec::new();
     for (index, address) in addresses.as_array().into_iter().flatten().enumerate() {
         let address = address.as_str().unwrap_or_default();
@@ -120,6 +143,10 @@ mod tests {
         known.iter().find(|(known, _)| *known == address).map(|(_, name)| (*name).to_owned())
     }
 
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
     fn old() -> Value {
         json!({
             "apiVersion": "loadbalancer.harvesterhci.io/v1alpha1", "kind": "LoadBalancer",
@@ -134,7 +161,7 @@ mod tests {
 
     #[test]
     fn a6_addresses_become_vm_names_and_come_back() {
-        let (mut new, warnings) = to_v1beta1(&old(), None, vm);
+        let (mut new, warnings) = to_v1beta1(&old(), None, &vm, &none);
         assert!(warnings.is_empty());
         assert_eq!(new["spec"]["backendServerSelector"], json!({ VM_NAME: ["vm1", "vm2"] }));
         assert_eq!(new["spec"]["healthCheck"]["periodSeconds"], 5);
@@ -156,10 +183,29 @@ mod tests {
         });
         let mut seen = from_v1beta1(&stored);
         seen["spec"]["description"] = json!("by an old client");
-        let (new, _) = to_v1beta1(&seen, Some(&stored), vm);
+        let (new, _) = to_v1beta1(&seen, Some(&stored), &vm, &none);
         let mut expected = stored["spec"].clone();
         expected["description"] = json!("by an old client");
         assert_eq!(new["spec"], expected);
+    }
+
+    #[test]
+    fn a6_an_address_names_the_pool_that_has_given_it() {
+        let pool = |address: &str| (address == "192.0.2.100").then(|| "pool1".to_owned());
+        let new = |status: Value, ipam: &str, stored: Option<&Value>| {
+            let mut object = old();
+            object["status"] = status;
+            object["spec"]["ipam"] = json!(ipam);
+            let (new, warnings) = to_v1beta1(&object, stored, &vm, &pool);
+            (new["spec"]["ipPool"].clone(), warnings.len())
+        };
+        let at = |address: &str| json!({ "address": address });
+        assert_eq!(new(at("192.0.2.100"), "pool", None), (json!("pool1"), 0));
+        assert_eq!(new(at("192.0.2.101"), "pool", None), (Value::Null, 1));
+        assert_eq!(new(at("192.0.2.100"), "dhcp", None), (Value::Null, 0));
+        assert_eq!(new(json!({}), "pool", None), (Value::Null, 0));
+        let stored = json!({"spec": {"ipPool": ""}});
+        assert_eq!(new(at("192.0.2.100"), "pool", Some(&stored)), (json!(""), 0), "it may choose anew");
     }
 
     #[test]
@@ -167,9 +213,10 @@ mod tests {
         for empty in [json!({}), json!({"spec": null}), json!({"spec": {"backendServers": null}}), json!([1])]
         {
             drop(from_v1beta1(&empty));
-            drop(to_v1beta1(&empty, Some(&empty), vm));
+            drop(to_v1beta1(&empty, Some(&empty), &vm, &none));
         }
-        let (new, warnings) = to_v1beta1(&json!({"spec": {"backendServers": ["192.0.2.99"]}}), None, vm);
+        let (new, warnings) =
+            to_v1beta1(&json!({"spec": {"backendServers": ["192.0.2.99"]}}), None, &vm, &none);
         assert_eq!(new["spec"], json!({}));
         assert_eq!(warnings, ["spec.backendServers[0]: 192.0.2.99 belongs to no VM: left out"]);
     }

@@ -157,3 +157,36 @@ async fn whoever_uses_v1alpha1_is_told_that_it_is_deprecated() {
     assert_eq!(ask(&server, Method::GET, &balancers(), JSON, &Value::Null).await.2, "");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a6_an_object_of_v1alpha1_gets_the_address_that_it_had_from_its_pool() {
+    let server = Server::start("alpha-pool").await;
+    let named = |name: &str, first: &str, last: &str, priority: i64| {
+        let mut pool = pool(name, "192.168.0.0/24", first, last);
+        pool["spec"]["selector"]["scope"][0]["namespace"] = "shop".into();
+        pool["spec"]["selector"]["priority"] = priority.into();
+        pool
+    };
+    let mut pool1 = named("pool1", "192.168.0.90", "192.168.0.110", 1);
+    pool1["status"] = json!({"total": 21, "available": 20, "lastAllocated": "192.168.0.100",
+        "allocated": {"192.168.0.100": "shop/lb1"}});
+    server.client.post(&pools(), &pool1).await.unwrap();
+    server.client.post(&pools(), &named("pool2", "192.168.0.120", "192.168.0.130", 2)).await.unwrap();
+    let mut object = old_balancer("lb1");
+    object["status"] =
+        json!({"address": "192.168.0.100", "conditions": [{"type": "Ready", "status": "True"}]});
+    let (code, seen, _) = ask(&server, Method::POST, PATH, JSON, &object).await;
+    assert_eq!(code, 201, "{seen}");
+    assert_eq!((&seen["spec"]["backendServers"], seen["spec"].get("ipPool")), (&json!([]), None), "{seen}");
+    let new = server.client.get(&format!("{}/lb1", balancers())).await.unwrap();
+    let allocated = &new["status"]["allocatedAddress"];
+    assert_eq!((&new["spec"]["ipPool"], &allocated["ipPool"]), (&json!("pool1"), &json!("pool1")), "{new}");
+    assert_eq!(
+        (&allocated["ip"], &new["status"]["address"]),
+        (&json!("192.168.0.100"), &json!("192.168.0.100"))
+    );
+    object["metadata"]["name"] = "lb2".into();
+    let (code, _, warning) = ask(&server, Method::POST, PATH, JSON, &object).await;
+    assert_eq!((code, warning.contains("no pool has given 192.168.0.100")), (201, true), "{warning}");
+    server.stop().await;
+}

@@ -18,6 +18,8 @@ mod refusal;
 mod tests;
 mod writes;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use self::ownership::Writer;
@@ -28,7 +30,7 @@ use crate::model::parse::Manifest;
 pub use allocation::{ALLOCATED, ANY, WAITING, serve_waiting};
 pub use ownership::Owned;
 pub(crate) use patch::operate;
-pub use pool_status::RELEASED;
+pub use pool_status::{RELEASED, label};
 pub use refusal::Refusal;
 
 /// What a client wants.
@@ -164,7 +166,12 @@ pub struct Stamps<'a> {
     pub uid: &'a mut dyn FnMut() -> String,
     /// Who writes: the name under which the fields are kept.
     pub manager: &'a str,
+    /// The VLANs of networks, by `namespace/name` of the network.
+    pub vlans: &'a Vlans,
 }
+
+/// The VLANs of networks, by `namespace/name` of the network; what is in none is left out.
+pub type Vlans = BTreeMap<String, u16>;
 
 impl Stamps<'_> {
     const fn writer(&self) -> Writer<'_> {
@@ -188,7 +195,7 @@ pub fn admit(
     ordered.sort_by_key(|(_, intent)| rank(intent));
     for (index, intent) in ordered {
         match carry_out(&mut draft, intent, stamps) {
-            Ok((reference, change, before)) => changes.push((index, reference, change, before)),
+            Ok(done) => changes.push((index, done)),
             Err(refusal) => refusals.push(refusal),
         }
     }
@@ -196,10 +203,11 @@ pub fn admit(
         return Err(refusal);
     }
     allocation::settle(resources, &mut draft, stamps.now)?;
-    changes.sort_by_key(|(index, ..)| *index);
-    let outcome = |(_, reference, change, before): (usize, Reference, Change, Option<Manifest>)| {
+    changes.sort_by_key(|(index, _)| *index);
+    let outcome = |(_, done): (usize, Done)| {
+        let Done { reference, change, before, warnings } = done;
         let object = current(&draft, &reference).or(before)?;
-        Some(Outcome { object, change, warnings: Vec::new() })
+        Some(Outcome { object, change, warnings })
     };
     let outcomes = changes.into_iter().filter_map(outcome).collect();
     Ok((draft, outcomes))
@@ -223,8 +231,14 @@ const fn rank(intent: &Intent) -> u8 {
     }
 }
 
-/// What was done to which object, and the object before its deletion.
-type Done = (Reference, Change, Option<Manifest>);
+/// What was done to which object.
+struct Done {
+    reference: Reference,
+    change: Change,
+    /// The object before its deletion.
+    before: Option<Manifest>,
+    warnings: Vec<String>,
+}
 
 fn carry_out(draft: &mut Resources, intent: &Intent, stamps: &mut Stamps<'_>) -> Result<Done, Refusal> {
     match intent {

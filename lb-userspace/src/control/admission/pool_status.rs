@@ -1,7 +1,7 @@
 //! What a pool's status says: counted anew where its ranges are others, freed where an operator asks for it.
 
-use super::Resources;
 use super::allocation::set;
+use super::{Resources, Vlans};
 use crate::ipam::pool;
 use crate::model::ip_pool::IpPool;
 use crate::model::meta::{GROUP, NamespacedName, READY};
@@ -31,6 +31,14 @@ pub(super) fn refresh(before: &Resources, draft: &mut Resources, now: &str) {
         if let Some(request) = pool.metadata.annotations.remove(&format!("{GROUP}/{RELEASE}")) {
             release(pool, &request, |owner| load_balancers.contains_key(owner), now);
         }
+    }
+}
+
+/// Brings the labels of pools up to date that were stored while the configuration, or this program, was another.
+pub fn label(draft: &mut Resources, vlans: &Vlans) {
+    for pool in draft.pools.values_mut() {
+        let vlan = vlans.get(&pool.spec.selector.network).copied().unwrap_or_default();
+        *pool = pool.clone().with_defaults().with_vlan(vlan);
     }
 }
 

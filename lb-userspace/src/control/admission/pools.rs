@@ -6,12 +6,13 @@ use crate::model::check::check_pool;
 use crate::model::ip_pool::{IpPool, IpPoolStatus};
 use crate::model::parse::Manifest;
 
-/// Stores the specification beside the allocations that are there.
+/// Stores the specification beside the allocations that are there. Warns of other pools that can't be read: the pool
+/// was not compared with them.
 pub(super) fn write(
     draft: &mut Resources,
     mut object: IpPool,
     stamps: &mut Stamps<'_>,
-) -> Result<Change, Refusal> {
+) -> Result<(Change, Vec<String>), Refusal> {
     let name = object.metadata.name.clone();
     let reference = Reference::IpPool(name.clone());
     let stored = draft.pools.get(&name);
@@ -22,10 +23,13 @@ pub(super) fn write(
         Some(stored) => stored.status.clone(),
         None => remembered(&object.status),
     };
-    let mut fields = Vec::new();
+    let (mut fields, mut warnings) = (Vec::new(), Vec::new());
     if !stored.is_some_and(|stored| only_leaves(stored, &object)) {
         fields.extend(limits::problems(&object.metadata));
-        fields.extend(check_pool(&object, draft.pools.values()).err().unwrap_or_default());
+        match check_pool(&object, draft.pools.values()) {
+            Ok((_, broken)) => warnings.extend(broken.iter().map(ToString::to_string)),
+            Err(wrong) => fields.extend(wrong),
+        }
     }
     if !fields.is_empty() {
         return Err(Refusal::Invalid { reference, fields });
@@ -36,17 +40,14 @@ pub(super) fn write(
         Some(_) => Change::Configured,
     };
     draft.pools.insert(name, object);
-    Ok(change)
+    Ok((change, warnings))
 }
 
 /// Whether the pool is on its way out, and nothing of it changes that is checked: it may have been stored under other
 /// rules.
 fn only_leaves(stored: &IpPool, new: &IpPool) -> bool {
-    let only_finalizers = || {
-        let stored = stored.clone().with_defaults();
-        stored.spec == new.spec && has_same_keys(&stored.metadata, &new.metadata)
-    };
-    stored.metadata.is_terminating() && only_finalizers()
+    let is_leaving = stored.metadata.is_terminating();
+    is_leaving && stored.spec == new.spec && has_same_keys(&stored.metadata, &new.metadata)
 }
 
 /// What a new pool takes over from its manifest: who had which address elsewhere gets it again while it is free.

@@ -41,7 +41,7 @@ pub(super) fn write(
         limits::check_owners(&reference, &given)?;
     }
     let live = live.as_ref().map(patch::value);
-    let complete = with_defaults(manifest);
+    let complete = with_defaults(manifest, stamps);
     let object = patch::value(&complete);
     limits::check_size(&reference, &object)?;
     let owners = ownership::update(live.as_ref(), (&stored, &given), &object, stamps.writer());
@@ -60,7 +60,7 @@ pub(super) fn apply(
     let managed = live.as_ref().map(|live| metadata(live).managed_fields.clone()).unwrap_or_default();
     let live = live.as_ref().map(patch::value);
     let applied = ownership::apply(live.as_ref(), &managed, manifest, stamps.writer());
-    let complete = with_defaults(patch::read(reference, &applied.object)?);
+    let complete = with_defaults(patch::read(reference, &applied.object)?, stamps);
     let object = patch::value(&complete);
     limits::check_size(reference, &object)?;
     let owners = applied
@@ -102,7 +102,8 @@ pub(super) fn delete(
             }
         }
     }
-    Ok((reference.clone(), Change::Terminating, None))
+    let (reference, change) = (reference.clone(), Change::Terminating);
+    Ok(Done { reference, change, before: None, warnings: Vec::new() })
 }
 
 fn store(
@@ -113,8 +114,8 @@ fn store(
 ) -> Result<Done, Refusal> {
     let reference = Reference::of(&manifest);
     metadata_of(&mut manifest).managed_fields = owners;
-    let change = match manifest {
-        Manifest::LoadBalancer(object) => load_balancers::write(draft, *object, stamps)?,
+    let (change, warnings) = match manifest {
+        Manifest::LoadBalancer(object) => (load_balancers::write(draft, *object, stamps)?, Vec::new()),
         Manifest::IpPool(object) => pools::write(draft, *object, stamps)?,
     };
     let is_over = |object: &Manifest| {
@@ -124,7 +125,7 @@ fn store(
     if current(draft, &reference).as_ref().is_some_and(is_over) {
         return remove(draft, &reference);
     }
-    Ok((reference, change, None))
+    Ok(Done { reference, change, before: None, warnings })
 }
 
 fn remove(draft: &mut Resources, reference: &Reference) -> Result<Done, Refusal> {
@@ -132,7 +133,8 @@ fn remove(draft: &mut Resources, reference: &Reference) -> Result<Done, Refusal>
         Reference::LoadBalancer(key) => load_balancers::delete(draft, key)?,
         Reference::IpPool(name) => pools::delete(draft, name)?,
     };
-    Ok((reference.clone(), Change::Deleted, Some(removed)))
+    let (reference, change) = (reference.clone(), Change::Deleted);
+    Ok(Done { reference, change, before: Some(removed), warnings: Vec::new() })
 }
 
 /// The metadata as it is to be stored: what the store gives is the store's.
@@ -181,10 +183,13 @@ fn same(reference: &Reference, field: &'static str, given: &str, current: &str) 
     Err(Refusal::Conflict { reference: reference.clone(), field, given, current })
 }
 
-fn with_defaults(manifest: Manifest) -> Manifest {
+fn with_defaults(manifest: Manifest, stamps: &Stamps<'_>) -> Manifest {
     match manifest {
         Manifest::LoadBalancer(object) => Manifest::LoadBalancer(Box::new(object.with_defaults())),
-        Manifest::IpPool(object) => Manifest::IpPool(Box::new(object.with_defaults())),
+        Manifest::IpPool(object) => {
+            let vlan = stamps.vlans.get(&object.spec.selector.network).copied().unwrap_or_default();
+            Manifest::IpPool(Box::new(object.with_defaults().with_vlan(vlan)))
+        }
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::control::admission::{self, ALLOCATED, Intent, Outcome, Refusal, Stamps};
+use crate::control::admission::{self, ALLOCATED, Intent, Outcome, Refusal, Stamps, Vlans};
 use crate::control::changes::Changes;
 use crate::control::resources::Resources;
 use crate::control::tidings::Events;
 use crate::control::tokens::Token;
 use crate::ipam::dhcp::left;
 use crate::ipam::dhcp::model::Lease;
+use crate::model::check::broken as broken_pools;
 use crate::model::load_balancer::{LoadBalancer, LoadBalancerStatus};
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
@@ -23,6 +24,7 @@ pub struct Registry {
     changes: Arc<Changes>,
     events: Arc<Events>,
     published: watch::Sender<Arc<Resources>>,
+    vlans: Vlans,
 }
 
 impl Registry {
@@ -35,11 +37,29 @@ impl Registry {
         for record in broken {
             tracing::warn!("{record}");
         }
+        for pool in broken_pools(resources.pools.values()) {
+            tracing::warn!("{pool}");
+        }
         // What was changed before the start is not known any more: who watched then has to list again.
         let changes = Arc::new(Changes::new(resources.revision));
         let events = Arc::new(Events::new(jiff::Timestamp::now()));
         let (published, _) = watch::channel(Arc::new(resources));
-        Ok(Self { store: Mutex::new(store), changes, events, published })
+        Ok(Self { store: Mutex::new(store), changes, events, published, vlans: Vlans::new() })
+    }
+
+    /// With networks and their VLANs, which pools are labelled with: those that are stored, too.
+    ///
+    /// # Errors
+    /// When the store does not take a new label.
+    pub fn with_vlans(mut self, vlans: Vlans) -> Result<Self, StoreError> {
+        self.vlans = vlans;
+        let mut store = self.lock();
+        let before = self.snapshot();
+        let mut after = (*before).clone();
+        admission::label(&mut after, &self.vlans);
+        self.commit(store.as_mut(), &before, after)?;
+        drop(store);
+        Ok(self)
     }
 
     /// The resources of the last commit.
@@ -75,7 +95,7 @@ impl Registry {
         let mut store = self.lock();
         let before = self.snapshot();
         let now = now();
-        let mut stamps = Stamps { now: &now, uid: &mut uid, manager: submission.manager };
+        let mut stamps = Stamps { now: &now, uid: &mut uid, manager: submission.manager, vlans: &self.vlans };
         let (after, mut outcomes) = admission::admit(&before, submission.intents, &mut stamps)?;
         if submission.dry_run {
             return Ok(outcomes);

@@ -15,11 +15,14 @@ pub type Lent = BTreeMap<IpAddr, NamespacedName>;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AllocateAddress {
     /// All addresses are taken.
-    #[error("pool {pool} has no free address in {spans}: add a range, or delete a load balancer")]
+    // Harvester's words first: tools look for them.
+    #[error(
+        "fail to get ip from pool {pool}: no IP addresses available in range set: {spans}; add a range, or delete a load balancer"
+    )]
     Exhausted {
         /// Its name.
         pool: String,
-        /// Its spans.
+        /// Its spans, with commas between.
         spans: String,
     },
     /// The requested address is another's. Whose, is nothing to tell a writer, who may know one namespace alone.
@@ -64,9 +67,11 @@ pub fn allocate(
     let address = match (requested, current) {
         (Some(requested), _) => requested_address(pool, &status, owner, requested, lent)?,
         (None, Some(current)) => current,
-        (None, None) => sticky(&status, owner, lent)
-            .or_else(|| next(pool, &status, lent))
-            .ok_or_else(|| AllocateAddress::Exhausted { pool: pool.name.clone(), spans: spans(pool) })?,
+        (None, None) => {
+            sticky(&status, owner, lent).or_else(|| next(pool, &status, lent)).ok_or_else(|| {
+                AllocateAddress::Exhausted { pool: pool.name.clone(), spans: spans(pool).replace(", ", ",") }
+            })?
+        }
     };
     if current != Some(address) {
         give_back(&mut status, owner);

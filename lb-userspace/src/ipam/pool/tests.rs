@@ -245,3 +245,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_exhausted_pool_says_so_in_harvesters_words() {
+    let error = AllocateAddress::Exhausted { pool: "lab".into(), spans: "a-b,c-d".into() };
+    let words = "fail to get ip from pool lab: no IP addresses available in range set: a-b,c-d; add a range";
+    assert!(error.to_string().starts_with(words), "{error}");
+}

@@ -22,8 +22,9 @@ pub enum SelectPool {
     #[error("spec.ipPool: no pool {0:?} is open to this load balancer: {REMEDY}")]
     OutOfScope(String),
     /// No pool fits.
+    // Harvester's words first: tools look for them.
     #[error(
-        "no matched IPPool with requirement network {:?}, project {:?}, namespace {:?}, cluster {:?}: create one whose scope fits, or name one in spec.ipPool (a pool without scope is taken by name only)",
+        "no matched IPPool with requirement &{{Network:{} Project:{} Namespace:{} Cluster:{}}}: create one whose scope fits, or name one in spec.ipPool (a pool without scope is taken by name only)",
         .0.network, .0.project, .0.namespace, .0.cluster
     )]
     NoneMatches(Requirement),

@@ -142,3 +142,11 @@ fn a_requested_address_selects_the_pool_that_has_it() {
     lb.address = Some([10, 0, 9, 7].into());
     assert_eq!(select(&pools, &lb), Err(SelectPool::AddressInNone([10, 0, 9, 7].into())));
 }
+
+#[test]
+fn no_pool_is_told_in_harvesters_words() {
+    let error = select(&[], &lb(["lab/vlan7", "", "shop", "gc1"], Workload::Vm)).unwrap_err();
+    let words =
+        "no matched IPPool with requirement &{Network:lab/vlan7 Project: Namespace:shop Cluster:gc1}: create";
+    assert!(error.to_string().starts_with(words), "{error}");
+}

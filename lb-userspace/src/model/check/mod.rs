@@ -16,6 +16,6 @@ pub use listener::{CheckedListener, Port};
 pub use load_balancer::CheckedLoadBalancer;
 pub use policy::{CheckedLimits, CheckedPolicy, Source};
 pub use pool::CheckedPool;
-pub use pool_others::{BrokenPool, check_pool};
+pub use pool_others::{BrokenPool, broken, check_pool};
 pub use selector::Selector;
 pub use words::{ForwardingMode, Ipam, Selection, Unserved, Workload};

@@ -99,6 +99,12 @@ impl IpPool {
         self
     }
 
+    /// With the label that tells the VLAN of its network, `0` for none, as Harvester's dashboard shows it.
+    pub fn with_vlan(mut self, vlan: u16) -> Self {
+        self.metadata.labels.insert(format!("{GROUP}/vid"), vlan.to_string());
+        self
+    }
+
     /// With the allocations of the stored object: no write of a specification changes them (D17).
     pub fn with_status_of(mut self, stored: &Self) -> Self {
         self.status = stored.status.clone();

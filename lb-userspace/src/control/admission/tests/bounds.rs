@@ -117,7 +117,8 @@ fn a_hundred_writers_may_apply_to_one_object_and_no_more() {
         let intent = Intent::ApplyFields { reference, manifest: manifest.clone(), force: false };
         let manager = format!("writer-{n}");
         let mut uid = || "uid".to_owned();
-        let mut stamps = Stamps { now: "2026-01-01T00:00:00Z", uid: &mut uid, manager: &manager };
+        let mut stamps =
+            Stamps { now: "2026-01-01T00:00:00Z", uid: &mut uid, manager: &manager, vlans: &Vlans::new() };
         match admit(&resources, &[intent], &mut stamps) {
             Ok((after, _)) if n < 100 => resources = after,
             Err(refusal) if n == 100 => assert!(refusal.to_string().contains("have applied fields")),

@@ -57,6 +57,7 @@ fn resources_of_other_rules() -> Resources {
     let mut resources = Resources::default();
     resources.load_balancers.insert(key("a"), wrong.into());
     resources.pools.insert("lab".into(), lab);
+    label(&mut resources, &Vlans::new());
     resources
 }
 

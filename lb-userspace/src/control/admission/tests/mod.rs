@@ -42,7 +42,8 @@ fn created(manifests: impl IntoIterator<Item = Manifest>) -> Resources {
 fn submit(resources: &Resources, intents: &[Intent], moment: usize) -> Result<Resources, Refusal> {
     let now = format!("2026-01-01T00:00:{moment:02}Z");
     let mut uid = || "uid".to_owned();
-    admit(resources, intents, &mut Stamps { now: &now, uid: &mut uid, manager: "test" })
+    let vlans = Vlans::from([("lab/vlan7".to_owned(), 7)]);
+    admit(resources, intents, &mut Stamps { now: &now, uid: &mut uid, manager: "test", vlans: &vlans })
         .map(|(resources, _)| resources)
 }
 
@@ -200,4 +201,53 @@ fn b6_13_a_range_keeps_the_addresses_that_are_in_use() {
     let deletion = Intent::Delete(Reference::LoadBalancer(key("a")), Preconditions::default());
     let resources = done(&resources, &[deletion], 9);
     assert_eq!(done(&resources, &[without], 10).pools["lab"].status.total, 10);
+}
+
+#[test]
+fn a_pool_is_labelled_as_harvesters_dashboard_expects() {
+    let label = |pool: &IpPool, name: &str| pool.metadata.labels[&format!("{GROUP}/{name}")].clone();
+    for (network, vid) in [("", "0"), ("lab/vlan7", "7"), ("lab/other", "0")] {
+        let mut lab = pool("lab", "192.0.2.80", "192.0.2.81");
+        lab.spec.selector.network = network.into();
+        lab.metadata.labels.insert(format!("{GROUP}/vid"), "4000".into());
+        let resources = created([ip_pool(lab)]);
+        let lab = &resources.pools["lab"];
+        assert_eq!([label(lab, "vid"), label(lab, "global-ip-pool")], [vid, "false"], "{network:?}");
+    }
+}
+
+#[test]
+fn a5_6_a_guest_cluster_gets_an_address_of_its_management_network() {
+    let mut tagged = pool("tagged", "192.0.2.90", "192.0.2.91");
+    tagged.spec.selector.network = "lab/vlan7".into();
+    let mut object = of_a_guest("guest");
+    let annotation = "cloudprovider.harvesterhci.io/managementNetwork".to_owned();
+    object.metadata.annotations.insert(annotation, "lab/vlan7".into());
+    let untagged = pool("untagged", "192.0.2.80", "192.0.2.81");
+    let resources = created([ip_pool(untagged), ip_pool(tagged), lb(object.clone())]);
+    let allocated = resources.load_balancers[&key("guest")].status.allocated_address.clone().unwrap();
+    assert_eq!((allocated.ip_pool.as_str(), allocated.ip.as_str()), ("tagged", "192.0.2.90"));
+    assert_eq!(
+        done(&resources, &[Intent::Replace(lb(object))], 9),
+        resources,
+        "its provider writes it again"
+    );
+}
+
+#[test]
+fn b6_15_whoever_writes_a_pool_hears_of_those_that_it_was_not_compared_with() {
+    let mut broken = pool("broken", "192.0.2.80", "192.0.2.81");
+    broken.spec.ranges[0].range_end = "192.0.2.300".into();
+    let mut resources = Resources::default();
+    resources.pools.insert("broken".into(), broken);
+    let vlans = Vlans::new();
+    let mut uid = || "uid".to_owned();
+    let mut stamps = Stamps { now: "2026-01-01T00:00:00Z", uid: &mut uid, manager: "test", vlans: &vlans };
+    let intents =
+        [Intent::Create(ip_pool(pool("lab", "192.0.2.90", "192.0.2.91"))), Intent::Create(lb(balancer("a")))];
+    let (_, outcomes) = admit(&resources, &intents, &mut stamps).unwrap();
+    let [lab, balancer] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+    assert!(lab.warnings[0].starts_with("pool broken is ignored until it is repaired: spec.ranges[0]"));
+    assert_eq!((lab.warnings.len(), balancer.warnings.len()), (1, 0));
+    assert_eq!(balancer.change, Change::Created);
 }

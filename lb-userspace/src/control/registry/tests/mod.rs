@@ -133,3 +133,22 @@ fn a_lease_that_is_renewed_settles_no_addresses() {
     write_lease(&registry, "leased", false);
     assert_ne!(address(&registry, "pooled"), "");
 }
+
+#[test]
+fn stored_pools_are_labelled_with_the_vlans_of_a_new_configuration() {
+    let store = MemoryStore::default();
+    let registry = Registry::open(Box::new(store)).unwrap();
+    let mut pool = IpPool::new("lab");
+    pool.spec.ranges = vec![PoolRange { subnet: "192.0.2.9/32".into(), ..PoolRange::default() }];
+    pool.spec.selector.network = "lab/vlan7".into();
+    submit(&registry, Intent::Create(Manifest::IpPool(pool.into())));
+    let vid = |registry: &Registry| {
+        registry.snapshot().pools["lab"].metadata.labels["loadbalancer.harvesterhci.io/vid"].clone()
+    };
+    assert_eq!(vid(&registry), "0");
+    let revision = registry.snapshot().revision;
+    let registry = registry.with_vlans([("lab/vlan7".to_owned(), 7)].into()).unwrap();
+    assert_eq!((vid(&registry).as_str(), registry.snapshot().revision), ("7", revision + 1));
+    let registry = registry.with_vlans([("lab/vlan7".to_owned(), 7)].into()).unwrap();
+    assert_eq!(registry.snapshot().revision, revision + 1, "what is right is not written again");
+}

@@ -16,6 +16,9 @@ use crate::model::names;
 use crate::model::range::unfit;
 use crate::model::requirement::Requirement;
 
+/// The annotation by which Harvester's cloud provider names the network of a guest cluster.
+const MANAGEMENT_NETWORK: &str = "cloudprovider.harvesterhci.io/managementNetwork";
+
 /// A load balancer that can be trusted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckedLoadBalancer {
@@ -120,7 +123,8 @@ impl LoadBalancer {
     }
 
     /// With defaults written out, as it is to be stored: names of listeners, protocols in upper case, the
-    /// numbers of an active health check, the annotation of the namespace. What is wrong stays as it is.
+    /// numbers of an active health check, the annotation of the namespace, and for a guest cluster that of the
+    /// network: its management network, if it names no other. What is wrong stays as it is.
     pub fn with_defaults(mut self) -> Self {
         for listener in &mut self.spec.listeners {
             let Some(protocol) = parse_protocol(&listener.protocol) else { continue };
@@ -131,7 +135,15 @@ impl LoadBalancer {
             listener.health_check = listener.health_check.take().map(|check| check.with_defaults(true));
         }
         let namespace = self.metadata.namespace.clone();
-        self.metadata.annotations.insert(format!("{GROUP}/namespace"), namespace);
+        let annotations = &mut self.metadata.annotations;
+        annotations.insert(format!("{GROUP}/namespace"), namespace);
+        let network = format!("{GROUP}/network");
+        if self.spec.workload_type == "cluster"
+            && annotations.get(&network).is_none_or(String::is_empty)
+            && let Some(management) = annotations.get(MANAGEMENT_NETWORK).cloned()
+        {
+            annotations.insert(network, management);
+        }
         self.spec.health_check = self.spec.health_check.map(|check| check.with_defaults(false));
         self
     }

@@ -104,6 +104,24 @@ fn a5_3_health_check_defaults_are_one_three_five_and_three() {
 }
 
 #[test]
+fn a5_6_a_guest_cluster_is_in_its_management_network_if_it_names_no_other() {
+    let network = |workload: &str, annotations: &[(&str, &str)]| {
+        let mut lb = lb(&[]);
+        lb.spec.workload_type = workload.into();
+        let annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        lb.metadata.annotations = annotations.collect();
+        lb.with_defaults().metadata.annotation("network").to_owned()
+    };
+    let management = ("cloudprovider.harvesterhci.io/managementNetwork", "lab/vlan7");
+    let named = |name| ("loadbalancer.harvesterhci.io/network", name);
+    assert_eq!(network("cluster", &[management]), "lab/vlan7");
+    assert_eq!(network("cluster", &[management, named("")]), "lab/vlan7");
+    assert_eq!(network("cluster", &[management, named("lab/vlan8")]), "lab/vlan8");
+    assert_eq!(network("cluster", &[]), "");
+    assert_eq!(network("vm", &[management]), "", "VMs are where their pool is");
+}
+
+#[test]
 fn a_period_below_the_default_timeout_shortens_it() {
     let lb = checked_health(HealthCheck { port: 80, period_seconds: 1, ..HealthCheck::default() });
     let checked = lb.check().unwrap().health_check.unwrap();

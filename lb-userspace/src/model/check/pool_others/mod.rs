@@ -1,5 +1,7 @@
 //! A pool beside the other stored pools (reference section 2.3: P4, P6, P8, P9 with decision D15).
 
+use std::fmt;
+
 use super::pool::{CheckedPool, meet};
 use crate::model::field::{FieldError, Problems};
 use crate::model::ip_pool::IpPool;
@@ -11,6 +13,21 @@ pub struct BrokenPool {
     pub name: String,
     /// What is wrong with it.
     pub errors: Vec<FieldError>,
+}
+
+impl fmt::Display for BrokenPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errors: Vec<String> = self.errors.iter().map(ToString::to_string).collect();
+        write!(f, "pool {} is ignored until it is repaired: {}", self.name, errors.join("; "))
+    }
+}
+
+/// The pools that can't be read.
+pub fn broken<'a>(stored: impl IntoIterator<Item = &'a IpPool>) -> impl Iterator<Item = BrokenPool> {
+    stored.into_iter().filter_map(|pool| {
+        let errors = pool.check_spec().err()?;
+        Some(BrokenPool { name: pool.metadata.name.clone(), errors })
+    })
 }
 
 /// Checks a pool on its own and beside the stored ones; a stored pool of the same name is its predecessor.
