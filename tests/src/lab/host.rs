@@ -63,7 +63,11 @@ pub fn ignore(vm: &Namespace, interface: &str, network: &str) -> Result<()> {
     filter(vm, &format!("table netdev lab {{ chain ingress {{ {hook} ip saddr {network} drop; }}; }}\n"))
 }
 
-fn filter(namespace: &Namespace, rules: &str) -> Result<()> {
+/// Adds rules, in the words of nft.
+///
+/// # Errors
+/// When one is refused.
+pub fn filter(namespace: &Namespace, rules: &str) -> Result<()> {
     let mut child =
         namespace.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().context("start nft")?;
     std::io::Write::write_all(&mut child.stdin.take().context("nft's input")?, rules.as_bytes())

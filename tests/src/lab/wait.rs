@@ -12,7 +12,20 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// When it has not done so within `limit`; the text repeats `what`.
-pub fn until_some<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Option<T>) -> Result<T> {
+pub fn until_some<T>(what: &str, limit: Duration, check: impl FnMut() -> Option<T>) -> Result<T> {
+    until_some_at(POLL, what, limit, check)
+}
+
+/// As [`until_some`], for a condition that is dear to look at: a pause is made in between.
+///
+/// # Errors
+/// As there.
+pub fn until_some_at<T>(
+    pause: Duration,
+    what: &str,
+    limit: Duration,
+    mut check: impl FnMut() -> Option<T>,
+) -> Result<T> {
     let started = Instant::now();
     loop {
         if let Some(found) = check() {
@@ -21,7 +34,7 @@ pub fn until_some<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Opt
         if started.elapsed() >= limit {
             bail!("waited {limit:?} in vain until {what}");
         }
-        sleep(POLL);
+        sleep(pause);
     }
 }
 

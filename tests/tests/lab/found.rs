@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use lb_tests::lab::namespace::{Namespace, output};
-use lb_tests::lab::server::dhcp::{Dhcp, Make, Scope};
+use lb_tests::lab::server::dhcp::{Dhcp, Make, Scope, Terms};
 use lb_tests::lab::topology::{Hook, Topology};
 use lb_tests::lab::{Lab, SHOP, Spec, Vm, wait};
 use lb_tests::machine::vm::BUSYBOX;
@@ -74,12 +74,8 @@ fn a_vm_without_an_agent_is_found_by_its_lease_or_by_its_neighbour() {
             skip(&format!("{} is not installed", make.program()));
             continue;
         }
-        let scope = Scope {
-            interface: "eth0",
-            first: address(last),
-            last: address(last),
-            seconds: 200 + u32::from(last),
-        };
+        let terms = Terms { renew: 100, rebind: 150, end: 200 + u32::from(last) };
+        let scope = Scope { interface: "eth0", first: address(last), last: address(last), terms };
         let server = Dhcp::start(make, lab.client(), &scope, &directory(make)).unwrap();
         borrow(&lent.namespace, &script);
         let found =
