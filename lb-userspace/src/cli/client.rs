@@ -8,6 +8,7 @@ use hyper::client::conn::http1;
 use hyper::header::{HeaderValue, WARNING};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
@@ -32,8 +33,8 @@ pub enum RequestError {
         /// What broke.
         source: hyper::Error,
     },
-    /// The answer is not JSON.
-    #[error("agent at {socket}: the answer to {path} is not JSON: {source}")]
+    /// The answer is not JSON, or not what it should be.
+    #[error("agent at {socket}: the answer to {path} is not understood: {source}")]
     Json {
         /// The socket.
         socket: PathBuf,
@@ -98,6 +99,16 @@ impl Client {
     /// When the agent does not answer or refuses.
     pub async fn get(&self, path: &str) -> Result<Value, RequestError> {
         self.request(Method::GET, path, None).await
+    }
+
+    /// As [`Client::get`], as what it should be.
+    ///
+    /// # Errors
+    /// When the agent does not answer, refuses, or answers something else.
+    pub async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+        let answer = self.get(path).await?;
+        let wrong = |source| RequestError::Json { socket: self.socket.clone(), path: path.into(), source };
+        serde_json::from_value(answer).map_err(wrong)
     }
 
     /// Creates.

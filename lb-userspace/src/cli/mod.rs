@@ -35,6 +35,7 @@ mod spec;
 mod status;
 mod tidings;
 mod token;
+mod top;
 mod trace;
 mod version;
 
@@ -108,6 +109,8 @@ enum Verb {
     Flows(flows::Arguments),
     /// Show the state of this node
     Status,
+    /// Show who has how much traffic now
+    Top(top::Arguments),
     /// Ask the packet programs what they would do with a packet, decision by decision
     Trace(trace::Arguments),
     /// Show packets as they come and as they are left
@@ -204,6 +207,7 @@ async fn answer(client: &Client, verb: Verb, format: Format) -> anyhow::Result<S
         Verb::Pool(arguments) => pool::run(client, &arguments, format).await,
         Verb::Flows(arguments) => flows::run(client, &arguments, format).await.map(|()| String::new()),
         Verb::Capture(arguments) => capture::run(client, &arguments, format).await.map(|()| String::new()),
+        Verb::Top(arguments) => top::run(client, &arguments, format).await.map(|()| String::new()),
         Verb::Events(arguments) => events::run(client, &arguments, format).await.map(|()| String::new()),
         Verb::Trace(arguments) => trace::run(client, &arguments, format).await,
         Verb::Token(arguments) => token::run(client, &arguments, format).await,

@@ -153,6 +153,8 @@ pub struct ListenerReport {
     pub backend_port: u16,
     /// Of all its backends.
     pub counters: Counters,
+    /// Flows that are not over, of all its backends.
+    pub live_flows: u64,
     /// In the order of their addresses.
     pub backends: Vec<BackendReport>,
 }
@@ -181,6 +183,8 @@ pub struct BackendReport {
     pub reason: String,
     /// Of this backend.
     pub counters: Counters,
+    /// Its flows that are not over.
+    pub live_flows: u64,
 }
 
 /// Packets and bytes, from the Ethernet header on.

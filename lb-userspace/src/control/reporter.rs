@@ -1,5 +1,6 @@
 //! What the loop tells when it is asked: its own state, and the counters of the datapath.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -14,8 +15,10 @@ use super::select::Member;
 use super::services::Service;
 use crate::datapath::Datapath;
 use crate::datapath::counters;
-use crate::datapath::flows::model::Occupancy;
-use crate::datapath::model::{BackendEntry, BackendId, BackendState, ListenerAddress, Observed};
+use crate::datapath::flows::model::{BackendRef, Occupancy};
+use crate::datapath::model::{
+    BackendEntry, BackendId, BackendState, ListenerAddress, ListenerIndex, Observed,
+};
 use crate::datapath::port::Served;
 use crate::datapath::processes::Processes;
 use crate::health::model::{Backend, Reason, Target};
@@ -66,7 +69,13 @@ pub(super) fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &A
         FlowReport { ipv4: table_report(&counters.flows.v4), ipv6: table_report(&counters.flows.v6) };
     node.reasons =
         counters.reasons.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect();
-    let view = View { facts, ports: &cycle.served_ports, observed: &observed, counters: &counters };
+    let view = View {
+        facts,
+        ports: &cycle.served_ports,
+        observed: &observed,
+        counters: &counters,
+        live_flows: live_flows_of_all(&observed, &counters),
+    };
     let load_balancers = cycle.services.values().map(|service| view.load_balancer(service)).collect();
     Report { node, backends: BackendsReport { load_balancers } }
 }
@@ -145,6 +154,22 @@ struct View<'a> {
     ports: &'a Served,
     observed: &'a Observed,
     counters: &'a counters::Counters,
+    /// By listener.
+    live_flows: BTreeMap<ListenerIndex, u64>,
+}
+
+/// Those of a backend.
+fn live_flows(counters: &counters::Counters, id: BackendId, entry: &BackendEntry) -> u64 {
+    counters.flows.of(BackendRef::new(id.0, entry.generation)).live().into()
+}
+
+/// Those of each listener: of backends that are leaving, too.
+fn live_flows_of_all(observed: &Observed, counters: &counters::Counters) -> BTreeMap<ListenerIndex, u64> {
+    let mut all = BTreeMap::new();
+    for (id, entry) in observed.backends.iter().filter(|(_, entry)| entry.state != BackendState::Dead) {
+        *all.entry(entry.listener).or_default() += live_flows(counters, *id, entry);
+    }
+    all
 }
 
 impl View<'_> {
@@ -185,6 +210,10 @@ impl View<'_> {
             protocol: format!("{:?}", listener.protocol).to_uppercase(),
             backend_port: listener.server_port(),
             counters: counters.map(Counters::from).unwrap_or_default(),
+            live_flows: entry
+                .and_then(|entry| self.live_flows.get(&entry.index))
+                .copied()
+                .unwrap_or_default(),
             backends: backends.collect(),
         }
     }
@@ -210,6 +239,7 @@ impl View<'_> {
             mode: mode.to_owned(),
             reason: self.reason(service, member),
             counters: counters.map(Counters::from).unwrap_or_default(),
+            live_flows: found.map_or(0, |(id, entry)| live_flows(self.counters, *id, entry)),
         }
     }
 

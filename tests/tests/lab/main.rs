@@ -27,5 +27,6 @@ mod payload;
 mod policies;
 mod processes;
 mod servers;
+mod top;
 mod vm;
 mod wiring;
