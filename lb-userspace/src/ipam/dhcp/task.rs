@@ -1,8 +1,9 @@
 //! The clients at work: clocks, sockets, channels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, ErrorKind};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -26,7 +27,7 @@ pub async fn run(
     // Keyed anew in each process, and otherwise of nothing.
     let mut clients = Clients::new(settings, RandomState::new().hash_one(0));
     let (sender, mut heard) = mpsc::channel(HEARD);
-    let mut network = Network { sockets: Sockets::new(sender), deaf: BTreeMap::new() };
+    let mut network = Network { sockets: Sockets::new(sender), deaf: BTreeMap::new(), mute: BTreeMap::new() };
     wanted.mark_changed();
     tokio::pin!(stop);
     loop {
@@ -60,6 +61,8 @@ struct Network {
     sockets: Sockets,
     /// Where nothing can be heard, and why: told once.
     deaf: BTreeMap<Link, String>,
+    /// Where the last frame could not be sent, and why: told once.
+    mute: BTreeMap<Link, String>,
 }
 
 impl Network {
@@ -70,22 +73,47 @@ impl Network {
         let left: Vec<Link> =
             frames.iter().map(|(link, _)| *link).filter(|link| !links.contains(link)).collect();
         links.extend(&left);
-        let failures = self.sockets.listen(&links);
-        self.deaf.retain(|link, _| failures.iter().any(|(failed, _)| failed == link));
-        for (link, error) in failures {
-            let error = error.to_string();
-            if self.deaf.insert(link, error.clone()).as_ref() != Some(&error) {
-                let Link { ifindex, vlan } = link;
-                tracing::warn!(ifindex, vlan, "DHCP can't be spoken: {error}; tried again");
-            }
-        }
+        self.listen(&links);
         for (link, frame) in frames {
-            if let Err(error) = self.sockets.send(link, &frame) {
-                tracing::debug!(ifindex = link.ifindex, "a DHCP frame is not sent: {error}");
-            }
+            self.send(link, &frame);
         }
         if !left.is_empty() {
             self.sockets.listen(&clients.links());
         }
+        let silent = self.mute.iter().chain(&self.deaf);
+        clients.handle_silence(&silent.map(|(link, error)| (*link, error.clone())).collect());
+    }
+
+    fn listen(&mut self, links: &BTreeSet<Link>) {
+        let failures = self.sockets.listen(links);
+        self.deaf.retain(|link, _| failures.iter().any(|(failed, _)| failed == link));
+        self.mute.retain(|link, _| links.contains(link));
+        for (link, error) in failures {
+            tell_once(&mut self.deaf, link, &error);
+        }
+    }
+
+    fn send(&mut self, link: Link, frame: &[u8]) {
+        match self.sockets.send(link, frame) {
+            Ok(()) => drop(self.mute.remove(&link)),
+            // Why there is no socket is told.
+            Err(_) if self.deaf.contains_key(&link) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                tracing::debug!(
+                    ifindex = link.ifindex,
+                    "no room for a DHCP frame: it is lost, as on the way"
+                );
+            }
+            Err(error) => tell_once(&mut self.mute, link, &error),
+        }
+    }
+}
+
+fn tell_once(told: &mut BTreeMap<Link, String>, link: Link, error: &io::Error) {
+    let error = error.to_string();
+    if told.get(&link) != Some(&error) {
+        let Link { ifindex, vlan } = link;
+        tracing::warn!(ifindex, vlan, "DHCP can't be spoken: {error}; tried again");
+        told.insert(link, error);
     }
 }

@@ -142,3 +142,18 @@ pub(super) fn another_server_is_followed(make: Make) {
     scene.until_served(scene.until_lent("front"));
     assert!(!make.extends_others() || scene.address("front") == Some(front));
 }
+
+/// The interface is down for a while.
+pub(super) fn silence_is_told(make: Make) {
+    let scene = Scene::create(make, SHORT, "");
+    scene.create_lb("front");
+    let front = scene.until_lent("front");
+    let set = |state| scene.lab.node().ip(&["link", "set", "br0", state]).unwrap();
+    set("down");
+    scene.until("the cause is told", || scene.message("front").contains("nothing can be sent on br0"));
+    set("up");
+    scene.until("it has its address, and nothing to tell", || {
+        scene.message("front").is_empty() && scene.address("front") == Some(front)
+    });
+    scene.until_served(front);
+}

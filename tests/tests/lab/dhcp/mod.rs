@@ -76,3 +76,9 @@ fn dnsmasq_comes_back_long_after_its_lease_has_ended() {
 fn an_address_of_a_vlan_is_asked_for_and_answered_in_it() {
     with(&Make::ALL, vlan::an_address_of_a_vlan);
 }
+
+/// That is the agent's affair: one server will do.
+#[test]
+fn what_can_not_be_sent_is_told() {
+    with(&[Make::Udhcpd], losing::silence_is_told);
+}

@@ -1,6 +1,6 @@
 //! One client: a machine, where it speaks, and what is stored of its lease.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -19,6 +19,8 @@ pub(super) struct Client {
     pub(super) place: Option<Place>,
     /// Why it can't ask anywhere now.
     pub(super) nowhere: Option<String>,
+    /// Why nothing that it says gets out now.
+    pub(super) mute: Option<String>,
     /// Nobody wants its address any more; there is no interface yet to say so.
     pub(super) leaves: bool,
     pub(super) identity: Identity,
@@ -64,6 +66,12 @@ impl Client {
     pub(super) fn speak_at(&mut self, place: &Place, identity: Identity) {
         self.identity = identity;
         self.place = Some(place.clone());
+    }
+
+    /// Learns at which links nothing can be said, and why.
+    pub(super) fn hear_of(&mut self, silent: &BTreeMap<Link, String>) {
+        let why = self.place.as_ref().and_then(|place| Some((&place.interface, silent.get(&place.link)?)));
+        self.mute = why.map(|(interface, error)| format!("nothing can be sent on {interface}: {error}"));
     }
 
     /// Leaves an address that this node answers for without a lease.
@@ -121,11 +129,12 @@ impl Client {
     }
 
     pub(super) fn state(&self) -> State {
+        let trouble = self.nowhere.as_ref().or(self.mute.as_ref()).cloned();
         State {
             phase: self.machine.phase(),
             is_held: self.granted.is_some() && !self.leaves,
             lease: self.lease.clone(),
-            problem: self.nowhere.clone().or_else(|| self.machine.problem().map(ToString::to_string)),
+            problem: trouble.or_else(|| self.machine.problem().map(ToString::to_string)),
         }
     }
 }

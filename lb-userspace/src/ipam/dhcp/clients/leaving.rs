@@ -27,6 +27,24 @@ impl Clients {
         }
     }
 
+    /// Gives back what was lent so lately that it is not stored yet, and is wanted no more. Where its interface is gone,
+    /// it is stored as what was left in another network, until it can be told.
+    pub(super) fn give_back_what_is_not_stored(
+        &mut self,
+        wishes: &BTreeMap<NamespacedName, Wish>,
+        now: Instant,
+    ) {
+        // What is left in another network is not stored at once.
+        let is_unwanted =
+            |lb: &NamespacedName, client: &mut Client| !client.leaves && !wishes.contains_key(lb);
+        let unwanted: Vec<_> = self.all.extract_if(.., is_unwanted).collect();
+        for (lb, mut client) in unwanted {
+            let key = client.network().map_or_else(|| lb.clone(), |network| left::key(&lb, network));
+            client.place = client.place.filter(|_| client.nowhere.is_none());
+            self.give_back(&key, client, None, now);
+        }
+    }
+
     /// Tells a client's server that the address is free, where the lease was obtained. Where there is no interface to
     /// say so, the client is kept as `key` until there is, or its lease has ended: whether nothing is left to do.
     pub(super) fn give_back(

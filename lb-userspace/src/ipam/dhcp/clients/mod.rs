@@ -85,17 +85,7 @@ impl Clients {
                 Wish::Release(stored) => self.release(lb, stored, now, moment),
             }
         }
-        // What was lent so lately that it is not stored yet is given back, too.
-        let frames = &mut self.frames;
-        self.all.retain(|lb, client| {
-            // What is left in another network is not stored at once.
-            let stays = wanted.wishes.contains_key(lb) || client.leaves;
-            if !stays {
-                client.machine.release(now);
-                client.send(frames);
-            }
-            stays
-        });
+        self.give_back_what_is_not_stored(&wanted.wishes, now);
         for client in self.all.values_mut() {
             client.leave_what_is_served(&self.served, now);
         }
@@ -118,6 +108,13 @@ impl Clients {
             None => return,
         }
         self.carry_out(now, moment);
+    }
+
+    /// Learns at which links nothing can be said, and why; at all others it can.
+    pub fn handle_silence(&mut self, silent: &BTreeMap<Link, String>) {
+        for client in self.all.values_mut() {
+            client.hear_of(silent);
+        }
     }
 
     /// How it goes with all of them.
@@ -184,6 +181,7 @@ impl Clients {
         Client {
             place: place.cloned(),
             nowhere: None,
+            mute: None,
             leaves: false,
             identity: identity(lb, self.settings.hardware, mac),
             machine,

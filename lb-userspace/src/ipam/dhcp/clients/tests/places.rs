@@ -260,3 +260,41 @@ fn a_load_balancer_that_is_created_again_keeps_the_lease_that_could_not_be_given
     assert_eq!(world.state().address(), Some(lease.address));
     assert!(world.said().iter().all(|(_, kind)| *kind != RELEASE));
 }
+
+/// Its server was told where the interface had been, and the lease was forgotten.
+#[test]
+fn a_lease_too_new_to_be_stored_is_given_back_when_its_interface_returns() {
+    let (mut world, lease) = World::bound();
+    world.wish(Wish::Keep { place: Err("gone".to_owned()), stored: None });
+    let left = left::key(&key(0), here().network());
+    for _ in 0..2 {
+        world.wishes([]);
+        let facts = world.clients.facts();
+        assert_eq!(facts.keys().collect::<Vec<_>>(), [&left]);
+        assert_eq!((&facts[&left].lease, facts[&left].is_held), (&Some(lease.clone()), false));
+    }
+    assert_eq!(world.said(), []);
+    world.wishes([(left.clone(), Wish::Release(stored(&lease, &here())))]);
+    assert_eq!(world.said(), [(LINK, RELEASE)]);
+    assert_eq!(world.clients.facts()[&left].lease, None);
+}
+
+#[test]
+fn a_lease_too_new_to_be_stored_is_given_back_at_once() {
+    let (mut world, _) = World::bound();
+    world.wishes([]);
+    assert_eq!(world.said(), [(LINK, RELEASE)]);
+    assert!(world.clients.facts().is_empty());
+}
+
+/// That no server answers was all that was said.
+#[test]
+fn a_frame_that_is_not_sent_is_told_until_one_is() {
+    let (mut world, lease) = World::bound();
+    let is_down = BTreeMap::from([(LINK, "network is down".to_owned())]);
+    world.clients.handle_silence(&is_down);
+    let problem = Some("nothing can be sent on eth0: network is down".to_owned());
+    assert_eq!((world.state().problem, world.state().address()), (problem, Some(lease.address)));
+    world.clients.handle_silence(&BTreeMap::from([(elsewhere().link, String::new())]));
+    assert_eq!(world.state().problem, None);
+}
