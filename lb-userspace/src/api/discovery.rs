@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::failure::Failure;
-use super::target::{SERVED, Served};
+use super::review::REVIEWS;
+use super::target::{Named, SERVED};
 
 /// Kubernetes' minor version whose conventions are kept.
 const MINOR: u32 = 36;
@@ -21,7 +22,7 @@ pub(super) async fn version() -> Json<Value> {
 }
 
 pub(super) async fn core() -> Json<Value> {
-    let served = SERVED.iter().any(|served| served.group.is_empty());
+    let served = all().any(|served| served.group.is_empty());
     let versions: &[&str] = if served { &["v1"] } else { &[] };
     Json(json!({ "kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": [] }))
 }
@@ -48,11 +49,11 @@ pub(super) async fn one_group(uri: Uri) -> Result<Json<Value>, Failure> {
 /// The resources of one version.
 pub(super) async fn resources(uri: Uri) -> Json<Value> {
     let path = uri.path().trim_end_matches('/');
-    let of_version: Vec<&Served> = SERVED.iter().filter(|served| served.root() == path).collect();
+    let of_version = all().filter(|served| served.root() == path);
     let version = path.trim_start_matches("/apis/").trim_start_matches("/api/");
     Json(json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version,
-        "resources": of_version.into_iter().map(resource).collect::<Vec<_>>(),
+        "resources": of_version.map(resource).collect::<Vec<_>>(),
     }))
 }
 
@@ -75,7 +76,7 @@ pub(super) fn router() -> axum::Router<Api> {
 /// The paths of all versions, each once.
 pub(super) fn roots() -> Vec<String> {
     let mut roots = Vec::new();
-    for root in SERVED.iter().map(Served::root) {
+    for root in all().map(Named::root) {
         if !roots.contains(&root) {
             roots.push(root);
         }
@@ -83,9 +84,14 @@ pub(super) fn roots() -> Vec<String> {
     roots
 }
 
+/// Everything that can be asked for.
+fn all() -> impl Iterator<Item = &'static Named> {
+    SERVED.iter().map(|served| &**served).chain(REVIEWS)
+}
+
 fn group_names() -> impl Iterator<Item = &'static str> {
     let mut seen = Vec::new();
-    SERVED.iter().map(|served| served.group).filter(move |group| {
+    all().map(|served| served.group).filter(move |group| {
         let is_new = !group.is_empty() && !seen.contains(group);
         seen.push(*group);
         is_new
@@ -94,7 +100,7 @@ fn group_names() -> impl Iterator<Item = &'static str> {
 
 fn group(name: &str) -> Value {
     let mut versions: Vec<Value> = Vec::new();
-    for served in SERVED.iter().filter(|served| served.group == name) {
+    for served in all().filter(|served| served.group == name) {
         let version = json!({ "groupVersion": served.api_version(), "version": served.version });
         if !versions.contains(&version) {
             versions.push(version);
@@ -103,7 +109,7 @@ fn group(name: &str) -> Value {
     json!({ "name": name, "preferredVersion": versions.first(), "versions": versions })
 }
 
-fn resource(served: &Served) -> Value {
+fn resource(served: &Named) -> Value {
     json!({
         "name": served.resource, "singularName": served.singular, "namespaced": served.namespaced,
         "kind": served.kind, "verbs": served.verbs, "shortNames": served.short_names,

@@ -20,6 +20,7 @@ pub mod openapi;
 mod query;
 mod read;
 mod reports;
+mod review;
 mod selector;
 pub mod socket;
 mod target;
@@ -116,6 +117,7 @@ impl Api {
         resources()
             .merge(discovery::router())
             .merge(openapi::router())
+            .merge(review::router())
             .route("/lb/v1/apply", post(apply::apply))
             .route("/lb/v1/status", get(reports::status))
             .route("/lb/v1/backends", get(reports::backends))

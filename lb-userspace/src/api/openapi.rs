@@ -7,12 +7,13 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use super::discovery::roots;
 use super::failure::Failure;
-use super::target::{SERVED, Served, Source};
+use super::review::{self, REVIEWS};
+use super::target::{Named, SERVED, Served, Source};
 use crate::model::schema::{self, Dialect};
 
 /// Everything that Kubernetes' conventions have: all versions in one document.
 pub fn document() -> Value {
-    part(SERVED.iter())
+    part(|_| true)
 }
 
 /// The routes of this file.
@@ -41,19 +42,20 @@ async fn version(uri: Uri) -> Result<Json<Value>, Failure> {
     if !roots().iter().any(|known| known == root) {
         return Err(Failure::no_such_path(uri.path()));
     }
-    Ok(Json(part(SERVED.iter().filter(|served| served.root() == root))))
+    Ok(Json(part(|served| served.root() == root)))
 }
 
-fn part(of: impl Iterator<Item = &'static Served>) -> Value {
+fn part(is_wanted: impl Fn(&Named) -> bool) -> Value {
+    let stored = SERVED.iter().map(|served| (&**served, fields(served)));
+    let reviews = REVIEWS.iter().map(|review| (review, review::schema(review)));
     let mut paths = Map::new();
     let mut schemas = Map::new();
     schemas.insert(
         "Status".into(),
         json!({ "type": "object", "description": "Kubernetes' answer to what fails" }),
     );
-    for served in of {
+    for (served, mut schema) in stored.chain(reviews).filter(|(served, _)| is_wanted(served)) {
         let name = schema_name(served);
-        let mut schema = fields(served);
         if let Some(schema) = schema.as_object_mut() {
             schema.remove("title");
             schema.insert("x-kubernetes-group-version-kind".into(), json!([kind(served)]));
@@ -68,7 +70,9 @@ fn part(of: impl Iterator<Item = &'static Served>) -> Value {
                 "items": { "type": "array", "items": reference(&name) },
             },
         });
-        schemas.insert(format!("{name}List"), list);
+        if served.allows("list") {
+            schemas.insert(format!("{name}List"), list);
+        }
         schemas.insert(name, schema);
         insert_paths(served, &mut paths);
     }
@@ -80,7 +84,7 @@ fn part(of: impl Iterator<Item = &'static Served>) -> Value {
     })
 }
 
-fn insert_paths(served: &Served, paths: &mut Map<String, Value>) {
+fn insert_paths(served: &Named, paths: &mut Map<String, Value>) {
     let root = served.root();
     let resource = served.resource;
     let mut insert = |path: String, verbs: &[&str], parameters: &[&str]| {
@@ -113,7 +117,7 @@ fn insert_paths(served: &Served, paths: &mut Map<String, Value>) {
 }
 
 /// The method of a verb, and what there is to say of it.
-fn operation(served: &Served, verb: &str, path: &str) -> (String, Value) {
+fn operation(served: &Named, verb: &str, path: &str) -> (String, Value) {
     let name = schema_name(served);
     let (method, action, parameters, answer): (_, _, &[&str], _) = match verb {
         "list" => ("get", "list", LIST, format!("{name}List")),
@@ -209,12 +213,12 @@ fn fields(served: &Served) -> Value {
     }
 }
 
-fn kind(served: &Served) -> Value {
+fn kind(served: &Named) -> Value {
     json!({ "group": served.group, "version": served.version, "kind": served.kind })
 }
 
 /// `io.harvesterhci.loadbalancer.v1beta1.LoadBalancer`, as Kubernetes turns groups round.
-fn schema_name(served: &Served) -> String {
+fn schema_name(served: &Named) -> String {
     if served.group.is_empty() {
         return format!("io.k8s.api.core.{}.{}", served.version, served.kind);
     }

@@ -14,6 +14,20 @@ use crate::model::{ip_pool, load_balancer, v1alpha1};
 pub(super) struct Served {
     /// Whose objects they are.
     pub(super) source: Source,
+    named: Named,
+}
+
+impl std::ops::Deref for Served {
+    type Target = Named;
+
+    fn deref(&self) -> &Named {
+        &self.named
+    }
+}
+
+/// What a resource is called, and what it can be asked to do.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Named {
     /// Empty for Kubernetes' core.
     pub(super) group: &'static str,
     pub(super) version: &'static str,
@@ -41,51 +55,59 @@ const ALL_VERBS: &[&str] =
 pub(super) const SERVED: &[Served] = &[
     Served {
         source: Source::LoadBalancers,
-        group: "loadbalancer.harvesterhci.io",
-        version: "v1beta1",
-        resource: LOAD_BALANCERS,
-        singular: "loadbalancer",
-        kind: load_balancer::KIND,
-        short_names: &["lb", "lbs"],
-        namespaced: true,
-        verbs: ALL_VERBS,
+        named: Named {
+            group: "loadbalancer.harvesterhci.io",
+            version: "v1beta1",
+            resource: LOAD_BALANCERS,
+            singular: "loadbalancer",
+            kind: load_balancer::KIND,
+            short_names: &["lb", "lbs"],
+            namespaced: true,
+            verbs: ALL_VERBS,
+        },
     },
     Served {
         source: Source::IpPools,
-        group: "loadbalancer.harvesterhci.io",
-        version: "v1beta1",
-        resource: IP_POOLS,
-        singular: "ippool",
-        kind: ip_pool::KIND,
-        short_names: &["pool", "pools"],
-        namespaced: false,
-        verbs: ALL_VERBS,
+        named: Named {
+            group: "loadbalancer.harvesterhci.io",
+            version: "v1beta1",
+            resource: IP_POOLS,
+            singular: "ippool",
+            kind: ip_pool::KIND,
+            short_names: &["pool", "pools"],
+            namespaced: false,
+            verbs: ALL_VERBS,
+        },
     },
     Served {
         source: Source::LoadBalancers,
-        group: "loadbalancer.harvesterhci.io",
-        version: v1alpha1::VERSION,
-        resource: LOAD_BALANCERS,
-        singular: "loadbalancer",
-        kind: load_balancer::KIND,
-        short_names: &["lb", "lbs"],
-        namespaced: true,
-        verbs: ALL_VERBS,
+        named: Named {
+            group: "loadbalancer.harvesterhci.io",
+            version: v1alpha1::VERSION,
+            resource: LOAD_BALANCERS,
+            singular: "loadbalancer",
+            kind: load_balancer::KIND,
+            short_names: &["lb", "lbs"],
+            namespaced: true,
+            verbs: ALL_VERBS,
+        },
     },
     Served {
         source: Source::Events,
-        group: "",
-        version: "v1",
-        resource: EVENTS,
-        singular: "event",
-        kind: "Event",
-        short_names: &["ev"],
-        namespaced: true,
-        verbs: &["get", "list", "watch"],
+        named: Named {
+            group: "",
+            version: "v1",
+            resource: EVENTS,
+            singular: "event",
+            kind: "Event",
+            short_names: &["ev"],
+            namespaced: true,
+            verbs: &["get", "list", "watch"],
+        },
     },
 ];
 
-impl Served {
+impl Named {
     /// As manifests name it: `group/version`.
     pub(super) fn api_version(&self) -> String {
         if self.group.is_empty() {
@@ -104,6 +126,13 @@ impl Served {
         }
     }
 
+    /// Whether a verb is served.
+    pub(super) fn allows(&self, verb: &str) -> bool {
+        self.verbs.contains(&verb)
+    }
+}
+
+impl Served {
     /// Whether objects are stored in another version than this.
     pub(super) fn is_old(&self) -> bool {
         self.version == v1alpha1::VERSION
@@ -114,7 +143,7 @@ impl Served {
         let preferred = SERVED.iter().find(|served| served.source == self.source)?;
         let is_newer = preferred.version != self.version;
         is_newer.then(|| {
-            let Self { kind, .. } = self;
+            let kind = self.kind;
             format!("{} {kind} is deprecated; use {} {kind}", self.api_version(), preferred.api_version())
         })
     }
@@ -122,11 +151,6 @@ impl Served {
     /// A stored object, as this version has it.
     pub(super) fn shown(&self, object: Value) -> Value {
         if self.is_old() { v1alpha1::from_v1beta1(&object) } else { object }
-    }
-
-    /// Whether a verb is served.
-    pub(super) fn allows(&self, verb: &str) -> bool {
-        self.verbs.contains(&verb)
     }
 }
 

@@ -105,7 +105,15 @@ fn a_harvester_manifest_applied_by_kubectl_serves_as_the_page_shows() {
     let _agent = lab.start_agent().unwrap();
     let kubectl = Kubectl::new(&lab, program.clone(), "admin", &["--role", "admin", "--namespace", "shop"]);
     // Limited to a namespace, an admin rules no pools: this one is not.
-    assert!(kubectl.unwrap().run(&["get", "pools"]).unwrap().contains("Forbidden"));
+    let limited = kubectl.unwrap();
+    assert!(limited.run(&["get", "pools"]).unwrap().contains("Forbidden"));
+    let ask = |words: &[&str]| limited.run(&[&["auth"][..], words].concat()).unwrap();
+    assert_eq!(ask(&["can-i", "create", "lb", "-n", "shop"]), "yes\n");
+    assert!(ask(&["can-i", "create", "lb", "-n", "bank"]).starts_with("no"));
+    assert!(ask(&["can-i", "create", "pools"]).lines().any(|line| line.starts_with("no")));
+    let (rules, who) = (ask(&["can-i", "--list", "-n", "shop"]), ask(&["whoami"]));
+    assert!(rules.contains("loadbalancers.loadbalancer.harvesterhci.io"), "{rules}");
+    assert!(who.contains("token admin"), "{who}");
     let kubectl = Kubectl::new(&lab, program, "root", &["--role", "admin"]).unwrap();
     fs::write(kubectl.home().join("front.yaml"), manifest(&lab)).unwrap();
 

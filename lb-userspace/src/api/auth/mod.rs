@@ -72,12 +72,17 @@ impl Identity {
         if self.grant.allows(access) {
             return Ok(());
         }
+        Err(Failure::forbidden(format!("{what} is forbidden: {}", self.standing())))
+    }
+
+    /// Who it is and what they may do, for people.
+    pub(super) fn standing(&self) -> String {
         let Grant { role, namespaces } = &self.grant;
         let place = match namespaces.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             [] => "all namespaces".to_owned(),
             names => names.join(", "),
         };
-        Err(Failure::forbidden(format!("{what} is forbidden: {:?} is {} of {place}", self.name, role.name())))
+        format!("{:?} is {} of {place}", self.name, role.name())
     }
 }
 
@@ -129,11 +134,7 @@ pub(super) fn access<'a>(method: &Method, path: &'a str) -> Access<'a> {
     let is_read = *method == Method::GET;
     if let Some(target) = Target::of(path) {
         let namespace = target.namespace.is_some().then(|| namespace_of(path)).flatten();
-        return match (target.served.source, namespace) {
-            (_, namespace) if is_read => Access::Read(namespace),
-            (Source::LoadBalancers, Some(namespace)) => Access::Edit(namespace),
-            (Source::LoadBalancers | Source::IpPools | Source::Events, _) => Access::Rule,
-        };
+        return access_to(target.served.source, namespace, is_read);
     }
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     match (first, path) {
@@ -142,6 +143,15 @@ pub(super) fn access<'a>(method: &Method, path: &'a str) -> Access<'a> {
         (_, "/lb/v1/apply") => Access::Discover,
         ("lb", _) => Access::Rule,
         (_, _) => Access::Discover,
+    }
+}
+
+/// What somebody wants of objects, in a namespace or not.
+pub(super) fn access_to(source: Source, namespace: Option<&str>, is_read: bool) -> Access<'_> {
+    match (source, namespace) {
+        (_, namespace) if is_read => Access::Read(namespace),
+        (Source::LoadBalancers, Some(namespace)) => Access::Edit(namespace),
+        (Source::LoadBalancers | Source::IpPools | Source::Events, _) => Access::Rule,
     }
 }
 

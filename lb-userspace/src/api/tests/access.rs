@@ -296,3 +296,50 @@ async fn a_slow_handshake_holds_nobody_up() {
     drop(silent);
     over.server.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_is_known_learns_who_they_are_and_what_they_may_do() {
+    let over = Over::start("reviews", None, &[]).await;
+    let editor = over.token("me", "editor", &["shop"]).await;
+    let authorization = "/apis/authorization.k8s.io/v1";
+    let ask = async |path: &str, body: &Value| over.ask(&editor, Method::POST, path, body).await.unwrap();
+    let path = format!("{authorization}/selfsubjectaccessreviews");
+    let wish = |namespace: &str| {
+        let wish = json!({
+            "verb": "patch", "group": "loadbalancer.harvesterhci.io", "resource": "loadbalancers", "namespace": namespace,
+        });
+        json!({
+            "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
+            "spec": {"resourceAttributes": wish}, "status": {"allowed": true},
+        })
+    };
+    for (namespace, allowed) in [("shop", true), ("bank", false)] {
+        let (code, answer) = ask(&path, &wish(namespace)).await;
+        assert_eq!((code, &answer["status"]["allowed"]), (201, &json!(allowed)), "{answer}");
+        assert_eq!(answer["status"]["reason"], "\"token me\" is editor of shop", "{answer}");
+        assert_eq!(answer["spec"], wish(namespace)["spec"]);
+    }
+    let who = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let (code, answer) = ask(who, &json!({"kind": "SelfSubjectReview"})).await;
+    let user = json!({"username": "token me", "groups": ["editor"], "extra": {"namespaces": ["shop"]}});
+    assert_eq!((code, &answer["status"]["userInfo"]), (201, &user), "{answer}");
+    let rules = format!("{authorization}/selfsubjectrulesreviews");
+    let (code, answer) = ask(&rules, &json!({"spec": {"namespace": "bank"}})).await;
+    assert_eq!((code, &answer["status"]["incomplete"]), (201, &json!(false)), "{answer}");
+    let spec = |spec: Value| json!({"spec": spec});
+    let attributes = |attributes: Value| spec(json!({"resourceAttributes": attributes}));
+    for wrong in [
+        json!({}),
+        json!([]),
+        json!({"kind": "Pod"}),
+        spec(json!(1)),
+        spec(json!([])),
+        attributes(json!(["get"])),
+        attributes(json!({"verb": 1})),
+    ] {
+        assert_eq!(ask(&path, &wrong).await.0, 400, "{wrong}");
+    }
+    assert_eq!(over.code(&editor, Method::GET, who, &Value::Null).await, 405);
+    assert_eq!(over.code(&Who::Nobody, Method::POST, who, &json!({})).await, 401);
+    over.server.stop().await;
+}
