@@ -8,14 +8,19 @@ use crate::hash::GOLDEN;
 /// Places of the table: so many that few strangers share one with somebody known.
 pub const PLACES: usize = 1 << 16;
 
+/// In a place: a backend has such an address.
+pub const BACKEND: u8 = 1;
+/// In a place: a VIP has such an address.
+pub const VIP: u8 = 2;
+
 /// Value of CONFIG: what tunes the programs, and whom they know, with one look-up for both.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub struct Settings {
     /// See there.
     pub config: ConfigValue,
-    /// By [`place_v4`] or [`place_v6`]: not zero where an address is known. An address that nobody knows any more
-    /// may stay: its packets are looked at in vain.
+    /// By [`place_v4`] or [`place_v6`]: [`BACKEND`] and [`VIP`], as the addresses of a place are. An address that
+    /// is nobody's any more may stay: its packets are looked at in vain.
     pub known: [u8; PLACES],
 }
 
@@ -24,6 +29,12 @@ impl Settings {
     #[inline(always)]
     pub fn knows(&self, place: u16) -> bool {
         self.known.get(usize::from(place)).is_some_and(|known| *known != 0)
+    }
+
+    /// May an address be a VIP?
+    #[inline(always)]
+    pub fn may_be_vip(&self, place: u16) -> bool {
+        self.known.get(usize::from(place)).is_some_and(|known| *known & VIP != 0)
     }
 }
 

@@ -180,13 +180,13 @@ pub mod program {
     stages! {
         XDP_STAGES:
             Arrive = "lb_xdp", Tagged = "lb_xdp_tagged",
-            OpenV4 = "lb_xdp_open_v4", RefuseV4 = "lb_xdp_refuse_v4",
+            StartV4 = "lb_xdp_start_v4", OpenV4 = "lb_xdp_open_v4", RefuseV4 = "lb_xdp_refuse_v4",
             ControlV4 = "lb_xdp_control_v4", FragmentV4 = "lb_xdp_fragment_v4",
             FollowV6 = "lb_xdp_follow_v6", OpenV6 = "lb_xdp_open_v6", RefuseV6 = "lb_xdp_refuse_v6",
             ControlV6 = "lb_xdp_control_v6", FragmentV6 = "lb_xdp_fragment_v6";
         TC_INGRESS_STAGES:
             Arrive = "lb_tc_ingress", Tagged = "lb_tc_tagged",
-            OpenV4 = "lb_tc_open_v4", RefuseV4 = "lb_tc_refuse_v4",
+            StartV4 = "lb_tc_start_v4", OpenV4 = "lb_tc_open_v4", RefuseV4 = "lb_tc_refuse_v4",
             ControlV4 = "lb_tc_control_v4", FragmentV4 = "lb_tc_fragment_v4",
             FollowV6 = "lb_tc_follow_v6", OpenV6 = "lb_tc_open_v6", RefuseV6 = "lb_tc_refuse_v6",
             ControlV6 = "lb_tc_control_v6", FragmentV6 = "lb_tc_fragment_v6";

@@ -9,6 +9,8 @@ pub enum Stage {
     Arrive = 0,
     /// As [`Stage::Arrive`], for a frame with VLAN tags among its bytes.
     Tagged,
+    /// IPv4 without VLAN tag, options or fragments with which flows begin, and that no flow takes.
+    StartV4,
     /// IPv4 that no live flow takes.
     OpenV4,
     /// IPv4 that is refused.

@@ -9,6 +9,7 @@ use lb_common::vip::{LEASE_PORT, LEASED};
 
 use crate::config::Clock;
 use crate::family::{Family, V4, V6};
+use crate::flow::Paired;
 use crate::flow::life::Event;
 use crate::headers::{ARP, Ethernet, IPV4, IPV6, QINQ, VLAN};
 use crate::listener::Listeners as _;
@@ -34,6 +35,8 @@ const DUE: i32 = NEXT + 64;
 const ORDERED: i32 = NEXT + 32;
 /// What is returned instead of a verdict when a packet has not got one yet.
 pub const GENERAL: i32 = NEXT + 48;
+/// What is returned instead of a verdict when the flow of a packet is drafted: the number of a [`Paired`] is added.
+const DRAFTED: i32 = NEXT + 96;
 /// The greatest verdict and one.
 const VERDICTS: i32 = 16;
 
@@ -70,6 +73,19 @@ impl Step {
     #[inline(always)]
     pub const fn next(stage: Stage) -> Self {
         Self(NEXT.wrapping_add((stage as u32).cast_signed()))
+    }
+
+    /// To a packet whose flow is drafted, and entered so far.
+    #[inline(always)]
+    pub const fn draft(paired: Paired) -> Self {
+        Self(DRAFTED + paired as i32)
+    }
+
+    /// The number of a [`Paired`], if this is what [`Step::draft`] gave.
+    #[inline(always)]
+    pub fn drafted(code: i32) -> Option<u32> {
+        let paired = code.wrapping_sub(DRAFTED).cast_unsigned();
+        (paired < Paired::NUMBERS).then_some(paired)
     }
 
     /// As a stage returns it.
@@ -200,7 +216,7 @@ pub struct Opening<C> {
     /// [`dial`].
     pub dial: extern "C" fn(C, u32) -> i32,
     /// [`open::place`].
-    pub place: extern "C" fn(u32) -> u32,
+    pub place: extern "C" fn(u32, u32) -> u32,
 }
 
 /// [`Stage::OpenV4`] and its like.
@@ -216,7 +232,7 @@ pub fn open<P: Packet, F: Family, C: Copy>(packet: &P, context: C, opening: Open
         if next(code) != Some(F::OPEN as u32) {
             return code;
         }
-        let step = match Opened::numbered((opening.place)(packet.interface())) {
+        let step = match Opened::numbered((opening.place)(packet.interface(), flow::pair::<F::Address>())) {
             Opened::Conflict => continue,
             Opened::Entered => {
                 event::opened::<F::Address>(packet.interface());
@@ -326,7 +342,7 @@ fn decide<P: Packet, F: Family>(packet: &mut P) -> Result<Step, Reason> {
 
 /// Does a DHCP server answer a client here? It is before any listener: a range may have the port.
 #[inline(always)]
-fn is_for_lease<A>(key: &FlowKey<A>) -> bool {
+pub fn is_for_lease<A>(key: &FlowKey<A>) -> bool {
     key.protocol == Protocol::Udp && key.destination_port == Be16::new(LEASE_PORT)
 }
 

@@ -13,7 +13,7 @@ mod programs {
     use aya_ebpf::macros::{cgroup_sock_addr, classifier, xdp};
     use aya_ebpf::programs::{SockAddrContext, TcContext, XdpContext};
     use lb_common::reason::Reason;
-    use lb_ebpf::express::Taken;
+    use lb_ebpf::express::{Starting, Taken};
     use lb_ebpf::family::{V4, V6};
     use lb_ebpf::journey::{GENERAL, Opening};
     use lb_ebpf::observe::capture;
@@ -50,6 +50,8 @@ mod programs {
         #[xdp(frags)]
         lb_xdp_tagged(context) = journey::upkeep::<V4>(lb_xdp_behind_tags(context.ctx));
         #[xdp(frags)]
+        lb_xdp_start_v4(context) = express::start(&XdpPacket::new(context.ctx), context.ctx, START_XDP);
+        #[xdp(frags)]
         lb_xdp_open_v4(context) = journey::open::<_, V4, _>(&XdpPacket::new(context.ctx), context.ctx, XDP_V4);
         #[xdp(frags)]
         lb_xdp_refuse_v4(context) = journey::refuse::<_, V4>(&mut XdpPacket::new(context.ctx));
@@ -81,6 +83,8 @@ mod programs {
         };
         #[classifier]
         lb_tc_tagged(context) = journey::upkeep::<V4>(lb_tc_behind_tags(context.skb.skb));
+        #[classifier]
+        lb_tc_start_v4(context) = express::start(&incoming(context), context.skb.skb, START_TC);
         #[classifier]
         lb_tc_open_v4(context) = journey::open::<_, V4, _>(&incoming(context), context.skb.skb, TC_V4);
         #[classifier]
@@ -202,6 +206,8 @@ mod programs {
         if passes_without(stage) { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
     }
 
+    const START_XDP: Starting<*mut xdp_md> = Starting { begin: lb_xdp_dialled_v4, place: lb_place_v4 };
+    const START_TC: Starting<*mut __sk_buff> = Starting { begin: lb_tc_dialled_v4, place: lb_place_v4 };
     const XDP_V4: Opening<*mut xdp_md> =
         Opening { begin: lb_xdp_begin_v4, dial: lb_xdp_dial_v4, place: lb_place_v4 };
     const XDP_V6: Opening<*mut xdp_md> =
@@ -214,16 +220,23 @@ mod programs {
     /// Part of a stage, as a global function over its context: the verifier checks such a function once, by
     /// itself.
     macro_rules! parts {
-        ($($name:ident = $story:ident($($argument:ident)?) of $packet:ty, $context:ty $(, $family:ty)?;)+) => {$(
+        ($room:ident: $($name:ident = $story:ident($($argument:ident)?) of $packet:ty, $context:ty $(, $family:ty)?;)+) => {$(
             #[unsafe(no_mangle)]
             #[inline(never)]
             extern "C" fn $name(context: *mut $context $(, $argument: u32)?) -> i32 {
-                journey::$story::<_ $(, $family)?>(&mut <$packet>::new(context) $(, $argument)?)
+                $room::$story::<_ $(, $family)?>(&mut <$packet>::new(context) $(, $argument)?)
             }
         )+};
     }
 
     parts! {
+        express:
+        lb_xdp_dialled_v4 = begin(attempt) of XdpPacket, xdp_md;
+        lb_tc_dialled_v4 = begin(attempt) of TcPacket<AtIngress>, __sk_buff;
+    }
+
+    parts! {
+        journey:
         lb_out_carry_out_v6 = carry_out() of TcPacket<AtEgress>, __sk_buff;
         lb_tc_carry_out_v6 = carry_out() of TcPacket<AtIngress>, __sk_buff;
         lb_xdp_carry_out_v6 = carry_out() of XdpPacket, xdp_md;

@@ -48,6 +48,30 @@ pub fn one_unless_zero(value: u64) -> u64 {
     one
 }
 
+/// Zero, or one for zero, of a number below 2^63.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub fn one_if_zero(value: u64) -> u64 {
+    let mut one = value;
+    // SAFETY: computes with a register.
+    unsafe {
+        core::arch::asm!(
+            "{one} += -1",
+            "{one} >>= 63",
+            one = inout(reg) one,
+            options(pure, nomem, nostack),
+        );
+    }
+    one
+}
+
+/// Zero, or one for zero, of a number below 2^63.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub const fn one_if_zero(value: u64) -> u64 {
+    if value == 0 { 1 } else { 0 }
+}
+
 /// One, or zero for zero.
 #[cfg(not(target_arch = "bpf"))]
 #[inline(always)]

@@ -45,7 +45,9 @@ pub fn learn(mac: Mac, interface: u32, vlans: u32) -> u16 {
             // SAFETY: as above.
             found = unsafe { word.read_volatile() };
         }
-        if found == identity && get(index).is_some_and(|hop| hop.vlans == vlans) {
+        // SAFETY: as above. While its claimer is still writing, it has no interface.
+        let hop = unsafe { entry.read_volatile() };
+        if found == identity && hop.ifindex != 0 && hop.vlans == vlans {
             return index;
         }
     }

@@ -1,9 +1,9 @@
 //! A packet to a VIP that belongs to no flow yet.
 
 use lb_common::backend::{BackendRef, BackendValue, MASQUERADE, REPLY_AT_EGRESS};
-use lb_common::flow::{Flow, FlowEntry};
+use lb_common::flow::{Flow, FlowEntry, FlowKey};
 use lb_common::head::{Head, Kind, State};
-use lb_common::listener::STRICT;
+use lb_common::listener::{ListenerValue, STRICT};
 use lb_common::net::{Be16, Ipv4, Ipv6, Protocol};
 use lb_common::observe::Code;
 use lb_common::port::{PortValue, UPLINK};
@@ -14,12 +14,11 @@ use crate::config::Clock;
 use crate::family::Family;
 use crate::flow::life::Event;
 use crate::flow::slot::Slot;
-use crate::flow::{self, Flows, Insertion};
+use crate::flow::{self, Flows, Insertion, Paired};
 use crate::journey::Step;
 use crate::listener::Listeners as _;
 use crate::observe::trace;
 use crate::packet::Packet;
-use crate::parse::Segment;
 use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::select::affinity::Affine;
@@ -79,8 +78,8 @@ pub fn dial<P: Packet, F: Family>(packet: &mut P, port: &PortValue, attempt: u32
         let hash = select::hash(&listener, key, clock);
         if let Some((id, backend)) = select::choose(&listener, key.source, hash, attempt)? {
             trace::note(Code::Backend, id.id(), attempt);
-            stage::tell(select::habit(&listener));
-            draft::<P, F>(packet, segment, (id, backend), port, clock)?;
+            let partial = sum::begins_partial(packet, segment, port);
+            draft(&entry::<P, F>(packet, key, partial, (id, backend), clock), &listener)?;
             return Ok(Step::next(F::OPEN));
         }
     }
@@ -88,39 +87,43 @@ pub fn dial<P: Packet, F: Family>(packet: &mut P, port: &PortValue, attempt: u32
     if drop { Err(Reason::NoBackendDropped) } else { Ok(Step::refuse::<F>(Refusal::NoBackend)) }
 }
 
-/// Drafts the forward half of a flow to a backend.
+/// Drafts a flow to a backend of a listener by its forward half, for [`place`].
+///
+/// # Errors
+///
+/// `Inconsistent`: there is no room for a draft.
 #[inline(always)]
-fn draft<P: Packet, F: Family>(
+pub fn draft<A: Flows>(entry: &FlowEntry<A>, listener: &ListenerValue) -> Result<(), Reason> {
+    stage::tell(select::habit(listener));
+    flow::draft().ok_or(Reason::Inconsistent)?.write(entry);
+    Ok(())
+}
+
+/// The forward half of a flow to a backend. `partial`: its first packet leaves its checksum to a device.
+#[inline(always)]
+pub fn entry<P: Packet, F: Family>(
     packet: &P,
-    segment: &Segment<F::Address>,
+    key: &FlowKey<F::Address>,
+    partial: bool,
     (id, backend): (BackendRef, &BackendValue),
-    port: &PortValue,
     clock: &Clock,
-) -> Result<(), Reason> {
-    let draft = flow::draft().ok_or(Reason::Inconsistent)?;
+) -> FlowEntry<F::Address> {
     let masquerade = backend.flags & MASQUERADE != 0 || backend.ifindex == packet.interface();
     let at_egress = !masquerade && backend.flags & REPLY_AT_EGRESS != 0;
     let port_kept = backend.port == Be16::default();
-    draft.write(&FlowEntry::new(
+    FlowEntry::new(
         &Flow {
-            key: segment.key,
-            kind: Kind {
-                state: State::Opening,
-                reply: false,
-                masquerade,
-                at_egress,
-                partial: sum::begins_partial(packet, segment, port),
-            },
+            key: *key,
+            kind: Kind { state: State::Opening, reply: false, masquerade, at_egress, partial },
             address: F::backend(backend),
-            source_port: segment.key.source_port,
-            destination_port: if port_kept { segment.key.destination_port } else { backend.port },
+            source_port: key.source_port,
+            destination_port: if port_kept { key.destination_port } else { backend.port },
             backend: id,
             next_hop: if at_egress { 0 } else { forward::learn(packet) },
             last_seen: clock.tick,
         },
         Head::default(),
-    ));
-    Ok(())
+    )
 }
 
 /// What came of entering a drafted flow.
@@ -153,10 +156,16 @@ impl Opened {
     }
 }
 
-/// Enters both halves of the drafted flow, which came in by `interface`.
+/// Enters both halves of the drafted flow, which came in by `interface`, as far as [`flow::pair()`] has not.
 #[inline(always)]
-pub fn place<A: Flows + Affine>(interface: u32) -> Opened {
-    let (Some(draft), Some(clock)) = (flow::draft::<A>(), Clock::read()) else { return Opened::Full };
+pub fn place<A: Flows + Affine>(interface: u32, paired: Paired) -> Opened {
+    let Some(draft) = flow::draft::<A>() else { return Opened::Full };
+    match paired {
+        Paired::Both => return opened(&draft.copy(), interface),
+        Paired::Answers => return enter(draft, interface),
+        Paired::Taken => return join(draft),
+        Paired::Neither => {}
+    }
     for _ in 0..SOURCE_PORTS {
         let masqueraded = draft.head().is_masqueraded();
         if masqueraded {
@@ -164,7 +173,7 @@ pub fn place<A: Flows + Affine>(interface: u32) -> Opened {
             draft.set_source_port(source_port);
         }
         match flow::insert_drafted::<A>(false) {
-            Insertion::Entered => return enter(draft, interface, &clock),
+            Insertion::Entered => return enter(draft, interface),
             Insertion::Full => return Opened::Full,
             Insertion::Taken if !masqueraded => return Opened::Conflict,
             Insertion::Taken => {}
@@ -176,37 +185,57 @@ pub fn place<A: Flows + Affine>(interface: u32) -> Opened {
 /// Enters the forward half once the reply half stands. Where another CPU was quicker with the same packet's
 /// sibling, its flow stands.
 #[inline(always)]
-fn enter<A: Flows + Affine>(draft: Slot<A>, interface: u32, clock: &Clock) -> Opened {
-    let entry = draft.copy();
+fn enter<A: Flows + Affine>(draft: Slot<A>, interface: u32) -> Opened {
     match flow::insert_drafted::<A>(true) {
-        Insertion::Entered => {
-            if let Some(backend) = backend::serving(entry.backend) {
-                stats::flow(entry.backend);
-                select::note(backend.listener, stage::told(), entry.source, entry.backend);
-                let uplink = port::attached(interface).is_some_and(|port| port.flags & UPLINK != 0);
-                if backend.ifindex == interface && !uplink {
-                    stats::count(Reason::Hairpin);
-                }
-            }
-            Opened::Entered
-        }
-        Insertion::Taken => {
-            if let Some(own) = flow::lookup(&entry.rewritten().reversed(), clock) {
-                own.remove();
-            }
-            Opened::Joined
-        }
+        Insertion::Entered => opened(&draft.copy(), interface),
+        Insertion::Taken => join(draft),
         Insertion::Full => Opened::Full,
     }
 }
 
+/// Takes note of a flow both halves of which stand.
+#[inline(always)]
+fn opened<A: Flows + Affine>(entry: &FlowEntry<A>, interface: u32) -> Opened {
+    if let (Some(backend), Some(port)) = (backend::serving(entry.backend), port::attached(interface)) {
+        note(entry, backend, stage::told(), port, interface);
+    }
+    Opened::Entered
+}
+
+/// Takes note of a flow to a backend whose listener has this [`select::habit`].
+#[inline(always)]
+pub fn note<A: Affine>(
+    entry: &FlowEntry<A>,
+    backend: &BackendValue,
+    habit: u32,
+    port: &PortValue,
+    interface: u32,
+) {
+    stats::flow(entry.backend);
+    select::note(backend.listener, habit, entry.source, entry.backend);
+    if backend.ifindex == interface && port.flags & UPLINK == 0 {
+        stats::count(Reason::Hairpin);
+    }
+}
+
+/// Takes back the reply half where another CPU entered a flow for the tuple.
+#[inline(always)]
+fn join<A: Flows>(draft: Slot<A>) -> Opened {
+    if let Some(clock) = Clock::read()
+        && let Some(own) = flow::lookup(&draft.copy().rewritten().reversed(), &clock)
+    {
+        own.remove();
+    }
+    Opened::Joined
+}
+
 macro_rules! global {
     ($name:ident: $address:ty) => {
-        /// [`place`], whose number it gives: a global function, which the verifier checks once, by itself.
+        /// [`place`], whose number it gives, and which is given that of a [`Paired`]: a global function, which the verifier checks once, by itself.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        pub extern "C" fn $name(interface: u32) -> u32 {
-            let opened = place::<$address>(interface) as u32;
+        pub extern "C" fn $name(interface: u32, paired: u32) -> u32 {
+            let opened = place::<$address>(interface, Paired::numbered(paired)) as u32;
             trace::note(Code::Entered, opened, 0);
             opened
         }

@@ -4,14 +4,16 @@
 //! It does what [`crate::journey`] does with such a packet, with fewer looks at it; whatever it does not know at once
 //! it leaves to the journey, with the packet as it came. So what is decided here is decided there as well, and tests compare the two.
 
+mod start;
 mod stranger;
 mod upkeep;
 mod way;
 
 use lb_common::csum::pseudo_header;
 use lb_common::flow::FlowKey;
+use lb_common::known::{Settings, place_v4};
 use lb_common::net::{Be16, Ipv4, Protocol};
-use lb_common::port::{PARTIAL_CHECKSUMS, PortValue, UPLINK};
+use lb_common::port::{PortValue, UPLINK};
 use lb_common::stage::Stage;
 use lb_common::words::Words;
 
@@ -20,12 +22,14 @@ use crate::family::{Family as _, V4};
 use crate::flow::{self, Glance};
 use crate::headers::Plain;
 use crate::journey::{GENERAL, Step};
-use crate::listener::Listeners as _;
 use crate::packet::{Hook, Packet};
 use crate::parse::{TCP, UDP};
+use crate::rewrite::sum;
 use crate::verdict::Action;
 use crate::{account, backend, observe, port};
 use way::Traveller;
+
+pub use start::{Starting, begin, start};
 
 /// More fragments follow, or some went before.
 const FRAGMENTED: u16 = 0x3fff_u16.to_be();
@@ -35,7 +39,7 @@ const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
 /// How far the lane took a packet.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Taken {
     /// Through, to this return value. Nobody looks at packets, and it is no drop: nothing is left to do.
     Through(i32),
@@ -90,8 +94,9 @@ pub fn take<P: Packet>(packet: &mut P) -> Taken {
             if half.head.is_reply() { traveller.outwards(packet) } else { traveller.inwards(packet) }
         }
         Glance::Settled(..) | Glance::Unclear => Taken::LEFT,
-        Glance::Nothing if P::HOOK != Hook::Egress && is_dialled(plain) => {
-            Taken::Step(Step::next(Stage::OpenV4).code())
+        Glance::Nothing if P::HOOK != Hook::Egress && is_dialled(plain, known) => {
+            let stage = if begins(plain) { Stage::StartV4 } else { Stage::OpenV4 };
+            Taken::Step(Step::next(stage).code())
         }
         Glance::Nothing => passed(packet),
     }
@@ -112,8 +117,15 @@ fn is_whole(plain: &Plain, length: u16) -> bool {
 
 /// May a packet that no flow takes begin one, or has it to be refused?
 #[inline(always)]
-fn is_dialled(plain: &Plain) -> bool {
-    plain.protocol == TCP && plain.flags & (SYN | ACK) == SYN || plain.destination().vip().is_some()
+fn is_dialled(plain: &Plain, known: &Settings) -> bool {
+    plain.protocol == TCP && plain.flags & (SYN | ACK) == SYN
+        || known.may_be_vip(place_v4((plain.addresses() >> 32) as u32))
+}
+
+/// Is it what flows begin with?
+#[inline(always)]
+const fn begins(plain: &Plain) -> bool {
+    plain.protocol != TCP || plain.flags & TELLING == SYN
 }
 
 /// Is it an ordinary packet that is addressed to us, with a checksum that is finished?
@@ -122,10 +134,13 @@ fn is_expected<P: Packet>(plain: &Plain, port: &PortValue) -> bool {
     if plain.protocol == TCP && plain.flags & TELLING != ACK {
         return false;
     }
-    if port.flags & UPLINK != 0 && P::HOOK != Hook::Egress && !plain.receiver().is_like(port.station()) {
-        return false;
-    }
-    P::HOOK != Hook::Xdp || port.flags & PARTIAL_CHECKSUMS == 0 || !looks_partial(plain)
+    is_addressed::<P>(plain, port) && !(sum::may_be_partial::<P>(port) && looks_partial(plain))
+}
+
+/// Is it addressed to us, where the network is?
+#[inline(always)]
+fn is_addressed<P: Packet>(plain: &Plain, port: &PortValue) -> bool {
+    port.flags & UPLINK == 0 || P::HOOK == Hook::Egress || plain.receiver().is_like(port.station())
 }
 
 #[inline(always)]

@@ -1,19 +1,14 @@
 //! Entering half a flow into the table.
 
-use aya_ebpf::btf_maps::PerCpuArray;
-use aya_ebpf::helpers::bpf_get_prandom_u32;
-use aya_ebpf::macros::btf_map;
-use lb_common::flow::{FlowEntry, OverflowKey, WAYS};
+use lb_common::config::age;
+use lb_common::flow::{FlowEntry, WAYS};
 use lb_common::head::Head;
-use lb_common::net::{Ipv4, Ipv6};
-use lb_common::reason::Reason;
+use lb_common::net::{Address, Ipv4, Ipv6};
 
 use super::slot::Slot;
-use super::table::{Flows, SPARE, Set, spilled};
-use super::victim::{Price, price};
-use crate::backend;
+use super::table::{Flows, Set};
 use crate::config::Clock;
-use crate::stats;
+use crate::mask::one_if_zero;
 
 /// What came of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,125 +22,184 @@ pub enum Insertion {
     Full = 2,
 }
 
-/// Tries to claim an entry before the overflow map is taken.
-const CLAIMS: u32 = 1;
+/// Instead of the number of an [`Insertion`]: which entry has to go is not plain.
+const UNCLEAR: u32 = 3;
 
-/// Each CPU's own scratch of one packet: what the entries of a bucket cost, tagged. Values that went through
-/// a map are unknown to the verifier, which else would follow each combination of prices on its own.
-#[btf_map]
-static PRICES: PerCpuArray<[u32; WAYS], 1> = PerCpuArray::new();
+impl Insertion {
+    /// The inverse of `as u32`.
+    #[inline(always)]
+    pub(super) const fn numbered(number: u32) -> Self {
+        match number {
+            0 => Self::Entered,
+            1 => Self::Taken,
+            _ => Self::Full,
+        }
+    }
+}
 
 /// Enters half a flow, whose head has no version: over its own earlier entry, into an empty one, over the
 /// cheapest to lose; or, if all are live, into the overflow map.
 #[inline(always)]
 pub fn insert<A: Flows>(flow: &FlowEntry<A>) -> Insertion {
+    // One after the other: together they need more stack than there is.
     match A::insert(flow) {
-        0 => Insertion::Entered,
-        1 => Insertion::Taken,
-        _ => Insertion::Full,
+        UNCLEAR => Insertion::numbered(A::displace(flow)),
+        number => Insertion::numbered(number),
     }
 }
 
-macro_rules! global {
-    ($name:ident: $address:ty) => {
-        /// [`insert`] as a function that the verifier checks once, by itself: a global one, which takes a
-        /// pointer and returns a number. It gives the code of an [`Insertion`].
+macro_rules! globals {
+    ($insert:ident, $settle:ident: $address:ty) => {
+        /// The first part of [`insert`] as a function that the verifier checks once, by itself: a global one, which takes a
+        /// pointer and returns a number. It gives the code of an [`Insertion`], or [`UNCLEAR`].
         ///
         /// # Safety
         ///
         /// `flow` is null or points to an entry.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        pub(super) unsafe extern "C" fn $name(flow: *const FlowEntry<$address>) -> u32 {
+        pub(super) unsafe extern "C" fn $insert(flow: *const FlowEntry<$address>) -> u32 {
             // SAFETY: promised by the caller, and checked by the verifier.
             match (unsafe { flow.as_ref() }, Clock::read()) {
-                (Some(flow), Some(clock)) => place(flow, &clock) as u32,
+                (Some(flow), Some(clock)) => {
+                    place(flow, &clock).map_or(UNCLEAR, |insertion| insertion as u32)
+                }
                 _ => Insertion::Full as u32,
+            }
+        }
+
+        /// `decide`, likewise.
+        ///
+        /// # Safety
+        ///
+        /// As above.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(super) unsafe extern "C" fn $settle(flow: *const FlowEntry<$address>) -> u32 {
+            // SAFETY: promised by the caller, and checked by the verifier.
+            match (unsafe { flow.as_ref() }, Clock::config()) {
+                (Some(flow), Some(config)) => {
+                    Set::of(&flow.key(), config).map_or(Insertion::Entered, |set| decide(set, flow)) as u32
+                }
+                _ => Insertion::Entered as u32,
             }
         }
     };
 }
 
-global!(lb_insert_v4: Ipv4);
-global!(lb_insert_v6: Ipv6);
+globals!(lb_insert_v4, lb_settle_v4: Ipv4);
+globals!(lb_insert_v6, lb_settle_v6: Ipv6);
 
+/// What heads and times tell is decided here: nearly always that is enough.
 #[inline(always)]
-fn place<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
-    let Some(set) = Set::of(&flow.key(), clock.config) else { return Insertion::Full };
-    let slot = set.slot(vacant(set, flow));
+fn place<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Option<Insertion> {
+    let set = Set::of(&flow.key(), clock.config)?;
+    room(set, flow, clock.tick)?.fill(flow).then(|| settle(set, flow))
+}
+
+/// A place for half a flow, and its head when it was chosen.
+#[derive(Clone, Copy)]
+pub(super) struct Room<A: Address> {
+    slot: Slot<A>,
+    head: Head,
+}
+
+impl<A: Address> Room<A> {
+    /// Takes it. False: another CPU was quicker.
+    #[inline(always)]
+    pub(super) fn fill(self, flow: &FlowEntry<A>) -> bool {
+        let claimed = self.slot.claim(self.head);
+        if claimed {
+            self.slot.publish(flow, self.head);
+        }
+        claimed
+    }
+}
+
+/// The place for half a flow in its bucket; `None` where it takes a careful look to find it.
+#[inline(always)]
+pub(super) fn room<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, now: u16) -> Option<Room<A>> {
+    let way = ready(set, flow, now);
+    if way >= WAYS {
+        return None;
+    }
+    let slot = set.slot(way);
     let head = slot.head();
-    if head.is_vacant() && slot.claim(head) {
-        slot.publish(flow, head);
-        return settle(set, flow);
-    }
-    for _ in 0..CLAIMS {
-        let slot = set.slot(cheapest(set, flow, clock));
-        let entry = slot.copy();
-        let cost = price_of(&entry, flow, clock);
-        if cost == Price::TAKEN {
-            return Insertion::Taken;
-        }
-        if !cost.affordable() {
-            break;
-        }
-        if slot.claim(entry.head) {
-            slot.publish(flow, entry.head);
-            return settle(set, flow);
-        }
-    }
-    overflow(set, flow, clock)
+    (head.is_vacant() || head.beyond_half_open() == 0).then_some(Room { slot, head })
 }
 
-/// The first way that is empty, told by the heads alone: nearly always there is one. Where there is none, or another entry has
-/// the ports and the protocol of the new one, some way that is not empty.
+/// The first way that is empty; where there is none and all flows are half-open, that of the oldest. [`WAYS`]
+/// where that does not decide it: some flow is more than half-open, or an entry has the ports of the new one, as
+/// an empty one seems to have none. The heads are looked at without a branch: the verifier would follow each combination on its own.
 #[inline(always)]
-fn vacant<A: Flows>(set: Set<A>, flow: &FlowEntry<A>) -> usize {
-    let wanted = Head::wanted(flow.head.ports(), flow.head.protocol());
-    let mut way = WAYS - 1;
-    let mut alike = WAYS;
-    for candidate in (0..WAYS).rev() {
-        let head = set.slot(candidate).head();
-        if head.is_vacant() {
-            way = candidate;
-        } else if head.unlike(wanted) == 0 {
-            alike = candidate;
-        }
-    }
-    if alike < WAYS { alike } else { way }
-}
-
-/// The way whose entry costs least; or the one that another live flow has with this very key.
-#[inline(always)]
-fn cheapest<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, clock: &Clock) -> usize {
-    let Some(prices) = PRICES.get_ptr_mut(0) else { return 0 };
-    let prices = prices.cast::<u32>();
+fn ready<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, now: u16) -> usize {
+    let wanted = flow.head.0 as u32;
+    let mut vacant = 0;
+    let mut alike = 0;
+    let mut settled = 0;
     for way in 0..WAYS {
-        let entry = set.slot(way).copy();
-        let cost = price_of(&entry, flow, clock);
-        // SAFETY: `way` is inside the array, which is this CPU's own.
-        let target = unsafe { prices.add(way) };
-        // SAFETY: as above.
-        unsafe { target.write_volatile(if cost == Price::TAKEN { Price::OWN } else { cost }.tagged(way)) };
+        let head = set.slot(way).head();
+        vacant |= one_if_zero(head.occupied()) << way;
+        alike |= one_if_zero((head.0 as u32 ^ wanted).into());
+        settled |= head.beyond_half_open();
     }
-    let mut best = u32::MAX;
-    for way in 0..WAYS {
-        // SAFETY: `way` is inside the array, which is this CPU's own.
-        let source = unsafe { prices.add(way) };
-        // SAFETY: as above.
-        best = best.min(unsafe { source.read_volatile() });
+    if alike != 0 {
+        WAYS
+    } else if vacant != 0 {
+        first(vacant)
+    } else if settled != 0 {
+        WAYS
+    } else {
+        let way = oldest(set, now);
+        // The other half of the new flow may stand in the same bucket, and stays.
+        let twin = (flow.destination_port, flow.source_port);
+        let is_twin = set.slot(way).head().unlike(Head::wanted(twin, flow.head.protocol())) == 0;
+        if is_twin { WAYS } else { way }
     }
-    Price::way(best)
 }
 
+/// The place of the first bit among [`WAYS`] that is set.
 #[inline(always)]
-fn price_of<A: Flows>(entry: &FlowEntry<A>, flow: &FlowEntry<A>, clock: &Clock) -> Price {
-    price(entry, backend::serves(entry.backend), flow, clock.config, clock.tick)
+const fn first(bits: u64) -> usize {
+    /// Two bits for each number of four.
+    const FIRST: u32 = {
+        let mut table = 0;
+        let mut bits = 1_u32;
+        while bits < 1 << WAYS {
+            table |= bits.trailing_zeros() << (2 * bits);
+            bits += 1;
+        }
+        table
+    };
+    const { assert!(WAYS == 4) };
+    (FIRST >> (2 * (bits & 15)) & 3) as usize
+}
+
+/// The way of the flow that was not used for the longest.
+#[inline(always)]
+fn oldest<A: Flows>(set: Set<A>, now: u16) -> usize {
+    let mut oldest = 0;
+    for way in 0..WAYS {
+        let age = usize::from(age(set.slot(way).last_seen(), now)) * WAYS + way;
+        oldest = if age > oldest { age } else { oldest };
+    }
+    oldest % WAYS
 }
 
 /// Of two CPUs that entered the same tuple at once, the one in the lowest way wins. Whoever publishes last
 /// sees the other, so both ends of this rule are kept by whoever sees.
 #[inline(always)]
-fn settle<A: Flows>(set: Set<A>, flow: &FlowEntry<A>) -> Insertion {
+pub(super) fn settle<A: Flows>(set: Set<A>, flow: &FlowEntry<A>) -> Insertion {
+    let mut alike = 0;
+    for way in 0..WAYS {
+        alike += one_if_zero((set.slot(way).head().0 as u32 ^ flow.head.0 as u32).into());
+    }
+    if alike <= 1 { Insertion::Entered } else { Insertion::numbered(A::settle(flow)) }
+}
+
+/// [`settle`] where another entry has the ports and the protocol.
+#[inline(always)]
+fn decide<A: Flows>(set: Set<A>, flow: &FlowEntry<A>) -> Insertion {
     let wanted = Head::wanted(flow.head.ports(), flow.head.protocol());
     let mut found = false;
     let mut same = true;
@@ -163,34 +217,4 @@ fn settle<A: Flows>(set: Set<A>, flow: &FlowEntry<A>) -> Insertion {
         }
     }
     if same { Insertion::Entered } else { Insertion::Taken }
-}
-
-#[inline(always)]
-fn overflow<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
-    if let Some(slot) = spilled(&flow.key()) {
-        let entry = slot.copy();
-        let cost = price_of(&entry, flow, clock);
-        if cost == Price::TAKEN {
-            return Insertion::Taken;
-        }
-    }
-    let Some(spare) = A::draft(SPARE) else { return Insertion::Full };
-    // SAFETY: the value of a per-CPU array, which the kernel aligns to 8.
-    let slot = unsafe { Slot::new(spare) };
-    // The kernel may give the element to another flow while somebody reads it: where both have the same ports, only
-    // the version tells.
-    slot.write(&FlowEntry { head: flow.head.with_version(random()), ..*flow });
-    // SAFETY: as above; nobody else writes it.
-    if A::spill(&OverflowKey::from(flow.key()), unsafe { &*spare }) && set.mark_overflowed() {
-        stats::count(Reason::Overflowed);
-        Insertion::Entered
-    } else {
-        Insertion::Full
-    }
-}
-
-#[inline(always)]
-fn random() -> u16 {
-    // SAFETY: a plain helper call without arguments.
-    unsafe { bpf_get_prandom_u32() as u16 }
 }

@@ -1,8 +1,10 @@
 //! Flows: found, entered, kept alive, ended.
 
+mod displace;
 mod insert;
 mod keep;
 pub mod life;
+mod pair;
 pub mod slot;
 pub mod source_port;
 mod table;
@@ -22,6 +24,7 @@ use table::Set;
 
 pub use insert::{Insertion, insert};
 pub use keep::{keep, upkeep};
+pub use pair::{Paired, enter, pair};
 pub use table::{Flows, draft, insert_drafted};
 
 /// Half a flow, and where it stands.

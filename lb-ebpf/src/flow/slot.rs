@@ -1,7 +1,8 @@
 //! One entry of the flow table, in memory that all CPUs and the agent share.
 //!
 //! Protocol: whoever wants to write an entry claims it by compare-and-swap of its head to busy, writes the
-//! other words and publishes the head with the next version, again by compare-and-swap. A reader copies the
+//! other words and publishes the head with the next version by one atomic addition, as the bucket's marks, which are
+//! in the head, too, may be set by others meanwhile. A reader copies the
 //! words between two looks at the head. On x86 stores become visible in order and loads are not reordered,
 //! so volatile accesses suffice for the words, and the locked publication is the full fence that lets two
 //! CPUs which publish the same tuple see each other.
@@ -165,14 +166,8 @@ impl<A: Address> Slot<A> {
     #[inline(always)]
     pub fn publish(self, entry: &FlowEntry<A>, previous: Head) {
         self.fill(entry, 1);
-        let head = entry.head.replacing(previous);
-        // Only the bucket's marks can change under a claim: take them over.
-        for _ in 0..4 {
-            let now = self.head();
-            if self.swap(now, head.with_marks_of(now)) {
-                return;
-            }
-        }
+        // SAFETY: `new` was promised an entry of a map, aligned to 8; its first word is the head.
+        unsafe { add(self.entry.cast(), entry.head.replacing(previous).minus(previous.busy())) };
     }
 
     /// Writes an entry that is nobody else's.
@@ -200,6 +195,28 @@ impl<A: Address> Slot<A> {
     pub fn empty(self, old: Head) {
         let _ = self.swap(old, old.emptied());
     }
+}
+
+/// # Safety
+///
+/// `word` is aligned and may be written.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+unsafe fn add(word: *mut u64, amount: u64) {
+    use core::intrinsics::{AtomicOrdering, atomic_xadd};
+    // SAFETY: the caller promises a valid word.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(word, amount) };
+}
+
+/// # Safety
+///
+/// `word` is aligned and may be written.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+unsafe fn add(word: *mut u64, amount: u64) {
+    use core::sync::atomic::{AtomicU64, Ordering};
+    // SAFETY: the caller promises a valid word.
+    unsafe { AtomicU64::from_ptr(word) }.fetch_add(amount, Ordering::SeqCst);
 }
 
 /// # Safety

@@ -24,6 +24,15 @@ pub trait Flows: Address {
     /// See [`super::insert()`]; gives the code of an [`super::Insertion`].
     fn insert(flow: &FlowEntry<Self>) -> u32;
 
+    /// [`super::insert()`] where it is not plain which entry has to go; gives the same.
+    fn displace(flow: &FlowEntry<Self>) -> u32;
+
+    /// Decides between entries of one tuple; gives the same.
+    fn settle(flow: &FlowEntry<Self>) -> u32;
+
+    /// See [`super::pair()`]; gives its number.
+    fn pair() -> u32;
+
     /// The first part of [`super::upkeep`]: what is left to do.
     fn keep() -> u32;
 
@@ -49,7 +58,8 @@ pub(super) const SPARE: u32 = 2;
 
 /// An address family's maps and global functions.
 macro_rules! flows {
-    ($address:ty: $flows:ident, $overflow:ident, $draft:ident; $insert:ident, $keep:ident, $restore:ident, $free_port:ident) => {
+    ($address:ty: $flows:ident, $overflow:ident, $draft:ident;
+     $insert:ident, $displace:ident, $settle:ident, $pair:ident, $keep:ident, $restore:ident, $free_port:ident) => {
         /// Array of buckets, [`map::FLOW_BUCKETS`] unless the agent chose another power of two. Mappable into
         /// memory by whoever wants to read it all. Never full: a bucket of live flows spills over. Shared by all
         /// CPUs under the protocol of [`super::slot`].
@@ -89,6 +99,23 @@ macro_rules! flows {
             }
 
             #[inline(always)]
+            fn displace(flow: &FlowEntry<Self>) -> u32 {
+                // SAFETY: a reference is a valid pointer.
+                unsafe { super::displace::$displace(flow) }
+            }
+
+            #[inline(always)]
+            fn settle(flow: &FlowEntry<Self>) -> u32 {
+                // SAFETY: a reference is a valid pointer.
+                unsafe { super::insert::$settle(flow) }
+            }
+
+            #[inline(always)]
+            fn pair() -> u32 {
+                super::pair::$pair()
+            }
+
+            #[inline(always)]
             fn keep() -> u32 {
                 super::keep::$keep()
             }
@@ -116,8 +143,8 @@ macro_rules! flows {
     };
 }
 
-flows!(Ipv4: FLOWS_V4, OVERFLOW_V4, DRAFT_V4; lb_insert_v4, lb_keep_v4, lb_restore_v4, lb_free_port_v4);
-flows!(Ipv6: FLOWS_V6, OVERFLOW_V6, DRAFT_V6; lb_insert_v6, lb_keep_v6, lb_restore_v6, lb_free_port_v6);
+flows!(Ipv4: FLOWS_V4, OVERFLOW_V4, DRAFT_V4; lb_insert_v4, lb_displace_v4, lb_settle_v4, lb_pair_v4, lb_keep_v4, lb_restore_v4, lb_free_port_v4);
+flows!(Ipv6: FLOWS_V6, OVERFLOW_V6, DRAFT_V6; lb_insert_v6, lb_displace_v6, lb_settle_v6, lb_pair_v6, lb_keep_v6, lb_restore_v6, lb_free_port_v6);
 
 /// The bucket of a tuple.
 #[derive(Clone, Copy)]

@@ -32,14 +32,17 @@ pub enum Sum {
     Elsewhere,
 }
 
+/// May XDP see checksums there that are left to a device?
+#[inline(always)]
+pub fn may_be_partial<P: Packet>(port: &PortValue) -> bool {
+    P::HOOK == Hook::Xdp && port.flags & PARTIAL_CHECKSUMS != 0
+}
+
 /// Does the field hold the sum of the pseudo-header, at a place where XDP may see such?
 #[inline(always)]
 pub fn looks_partial<P: Packet, A: Address>(segment: &Segment<A>, port: &PortValue) -> bool {
     // Who cuts a packet into fragments completes its checksum first.
-    P::HOOK == Hook::Xdp
-        && port.flags & PARTIAL_CHECKSUMS != 0
-        && segment.fragment == Fragment::None
-        && is_pseudo(segment)
+    may_be_partial::<P>(port) && segment.fragment == Fragment::None && is_pseudo(segment)
 }
 
 /// Does the field hold the sum of the pseudo-header?
@@ -70,7 +73,7 @@ static FULL_CHECKSUMS: Array<u32, { map::MAX_PORTS as usize }> = Array::new();
 /// be alike.
 #[inline(always)]
 pub fn begins_partial<P: Packet, A: Address>(packet: &P, segment: &Segment<A>, port: &PortValue) -> bool {
-    if P::HOOK != Hook::Xdp || port.flags & PARTIAL_CHECKSUMS == 0 {
+    if !may_be_partial::<P>(port) {
         return false;
     }
     let Some(full) = FULL_CHECKSUMS.get_ptr_mut(packet.interface()) else {
@@ -79,11 +82,27 @@ pub fn begins_partial<P: Packet, A: Address>(packet: &P, segment: &Segment<A>, p
     // SAFETY: a word of an array map; volatile, for other CPUs write it.
     let before = unsafe { full.read_volatile() };
     let partial = is_partial(packet, segment, port, before == 0);
-    if u32::from(!partial) != before {
-        // SAFETY: as above.
-        unsafe { full.write_volatile(u32::from(!partial)) };
-    }
+    note(full, before, !partial);
     partial
+}
+
+/// [`begins_partial`] of a segment that does not look so: it is not.
+#[inline(always)]
+pub fn begins_full<P: Packet>(packet: &P, port: &PortValue) {
+    if may_be_partial::<P>(port)
+        && let Some(full) = FULL_CHECKSUMS.get_ptr_mut(packet.interface())
+    {
+        // SAFETY: as above.
+        note(full, unsafe { full.read_volatile() }, true);
+    }
+}
+
+#[inline(always)]
+fn note(place: *mut u32, before: u32, full: bool) {
+    if u32::from(full) != before {
+        // SAFETY: the callers give a word of an array map; volatile, for other CPUs write it.
+        unsafe { place.write_volatile(u32::from(full)) };
+    }
 }
 
 /// Is the checksum a valid full one?

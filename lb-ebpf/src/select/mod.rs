@@ -46,7 +46,7 @@ pub fn choose<A: Affine>(
     attempt: u32,
 ) -> Result<Option<(BackendRef, &'static BackendValue)>, Reason> {
     let mut id = 0;
-    if attempt == 0 {
+    if attempt == 0 && listener.affinity != 0 {
         id = client.kept(listener.index, listener.affinity);
     }
     if id == 0 {
@@ -70,8 +70,10 @@ pub fn habit(listener: &ListenerValue) -> u32 {
 /// Takes note of a new flow at the listener with this index and [`habit`].
 #[inline(always)]
 pub fn note<A: Affine>(listener: u32, habit: u32, client: A, chosen: BackendRef) {
-    client.keep(listener, habit as u16, chosen);
-    lb_note_load(habit >> 16, chosen.id());
+    if habit != 0 {
+        client.keep(listener, habit as u16, chosen);
+        lb_note_load(habit >> 16, chosen.id());
+    }
 }
 
 /// Counts a new flow where the selection asks for it. Gives 0.

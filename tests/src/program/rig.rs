@@ -4,7 +4,7 @@ use aya::maps::{Array, ArrayOfMaps, HashMap, MapData};
 use aya::programs::{ProgramFd, TestRun as _, TestRunOptions};
 use lb_common::backend::BackendValue;
 use lb_common::config::ConfigValue;
-use lb_common::known::{Settings, place_v4, place_v6};
+use lb_common::known::{self, Settings, place_v4, place_v6};
 use lb_common::listener::{ListenerKey, ListenerValue};
 use lb_common::maglev::{SlotPair, pairs};
 use lb_common::map;
@@ -67,7 +67,7 @@ impl Rig {
             rig.set_backend(id, backend);
         }
         for (vip, value) in &given.vips {
-            rig.know(place_v4(u32::from_ne_bytes(vip.0)));
+            rig.know(place_v4(u32::from_ne_bytes(vip.0)), known::VIP);
             rig.hash::<Ipv4, VipValue>(map::VIPS_V4).insert(vip, value, 0).expect("write VIPS_V4");
         }
         for listener in &given.listeners {
@@ -75,7 +75,7 @@ impl Rig {
         }
         rig.enter_policies(given);
         for (vip, value) in &given.vips_v6 {
-            rig.know(place_v6(vip.halves()));
+            rig.know(place_v6(vip.halves()), known::VIP);
             rig.hash::<Ipv6, VipValue>(map::VIPS_V6).insert(vip, value, 0).expect("write VIPS_V6");
         }
         for listener in &given.listeners_v6 {
@@ -185,8 +185,8 @@ impl Rig {
     }
 
     /// What the programs know has this address, too.
-    pub(super) fn know(&mut self, place: u16) {
-        self.settings(|settings| settings.known[usize::from(place)] = 1);
+    pub(super) fn know(&mut self, place: u16, role: u8) {
+        self.settings(|settings| settings.known[usize::from(place)] |= role);
     }
 
     fn settings(&mut self, change: impl FnOnce(&mut Settings)) {
@@ -213,7 +213,7 @@ impl Rig {
 
     /// Writes a backend.
     pub fn set_backend(&mut self, id: u32, backend: Backend) {
-        self.know(backend.place());
+        self.know(backend.place(), known::BACKEND);
         self.array::<BackendValue>(map::BACKENDS).set(id, backend.0, 0).expect("write BACKENDS");
     }
 

@@ -13,9 +13,7 @@ mod ownership;
 mod patch;
 mod pool_status;
 mod pools;
-mod ports;
 mod refusal;
-mod sharing;
 #[cfg(test)]
 mod tests;
 mod writes;

@@ -156,7 +156,7 @@ impl Kernel {
 
     fn put_backend(&mut self, id: BackendId, entry: &BackendEntry) -> Result<(), KernelError> {
         let value = wire::backend_value(entry);
-        self.maps.settings.know(entry.address.ip());
+        self.maps.settings.know_backend(entry.address.ip());
         let before = self.maps.backends.get(&id.0, 0).map_err(failed("read", map::BACKENDS))?;
         let is_reused = matches!(before.state, ABSENT | DEAD) && value.state != DEAD;
         if is_reused {
@@ -213,7 +213,7 @@ impl Datapath for Kernel {
         match command {
             Command::PutVip(vip, policy) => {
                 let value = wire::vip_value(*policy);
-                maps.settings.know(*vip);
+                maps.settings.know_vip(*vip);
                 match vip {
                     IpAddr::V4(v4) => maps.v4.put_vip(Ipv4(v4.octets()), value),
                     IpAddr::V6(v6) => maps.v6.put_vip(Ipv6::new(v6.octets()), value),
@@ -298,7 +298,7 @@ fn know(maps: &Maps) -> Result<(), KernelError> {
     let backends: Vec<BackendValue> =
         raw::read(&maps.all_backends).map_err(batch_failed("read", map::BACKENDS))?;
     let servers = backends.iter().filter_map(wire::backend_entry).map(|entry| entry.address.ip());
-    maps.settings.know_only(observed.vips.into_keys().chain(servers));
+    maps.settings.know_only(observed.vips.into_keys(), servers);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use lb_common::config::ConfigValue;
-use lb_common::known::{place_v4, place_v6};
+use lb_common::known::{BACKEND, VIP, place_v4, place_v6};
 use lb_common::map;
 
 use super::error::KernelError;
@@ -51,28 +51,42 @@ impl SharedSettings {
         self.set(ConfigValue { flags, ..config });
     }
 
-    /// Makes an address known, before there is anything that has to do with it.
-    pub(super) fn know(&self, address: IpAddr) {
-        let place = usize::from(place_of(address));
-        if let Some(word) = self.0.words().get(WORDS + place / 8) {
-            word.fetch_or(1 << (place % 8 * 8), Ordering::SeqCst);
+    /// Makes the address of a VIP known, before there is anything that has to do with it.
+    pub(super) fn know_vip(&self, address: IpAddr) {
+        self.know(address, VIP);
+    }
+
+    /// Makes the address of a backend known, likewise.
+    pub(super) fn know_backend(&self, address: IpAddr) {
+        self.know(address, BACKEND);
+    }
+
+    fn know(&self, address: IpAddr, role: u8) {
+        let (place, bits) = place_of(address, role);
+        if let Some(word) = self.0.words().get(WORDS + place) {
+            word.fetch_or(bits, Ordering::SeqCst);
         }
     }
 
     /// Is an address known, or does it share the place of one that is?
     #[cfg(test)]
     pub(super) fn knows(&self, address: IpAddr) -> bool {
-        let place = usize::from(place_of(address));
-        let word = self.0.words().get(WORDS + place / 8).unwrap();
-        word.load(Ordering::SeqCst) >> (place % 8 * 8) & 0xff != 0
+        let (place, bits) = place_of(address, u8::MAX);
+        self.0.words().get(WORDS + place).unwrap().load(Ordering::SeqCst) & bits != 0
     }
 
-    /// Makes known what `addresses` are, and nothing else.
-    pub(super) fn know_only(&self, addresses: impl IntoIterator<Item = IpAddr>) {
+    /// Makes the addresses of VIPs and of backends known, and nothing else.
+    pub(super) fn know_only(
+        &self,
+        vips: impl IntoIterator<Item = IpAddr>,
+        backends: impl IntoIterator<Item = IpAddr>,
+    ) {
+        let vips = vips.into_iter().map(|address| place_of(address, VIP));
+        let backends = backends.into_iter().map(|address| place_of(address, BACKEND));
         let mut known = vec![0_u64; self.0.words().len().saturating_sub(WORDS)];
-        for place in addresses.into_iter().map(|address| usize::from(place_of(address))) {
-            if let Some(word) = known.get_mut(place / 8) {
-                *word |= 1 << (place % 8 * 8);
+        for (place, bits) in vips.chain(backends) {
+            if let Some(word) = known.get_mut(place) {
+                *word |= bits;
             }
         }
         for (word, shared) in known.into_iter().zip(self.0.words().iter().skip(WORDS)) {
@@ -81,14 +95,15 @@ impl SharedSettings {
     }
 }
 
-/// Where an address is known.
-fn place_of(address: IpAddr) -> u16 {
-    match address {
+/// Where an address is known in this role: the index of the word, and its bits.
+fn place_of(address: IpAddr, role: u8) -> (usize, u64) {
+    let place = usize::from(match address {
         IpAddr::V4(v4) => place_v4(u32::from_ne_bytes(v4.octets())),
         IpAddr::V6(v6) => {
             let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = v6.octets();
             let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
             place_v6((first, u64::from_ne_bytes([i, j, k, l, m, n, o, p])))
         }
-    }
+    });
+    (place / 8, u64::from(role) << (place % 8 * 8))
 }

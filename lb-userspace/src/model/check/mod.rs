@@ -8,7 +8,6 @@ mod policy;
 mod pool;
 mod pool_others;
 mod selector;
-mod sharing;
 mod words;
 
 pub use balancing::Balancing;

@@ -44,7 +44,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 impl Step {
     fn frame(&self) -> Vec<u8> {
-        let client = (Ipv4([198, 51, 100, 10 + self.client]), self.port);
+        // No two clients have a port in common: where it may change, chance finds another one.
+        let port = self.port + 100 * u16::from(self.client);
+        let client = (Ipv4([198, 51, 100, 10 + self.client]), port);
         let packet = match (self.answer, self.udp) {
             (false, false) => to_web(self.tcp_flags).from(client),
             (false, true) => packet().ethernet(CLIENT_MAC, NODE_MAC).from(client).to(DNS).udp(),
@@ -92,13 +94,17 @@ fn cut(packet: Packet, length: usize) -> Vec<u8> {
 
 /// Runs the same packets through both, at the ingress or, for answers of a VM host, at the egress.
 fn compare(given: Given, hook: Hook, answers: Hook) {
+    compare_all(given, hook, answers, &step());
+}
+
+fn compare_all(given: Given, hook: Hook, answers: Hook, step: &impl Strategy<Value = Step>) {
     // How many refusals are told is limited by time.
     let given = &given.vip_with(VIP, DROP_UNSERVED);
     let traced = match given.traced(hook) {
         Ok(traced) => RefCell::new(traced),
         Err(reason) => return skip(&reason),
     };
-    check_one_of(40, given, &[hook], &vec(step(), 1..24), |rig, steps| {
+    check_one_of(40, given, &[hook], &vec(step, 1..24), |rig, steps| {
         let traced = &mut *traced.borrow_mut();
         rig.forget_flows();
         traced.forget_flows();
@@ -120,6 +126,20 @@ fn compare(given: Given, hook: Hook, answers: Hook) {
 fn the_express_lane_of_a_router_decides_as_the_journey_does() {
     let router = router().port(uplink(NODE_MAC).mtu(1500).partial_checksums().accounted());
     compare(router, Hook::Xdp, Hook::Xdp);
+}
+
+#[test]
+fn the_express_lane_of_a_router_that_accounts_for_nothing_decides_as_the_journey_does() {
+    compare(router().port(uplink(NODE_MAC).mtu(1500)), Hook::Xdp, Hook::Xdp);
+}
+
+#[test]
+fn the_express_lane_on_a_stick_decides_as_the_journey_does() {
+    // Where a connection that has ended is dialled again, its new port to the server is drawn.
+    let lasting = step().prop_map(|step| Step { tcp_flags: step.tcp_flags & !(FIN | RST), ..step });
+    let stick = stick().port(uplink(NODE_MAC).mtu(1500));
+    compare_all(stick.clone(), Hook::Xdp, Hook::Xdp, &lasting);
+    compare_all(stick, Hook::TcIngress, Hook::TcIngress, &lasting);
 }
 
 #[test]

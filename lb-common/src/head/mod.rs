@@ -123,8 +123,22 @@ impl Head {
     /// Is it that of an empty entry?
     #[inline(always)]
     pub const fn is_vacant(self) -> bool {
+        self.occupied() == 0
+    }
+
+    /// Zero if it is that of an empty entry.
+    #[inline(always)]
+    pub const fn occupied(self) -> u64 {
         const { assert!(State::Empty as u64 == 0) };
-        self.0 & STATE == 0
+        self.0 & STATE
+    }
+
+    /// Zero if it is that of a flow that is not established yet.
+    #[inline(always)]
+    pub const fn beyond_half_open(self) -> u64 {
+        const OPENING: u64 = (State::Opening as u64) << 32;
+        const { assert!(State::Opening as u64 & 1 == 0 && State::Replied as u64 == State::Opening as u64 | 1) };
+        self.0 & (STATE & !(1 << 32)) ^ OPENING
     }
 
     /// Zero if ports and protocol are the wanted ones, live or not.
@@ -171,10 +185,11 @@ impl Head {
         Self(self.0 & !SPILLS | spills | OVERFLOWED)
     }
 
-    /// The same entry with the marks of another state of its place.
+    /// What has to be added to `claim`, the claim on its entry, for this to be there, whatever the marks: they stay.
     #[inline(always)]
-    pub const fn with_marks_of(self, other: Self) -> Self {
-        Self(self.0 & !MARKS | other.0 & MARKS)
+    pub const fn minus(self, claim: Self) -> u64 {
+        // What is below the marks grows, as a claim has no ports and the lowest state but one, and does not reach them.
+        (self.0 & !MARKS).wrapping_sub(claim.0 & !MARKS)
     }
 
     /// Do flows of this bucket live in the overflow map? Asked of a bucket's first entry.
@@ -306,67 +321,4 @@ const fn flag(set: bool, bit: u64) -> u64 {
 crate::abi!(Head, 8);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const PORTS: (Be16, Be16) = (Be16::new(40_000), Be16::new(80));
-
-    fn kind() -> impl Strategy<Value = Kind> {
-        (2_u8..7, any::<[bool; 4]>()).prop_map(|(state, [reply, masquerade, at_egress, partial])| Kind {
-            state: State::from_bits(state),
-            reply,
-            masquerade,
-            at_egress,
-            partial,
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn a_head_gives_back_what_it_was_made_of(a: u16, b: u16, udp: bool, kind in kind(), previous: u64) {
-            let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
-            let previous = Head(previous);
-            let head = Head::new((Be16::new(a), Be16::new(b)), protocol, kind, previous);
-            prop_assert_eq!(head.ports(), (Be16::new(a), Be16::new(b)));
-            prop_assert_eq!(head.protocol(), protocol);
-            prop_assert_eq!(head.kind(), kind);
-            prop_assert_eq!(head.version(), previous.version().wrapping_add(1));
-            prop_assert_eq!(head.overflowed(), previous.overflowed());
-            prop_assert!(head.matches(Head::wanted(head.ports(), protocol)));
-        }
-    }
-
-    #[test]
-    fn busy_and_empty_entries_match_nobody() {
-        let kind =
-            Kind { state: State::Opening, reply: false, masquerade: false, at_egress: false, partial: false };
-        let head = Head::new(PORTS, Protocol::Tcp, kind, Head::default());
-        let wanted = Head::wanted(PORTS, Protocol::Tcp);
-        assert!(head.matches(wanted));
-        assert!(!head.busy().matches(wanted));
-        assert!(!head.emptied().matches(wanted));
-        assert!(!head.matches(Head::wanted(PORTS, Protocol::Udp)));
-        assert!(!Head::default().matches(0));
-    }
-
-    #[test]
-    fn marks_survive_a_claim_and_states_keep_the_version() {
-        let head = Head::default().with_overflowed(true);
-        assert!(head.busy().overflowed() && head.emptied().overflowed());
-        assert_eq!(head.emptied().version(), 1);
-        assert_eq!(head.with_state(State::Closing).version(), head.version());
-        assert!(!head.with_overflowed(false).overflowed());
-    }
-
-    #[test]
-    fn every_spill_changes_the_head_and_nothing_but_its_marks() {
-        let mut head = Head(u64::MAX).busy().with_overflowed(false);
-        for _ in 0..300 {
-            let after = head.spilled();
-            assert!(after != head && after.overflowed());
-            assert_eq!(after.with_marks_of(head), head);
-            head = after;
-        }
-    }
-}
+mod tests;
