@@ -32,8 +32,8 @@ pub(super) struct Derived {
     pub(super) addresses: BTreeSet<IpAddr>,
     /// Load balancers with backends of which the prober has not told anything yet.
     pub(super) unknown: BTreeSet<NamespacedName>,
-    /// What each load balancer has in the desired state.
-    placed: BTreeMap<NamespacedName, (IpAddr, Vec<ListenerAddress>)>,
+    /// What each load balancer has in the desired state: the VIP, unless it is another's, and its listeners.
+    placed: BTreeMap<NamespacedName, (Option<IpAddr>, Vec<ListenerAddress>)>,
 }
 
 impl Derived {
@@ -57,8 +57,10 @@ impl Derived {
         let mut listeners = BTreeSet::new();
         for lb in &changed.services {
             let Some((vip, addresses)) = self.placed.remove(lb) else { continue };
-            self.desired.vips.remove(&vip);
-            self.desired.policies.remove(&vip);
+            if let Some(vip) = vip {
+                self.desired.vips.remove(&vip);
+                self.desired.policies.remove(&vip);
+            }
             for address in addresses {
                 self.desired.listeners.remove(&address);
                 listeners.insert(address);
@@ -71,7 +73,8 @@ impl Derived {
         self.desired.listeners.extend(new.listeners);
         for service in changed.services.iter().filter_map(|lb| services.get(lb)) {
             if let Some(vip) = service.vip() {
-                self.placed.insert(service.lb.key.clone(), (vip, listener_addresses(service)));
+                let own = service.lb.shares.is_none().then_some(vip);
+                self.placed.insert(service.lb.key.clone(), (own, listener_addresses(service)));
             }
         }
         listeners

@@ -38,8 +38,11 @@ pub fn desired(
     for service in served.iter().filter(|service| service.lb.workload == Workload::Vm) {
         let (lb, vip) = (&service.lb, service.vip);
         let drop_unserved = lb.unserved == Unserved::Drop;
-        desired.vips.insert(vip, VipPolicy { drop_unserved, leased: lb.ipam == Ipam::Dhcp });
-        desired.policies.insert(vip, lb.policy.clone());
+        // What holds for a shared address is for the one to say that it was given to.
+        if lb.shares.is_none() {
+            desired.vips.insert(vip, VipPolicy { drop_unserved, leased: lb.ipam == Ipam::Dhcp });
+            desired.policies.insert(vip, lb.policy.clone());
+        }
         for listener in &lb.listeners {
             let address = listener_address(vip, listener);
             let backends = backends(service, listener, health, &place);

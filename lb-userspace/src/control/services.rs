@@ -150,7 +150,19 @@ impl Services {
         }
         changed.members |= !before.is_empty();
         changed.services.extend(before.into_keys());
+        self.add_sharers(&mut changed.services);
         changed
+    }
+
+    /// Adds those that share the address of any: what holds for it, holds for all of them.
+    fn add_sharers(&self, services: &mut BTreeSet<NamespacedName>) {
+        let follows = |service: &&Service| {
+            let owner = service.lb.shares.as_ref();
+            owner.is_some_and(|owner| services.contains(owner))
+        };
+        let following: Vec<_> =
+            self.all.values().filter(follows).map(|service| service.lb.key.clone()).collect();
+        services.extend(following);
     }
 
     /// Takes over how the node is wired; whether it is otherwise than it was is told.

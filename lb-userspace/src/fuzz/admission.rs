@@ -77,7 +77,11 @@ fn check(resources: &Resources) {
         let status = &object.status;
         let from_pool = status.allocated_address.as_ref().filter(|allocated| !allocated.ip_pool.is_empty());
         if let Some(allocated) = from_pool {
-            assert!(given.contains(&(allocated.ip.clone(), key.to_string())), "{key} has what no pool gave");
+            let owner = object.shares_address_of().unwrap_or_else(|| key.clone());
+            assert!(
+                given.contains(&(allocated.ip.clone(), owner.to_string())),
+                "{key} has what no pool gave"
+            );
         }
         let text = json!(**object).to_string();
         assert_eq!(parse::json(text.as_bytes()).as_ref(), Ok(&**object), "what is stored is read");

@@ -133,6 +133,9 @@ pub struct IpPoolStatus {
     /// Address to `namespace/name` of its load balancer.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub allocated: BTreeMap<String, String>,
+    /// Addition: address to the load balancers, `namespace/name`, that share it with the one that it is allocated to.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub shared: BTreeMap<String, Vec<String>>,
     /// Address to the load balancer that had it last.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub allocated_history: BTreeMap<String, String>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::balancing::{Draining, SessionAffinity, SlowStart};
 pub use super::health_check::HealthCheck;
-use super::meta::{API_VERSION, Condition, ObjectMeta, is_false, is_zero, or_default};
+use super::meta::{API_VERSION, Condition, NamespacedName, ObjectMeta, is_false, is_zero, or_default};
 use super::policy::Limits;
 
 /// The kind, as manifests name it.
@@ -45,6 +45,12 @@ impl LoadBalancer {
         }
     }
 
+    /// The load balancer whose address it has, if it shares one.
+    pub fn shares_address_of(&self) -> Option<NamespacedName> {
+        let name = &self.spec.share_address_with;
+        (!name.is_empty()).then(|| NamespacedName::new(&self.metadata.namespace, name))
+    }
+
     /// Whether a DHCP server lends it its address. A guest cluster asks for its own.
     pub fn takes_lease(&self) -> bool {
         self.spec.ipam == "dhcp" && self.spec.workload_type != "cluster"
@@ -73,6 +79,10 @@ pub struct LoadBalancerSpec {
     /// Addition: the wanted address; empty takes any.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub address: String,
+    /// Addition: the load balancer of the same namespace whose address this one has, too; empty takes one of its own.
+    /// No two of their listeners have a port of one protocol in common.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub share_address_with: String,
     /// Ports that clients dial.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<Listener>,

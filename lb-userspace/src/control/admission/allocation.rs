@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::load_balancers::asks_for_same_pool;
-use super::{Reference, Refusal, Resources, pool_status};
+use super::{Reference, Refusal, Resources, pool_status, sharing};
 use crate::ipam::assign::AssignAddress;
 use crate::ipam::pool::{AllocateAddress, Lent};
 use crate::ipam::select::SelectPool;
@@ -28,6 +28,7 @@ pub const WAITING: &str = "service is waiting for external IP";
 /// When an object of this transaction asks for an address or a pool that it can't have. An exhausted pool, or
 /// none that matches, is no error: the object waits.
 pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Result<(), Refusal> {
+    sharing::check(before, draft)?;
     pool_status::refresh(before, draft, now);
     let mut pools: Vec<IpPool> = draft.pools.values().cloned().collect();
     let lent = lent(draft);
@@ -35,6 +36,7 @@ pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Re
         let changed = release(&pools, owner);
         replace(&mut pools, changed);
     }
+    change_sides(before, draft, &mut pools);
     let mut refusals = Vec::new();
     for key in candidates(before, draft) {
         let Some(object) = draft.load_balancers.get_mut(&key) else { continue };
@@ -44,6 +46,7 @@ pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Re
         }
     }
     draft.pools = pools.into_iter().map(|pool| (pool.metadata.name.clone(), pool)).collect();
+    sharing::follow(draft, now);
     Refusal::of(refusals).map_or(Ok(()), Err)
 }
 
@@ -63,7 +66,10 @@ fn lent(draft: &Resources) -> Lent {
 /// Load balancers without address, or whose wishes have changed; the oldest first. Before those without go those that may
 /// give one back. One that is about to go wants nothing any more.
 fn candidates(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
-    let wanting = draft.load_balancers.values().filter(|object| !object.metadata.is_terminating());
+    let is_asking = |object: &&Arc<LoadBalancer>| {
+        !object.metadata.is_terminating() && object.shares_address_of().is_none()
+    };
+    let wanting = draft.load_balancers.values().filter(is_asking);
     let wanting =
         wanting.filter(|object| object.status.allocated_address.is_none() || is_changed(before, object));
     let mut wanting: Vec<&LoadBalancer> = wanting.map(Arc::as_ref).collect();
@@ -124,6 +130,42 @@ fn settle_one(
         },
     }
     Ok(())
+}
+
+/// Takes back what those had that now share an address, and the shared one of those that want one of their own.
+fn change_sides(before: &Resources, draft: &mut Resources, pools: &mut [IpPool]) {
+    for (key, object) in &mut draft.load_balancers {
+        let old = before.load_balancers.get(key).map(|old| old.shares_address_of().is_some());
+        match (old.unwrap_or_default(), object.shares_address_of().is_some()) {
+            (false, true) => {
+                let changed = release(pools, key);
+                replace(pools, changed);
+            }
+            (true, false) => {
+                let status = &mut Arc::make_mut(object).status;
+                status.allocated_address = None;
+                status.address.clear();
+            }
+            (false, false) | (true, true) => {}
+        }
+    }
+}
+
+/// Tells a load balancer the address of another that it shares, or that it waits for it.
+pub(super) fn follow_owner(
+    object: &mut Arc<LoadBalancer>,
+    owner: &NamespacedName,
+    given: Option<&AllocatedAddress>,
+    now: &str,
+) {
+    let mut new = LoadBalancer::clone(object);
+    new.status.address = given.map(|given| given.ip.clone()).unwrap_or_default();
+    new.status.allocated_address = given.cloned();
+    let waits = || ("NoAddress", format!("{} has no address to share yet", owner.name));
+    mark(&mut new, given.is_none().then(waits), now);
+    if new != **object {
+        *object = Arc::new(new);
+    }
 }
 
 /// Says that the address will come from a DHCP server, as Harvester does.

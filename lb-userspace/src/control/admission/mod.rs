@@ -13,7 +13,9 @@ mod ownership;
 mod patch;
 mod pool_status;
 mod pools;
+mod ports;
 mod refusal;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod writes;

@@ -12,7 +12,9 @@ use crate::model::meta::NamespacedName;
 #[derive(Clone, Default, Debug)]
 pub(in crate::control) struct Names {
     listeners: BTreeMap<(IpAddr, u16, Protocol), NamespacedName>,
-    /// By VIP alone, for listeners of many ports.
+    /// Listeners of many ports, by the last of them: no two overlap. With the first.
+    ranges: BTreeMap<(IpAddr, Protocol, u16), (u16, NamespacedName)>,
+    /// By VIP alone, for flows of listeners that are gone.
     vips: BTreeMap<IpAddr, NamespacedName>,
     vms: BTreeMap<SocketAddr, String>,
     /// VMs by the server's address alone, for listeners that keep the port that was dialled.
@@ -32,7 +34,11 @@ impl Names {
         self.vips.insert(vip, key.clone());
         for listener in &lb.listeners {
             let protocol = if listener.protocol == "UDP" { Protocol::Udp } else { Protocol::Tcp };
-            self.listeners.insert((vip, listener.port, protocol), key.clone());
+            if let Some(last) = listener.end_port {
+                self.ranges.insert((vip, protocol, last), (listener.port, key.clone()));
+            } else {
+                self.listeners.insert((vip, listener.port, protocol), key.clone());
+            }
             for backend in &listener.backends {
                 if let Ok(server) = backend.address.parse::<SocketAddr>() {
                     self.vms.insert(server, backend.vm.clone());
@@ -44,8 +50,13 @@ impl Names {
 
     /// The load balancer whose VIP a flow dialled.
     pub(in crate::control) fn load_balancer(&self, flow: &Flow) -> Option<&NamespacedName> {
-        let exact = self.listeners.get(&(flow.vip.ip(), flow.vip.port(), flow.protocol));
-        exact.or_else(|| self.vips.get(&flow.vip.ip()))
+        let (vip, port) = (flow.vip.ip(), flow.vip.port());
+        let exact = self.listeners.get(&(vip, port, flow.protocol));
+        let range = || {
+            let mut from = self.ranges.range((vip, flow.protocol, port)..=(vip, flow.protocol, u16::MAX));
+            from.next().filter(|(_, (first, _))| *first <= port).map(|(_, (_, key))| key)
+        };
+        exact.or_else(range).or_else(|| self.vips.get(&vip))
     }
 
     /// The VM that answers a flow.

@@ -111,3 +111,34 @@ fn all_that_is_wrong_is_said_at_once() {
     let message = Query::check(&query).unwrap_err();
     assert!(message.contains("vip: \"web\"") && message.contains("opening, established"), "{message}");
 }
+
+/// A flow was named after whichever load balancer came last.
+#[test]
+fn a_flow_of_a_shared_address_is_that_of_the_load_balancer_that_listens() {
+    let listening = |name: &str, port, end_port, protocol: &str| LoadBalancerReport {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        address: "203.0.113.1".to_owned(),
+        listeners: vec![ListenerReport {
+            port,
+            end_port,
+            protocol: protocol.to_owned(),
+            ..ListenerReport::default()
+        }],
+    };
+    let load_balancers = vec![
+        listening("high", 9000, Some(9100), "TCP"),
+        listening("low", 8000, Some(8100), "TCP"),
+        listening("one", 8050, None, "TCP"),
+        listening("other", 8000, Some(9100), "UDP"),
+    ];
+    let names = Names::new(&BackendsReport { load_balancers });
+    let name = |port: u16, protocol| {
+        let vip = format!("203.0.113.1:{port}");
+        let flow = flow("198.51.100.7:9", &vip, "192.0.2.21:53", protocol, State::Established);
+        names.load_balancer(&flow).unwrap().name.clone()
+    };
+    assert_eq!([8000, 8100, 8050, 9001].map(|port| name(port, Protocol::Tcp)), ["low", "low", "one", "high"]);
+    assert_eq!(name(8050, Protocol::Udp), "other");
+    assert_eq!(name(8500, Protocol::Tcp), "other", "nobody listens: any of them");
+}

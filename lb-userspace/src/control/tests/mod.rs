@@ -21,6 +21,8 @@ use world::World;
 enum Event {
     /// A load balancer is created or changed: its number, whether it takes a lease, its pool, its address.
     Put(u8, bool, u8, Option<u8>),
+    /// A load balancer shares the address of another, or is created so.
+    Share(u8, u8),
     /// As before, while the disk fails or the agent is killed.
     PutAnd(u8, bool, u8, Fate),
     /// As before, just before the control loop stores what it has found.
@@ -56,6 +58,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let address = proptest::option::weighted(0.5, 98_u8..104);
     let event = prop_oneof![
         8 => (0_u8..5, any::<bool>(), 0_u8..2, address).prop_map(|(n, leases, pool, address)| Event::Put(n, leases, pool, address)),
+        4 => (0_u8..5, 0_u8..5).prop_map(|(n, owner)| Event::Share(n, owner)),
         2 => (0_u8..5, any::<bool>(), 0_u8..2, fate).prop_map(|(n, leases, pool, fate)| Event::PutAnd(n, leases, pool, fate)),
         2 => (0_u8..5, 100_u8..103).prop_map(|(n, host)| Event::Meanwhile(n, host)),
         4 => (0_u8..5).prop_map(Event::Delete),
@@ -95,6 +98,18 @@ fn balancer(number: u8, leases: bool, pool: u8, address: Option<u8>) -> Intent {
     Intent::Apply(Manifest::LoadBalancer(object.into()))
 }
 
+/// On a port of its own; what else could it serve.
+fn sharer(number: u8, owner: u8) -> Intent {
+    let NamespacedName { namespace, name } = key(number);
+    let mut object = LoadBalancer::new(namespace, name);
+    let port = 8000 + i64::from(number);
+    object.spec.listeners =
+        vec![Listener { port, protocol: "TCP".into(), backend_port: 8080, ..Listener::default() }];
+    object.spec.backend_server_selector = [("app".to_owned(), vec!["web".to_owned()])].into();
+    object.spec.share_address_with = key(owner).name;
+    Intent::Apply(Manifest::LoadBalancer(object.into()))
+}
+
 /// 192.0.2.98 and more, of which the DHCP server lends those from 100 on; or 198.51.100.10 and more.
 fn pool(number: u8, length: u8) -> IpPool {
     let (network, first) = if number == 0 { ("192.0.2", 98) } else { ("198.51.100", 10) };
@@ -112,6 +127,7 @@ fn happen(world: &mut World, event: &Event) -> Result<(), TestCaseError> {
     let (mut seconds, mut pattern) = (0, u64::MAX);
     match *event {
         Event::Put(number, leases, pool, address) => world.submit(&[balancer(number, leases, pool, address)]),
+        Event::Share(number, owner) => world.submit(&[sharer(number, owner)]),
         Event::PutAnd(number, leases, pool, fate) => {
             world.shelf.decide(fate);
             world.submit(&[balancer(number, leases, pool, None)]);
@@ -183,6 +199,23 @@ fn all_ends_well(events: &[Event]) -> Result<(), TestCaseError> {
 fn who_moves_to_another_pool_leaves_its_address_to_one_that_waits_longer() {
     let to_pool = |number, pool| Event::Put(number, false, pool, None);
     let events = [Event::Pool(1, 1), to_pool(1, 1), to_pool(3, 1), to_pool(0, 1), to_pool(1, 0)];
+    all_ends_well(&events).unwrap();
+}
+
+#[test]
+fn d26_a_shared_address_moves_with_who_has_it_and_ends_with_the_sharing() {
+    let to_pool = |number, pool| Event::Put(number, false, pool, None);
+    let events = [
+        to_pool(0, 0),
+        Event::Share(1, 0),
+        Event::Share(2, 0),
+        Event::Delete(0),
+        to_pool(0, 1),
+        Event::Restart(1),
+        to_pool(1, 0),
+        Event::Delete(2),
+        Event::Delete(0),
+    ];
     all_ends_well(&events).unwrap();
 }
 

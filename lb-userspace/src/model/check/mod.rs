@@ -8,6 +8,7 @@ mod policy;
 mod pool;
 mod pool_others;
 mod selector;
+mod sharing;
 mod words;
 
 pub use balancing::Balancing;

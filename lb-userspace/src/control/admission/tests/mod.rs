@@ -1,6 +1,7 @@
 mod bounds;
 mod by_hand;
 mod leaving;
+mod sharing;
 
 use super::*;
 use crate::model::ip_pool::{IpPool, PoolRange, ScopeTuple};

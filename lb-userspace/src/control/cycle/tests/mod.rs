@@ -8,8 +8,9 @@ use crate::control::plan::Capacity;
 use crate::control::sample::{self, ETH0, station};
 use crate::control::select::tests::{raw_lb, vm, vms};
 use crate::datapath::memory::Memory;
+use crate::datapath::model::Observed;
 use crate::health::model::{Backend, Health, Reason};
-use crate::model::load_balancer::AllocatedAddress;
+use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
 
 const FIRST: [u8; 4] = [192, 0, 2, 11];
 const SECOND: [u8; 4] = [192, 0, 2, 12];
@@ -84,4 +85,55 @@ fn what_an_earlier_agent_left_serves_on_until_all_of_it_can_be_placed() {
     let both = [FIRST, SECOND].map(IpAddr::from);
     assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[SECOND])).0, both);
     assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST, SECOND])).0, both);
+}
+
+/// shop/front, and shop/more on port 81, which shares its address.
+fn sharing(front: &LoadBalancer) -> Facts {
+    let mut facts = facts(&[FIRST], &[FIRST]);
+    let mut more = raw_lb();
+    more.metadata.name = "more".to_owned();
+    more.spec.listeners[0].port = 81;
+    more.spec.unserved = String::new();
+    more.spec.share_address_with = "front".to_owned();
+    more.status.allocated_address.clone_from(&front.status.allocated_address);
+    let backend = Backend::new(more.metadata.key(), IpAddr::from(FIRST));
+    facts.health.insert(backend, Health { ready: true, reason: Reason::NotChecked });
+    let both = [front.clone(), more].map(|object| (object.metadata.key(), object.into()));
+    facts.resources = Arc::new(Resources { load_balancers: both.into(), ..Resources::default() });
+    facts
+}
+
+fn front() -> LoadBalancer {
+    let facts = facts(&[], &[]);
+    LoadBalancer::clone(facts.resources.load_balancers.values().next().unwrap())
+}
+
+#[test]
+fn d26_load_balancers_of_one_address_are_served_beside_each_other() {
+    let mut cycle = cycle();
+    let mut closed = front();
+    closed.spec.unserved = "Drop".to_owned();
+    turn(&mut cycle, &sharing(&closed));
+    let observed = cycle.converger.datapath().observe().unwrap();
+    let vip = IpAddr::from([203, 0, 113, 10]);
+    let listening = |observed: &Observed| -> Vec<(u16, bool, bool)> {
+        let entries = observed.listeners.iter().filter(|(address, _)| address.vip == vip);
+        entries.map(|(address, entry)| (address.port, entry.drop_unserved, entry.terms.filtered)).collect()
+    };
+    assert_eq!(listening(&observed), [(80, true, false), (81, false, false)]);
+    assert!(observed.vips[&vip].drop_unserved, "the address is as its owner says");
+
+    // What its owner says of clients holds for all listeners of the address.
+    closed.spec.load_balancer_source_ranges = vec!["198.51.100.0/24".to_owned()];
+    turn(&mut cycle, &sharing(&closed));
+    let observed = cycle.converger.datapath().observe().unwrap();
+    assert_eq!(listening(&observed), [(80, true, true), (81, false, true)]);
+
+    let mut alone = facts(&[FIRST], &[FIRST]);
+    let only = [(closed.metadata.key(), Arc::new(closed))];
+    alone.resources = Arc::new(Resources { load_balancers: only.into(), ..Resources::default() });
+    turn(&mut cycle, &alone);
+    let observed = cycle.converger.datapath().observe().unwrap();
+    assert_eq!(listening(&observed), [(80, true, true)]);
+    assert!(observed.vips[&vip].drop_unserved, "who shared it did not take it along");
 }

@@ -8,6 +8,7 @@ use super::health_check::{self, CheckedHealthCheck};
 use super::listener::{self, CheckedListener, default_name, parse_protocol, protocol_name};
 use super::policy::{self, CheckedPolicy};
 use super::selector::Selector;
+use super::sharing;
 use super::words::{self, ForwardingMode, IPAMS, Ipam, MODES, UNSERVED, Unserved, WORKLOADS, Workload};
 use crate::model::field::{FieldError, Problems};
 use crate::model::load_balancer::{KIND, LoadBalancer};
@@ -32,6 +33,8 @@ pub struct CheckedLoadBalancer {
     pub pool: Option<String>,
     /// The address that it wants.
     pub address: Option<IpAddr>,
+    /// The load balancer whose address it has, in place of one of its own.
+    pub shares: Option<NamespacedName>,
     /// What it requires of a pool.
     pub requirement: Requirement,
     /// At least one for VMs, none for a guest cluster.
@@ -83,12 +86,14 @@ impl LoadBalancer {
         let unserved = words::check(UNSERVED, "spec.unserved", &spec.unserved, &mut problems);
         let balancing = balancing::check(spec, &mut problems);
         let policy = policy::check(spec, &mut problems);
+        let shares = sharing::check(self, workload, ipam, &mut problems);
         problems.result(CheckedLoadBalancer {
             key: meta.key(),
             workload,
             ipam,
             pool: Some(spec.ip_pool.clone()).filter(|pool| !pool.is_empty()),
             address,
+            shares,
             requirement: Requirement::of(meta),
             listeners,
             selector,

@@ -240,3 +240,42 @@ fn a4_19_ipam_and_workload_type_stay_in_their_class() {
         assert_eq!(after.check_update(&before).is_ok(), accepted, "workloadType {old:?} to {new:?}");
     }
 }
+
+#[test]
+fn who_shares_an_address_says_nothing_about_it() {
+    let shared = |change: fn(&mut LoadBalancer)| {
+        let mut lb = lb(&[listener("a", 80, 80, "TCP")]);
+        lb.spec.share_address_with = "other".into();
+        change(&mut lb);
+        lb
+    };
+    let owner = NamespacedName::new("shop", "other");
+    assert_eq!(shared(|_| ()).check().unwrap().shares, Some(owner));
+    assert_problems(
+        &shared(|lb| lb.spec.share_address_with = "front".into()),
+        &[("spec.shareAddressWith", "is this load balancer itself")],
+    );
+    assert_problems(
+        &shared(|lb| lb.spec.share_address_with = "a/b".into()),
+        &[("spec.shareAddressWith", "not a load balancer's name")],
+    );
+    assert_problems(
+        &shared(|lb| lb.spec.ipam = "dhcp".into()),
+        &[("spec.shareAddressWith", "an address by DHCP is not shared")],
+    );
+    assert_problems(
+        &shared(|lb| lb.spec.workload_type = "cluster".into()),
+        &[("spec.shareAddressWith", "a guest cluster has its own address")],
+    );
+    let says = |lb: &mut LoadBalancer| {
+        lb.spec.ip_pool = "lab".into();
+        lb.spec.address = "192.0.2.80".into();
+        lb.spec.load_balancer_source_ranges = vec!["192.0.2.0/24".into()];
+        lb.spec.denied_source_ranges = vec!["198.51.100.0/24".into()];
+        lb.spec.limits = Some(crate::model::policy::Limits::default());
+    };
+    let fields = ["ipPool", "address", "loadBalancerSourceRanges", "deniedSourceRanges", "limits"];
+    let paths = fields.map(|field| format!("spec.{field}"));
+    let found: Vec<String> = problems(&shared(says)).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(found, paths);
+}
