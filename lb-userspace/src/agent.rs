@@ -45,6 +45,7 @@ use crate::ipam::dhcp;
 use crate::ipam::dhcp::clients::Settings;
 use crate::ipam::dhcp::machine::Patience;
 use crate::model::family::Family;
+use crate::model::vm::VirtualMachine;
 use crate::store::{RedbStore, StoreError};
 use crate::supervise::Supervisor;
 
@@ -177,13 +178,13 @@ fn vm_names(inventory: watch::Receiver<vms::Facts>) -> VmNames {
     Arc::new(move |namespace, address| {
         let address: IpAddr = address.parse().ok()?;
         let vms = Arc::clone(&inventory.borrow().vms);
-        let has = |family| {
-            vms.values().find(|vm| {
-                vm.namespace == namespace
-                    && vm.station(family).is_some_and(|station| station.address == address)
-            })
-        };
-        Family::ALL.into_iter().find_map(has).map(|vm| vm.name.clone())
+        // Whom it is the first address of comes before who has it beside others.
+        let first = |vm: &VirtualMachine, family| vm.station(family).map(|station| station.address);
+        let mine = || vms.values().filter(|vm| vm.namespace == namespace);
+        let has_first =
+            |vm: &&VirtualMachine| Family::ALL.into_iter().any(|family| first(vm, family) == Some(address));
+        let has = |vm: &&VirtualMachine| vm.addresses().iter().any(|(_, known)| *known == address);
+        mine().find(has_first).or_else(|| mine().find(has)).map(|vm| vm.name.clone())
     })
 }
 

@@ -1,6 +1,7 @@
 //! Hold-down: an address that flaps out of the facts stays for a while (decision D18).
 //!
-//! Only one thing is held: the address of a VM that is there, runs, and tells none. A guest agent that restarts
+//! Only one thing is held: the address of a VM that is there, runs, and tells none (or, where a load balancer chooses
+//! among them, none that it chooses). A guest agent that restarts
 //! or a bridge that forgets does that, while the server goes on serving. Everything else acts at once: a VM that
 //! is gone or stopped, another address, an address that another VM has now, other labels. A held address is
 //! probed like any other, and a failing one takes no new flows; without a health check, nothing speaks against
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::model::check::AddressChoice;
 use crate::model::family::Family;
 use crate::model::meta::NamespacedName;
 use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
@@ -19,6 +21,18 @@ use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
 pub struct Stations {
     hold_down: Duration,
     known: BTreeMap<(NamespacedName, Family), Known>,
+    /// All addresses, for load balancers that choose among them.
+    all: BTreeMap<(NamespacedName, IpAddr), Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    interface: String,
+    station: Station,
+    /// The lower, the earlier in the facts.
+    order: usize,
+    /// When the facts ceased to tell it.
+    vanished: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -31,7 +45,7 @@ struct Known {
 impl Stations {
     /// With the time that a vanished address is held.
     pub fn new(hold_down: Duration) -> Self {
-        Self { hold_down, known: BTreeMap::new() }
+        Self { hold_down, known: BTreeMap::new(), all: BTreeMap::new() }
     }
 
     /// Takes over the facts.
@@ -50,25 +64,69 @@ impl Stations {
                 self.known.insert(key, Known { station, vanished: None });
             }
         }
+        self.see_all(vms, now);
         self.handle_timeout(now);
+    }
+
+    fn see_all(&mut self, vms: &VirtualMachines, now: Instant) {
+        let mut told = BTreeMap::new();
+        for (key, vm) in vms.iter().filter(|(_, vm)| vm.running) {
+            for (order, (interface, address)) in vm.addresses().into_iter().enumerate() {
+                let station = Station { address, mac: interface.mac };
+                let seen = Seen { interface: interface.name.clone(), station, order, vanished: None };
+                told.insert((key.clone(), address), seen);
+            }
+        }
+        let taken: BTreeSet<IpAddr> = told.keys().map(|(_, address)| *address).collect();
+        let is_held = |(vm, address): &(NamespacedName, IpAddr)| {
+            vms.get(vm).is_some_and(|vm| vm.running) && !taken.contains(address)
+        };
+        for (key, mut seen) in std::mem::take(&mut self.all) {
+            if is_held(&key) {
+                seen.vanished.get_or_insert(now);
+                told.insert(key, seen);
+            }
+        }
+        self.all = told;
     }
 
     /// When [`Stations::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.known.values().filter_map(|known| Some(known.vanished? + self.hold_down)).min()
+        let vanished = self.known.values().map(|known| known.vanished);
+        let vanished = vanished.chain(self.all.values().map(|seen| seen.vanished));
+        vanished.flatten().map(|since| since + self.hold_down).min()
     }
 
     /// Forgets what has been held long enough; whether there was anything is told.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
-        let before = self.known.len();
+        let before = self.known.len() + self.all.len();
         let hold_down = self.hold_down;
-        self.known.retain(|_, known| known.vanished.is_none_or(|since| now < since + hold_down));
-        self.known.len() < before
+        let is_held = |vanished: Option<Instant>| vanished.is_none_or(|since| now < since + hold_down);
+        self.known.retain(|_, known| is_held(known.vanished));
+        self.all.retain(|_, seen| is_held(seen.vanished));
+        self.known.len() + self.all.len() < before
     }
 
     /// The addresses of all running VMs.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.known.values().map(|known| known.station.address)
+        let told = self.all.values().filter(|seen| seen.vanished.is_none());
+        self.known.values().map(|known| known.station.address).chain(told.map(|seen| seen.station.address))
+    }
+
+    /// Where a VM is reached by a family at an address of somebody's choice: the first that is told, else one that was
+    /// told a moment ago.
+    pub fn chosen(&self, vm: &VirtualMachine, family: Family, choice: &AddressChoice) -> Option<Station> {
+        if choice.is_any() {
+            return self.of(vm, family);
+        }
+        let key = vm.key();
+        let fits = |(_, address): &&(NamespacedName, IpAddr), seen: &Seen| {
+            Family::of(*address) == family && choice.takes(&seen.interface, *address)
+        };
+        let least = (key.clone(), IpAddr::from([0, 0, 0, 0]));
+        let mine = self.all.range(least..).take_while(|((vm, _), _)| *vm == key);
+        let fitting = mine.filter(|(at, seen)| fits(at, seen)).map(|(_, seen)| seen);
+        fitting.min_by_key(|seen| (seen.vanished.is_some(), seen.order)).map(|seen| seen.station)
     }
 
     /// Where a VM is reached by a family.
@@ -82,6 +140,7 @@ mod tests {
     use super::*;
     use crate::config::Inventory;
     use crate::control::select::tests::{vm, vms};
+    use crate::model::range::Subnet;
 
     const FIRST: [u8; 4] = [192, 0, 2, 11];
     const SECOND: [u8; 4] = [192, 0, 2, 12];
@@ -153,5 +212,37 @@ mod tests {
         assert_eq!(after(&[&there, &[stopped]]), None, "stopped");
         assert_eq!(after(&[&there, &[told("a", ""), told("b", "192.0.2.11")]]), None, "taken");
         assert_eq!(after(&[&[told("a", "")]]), None, "never known");
+    }
+
+    #[test]
+    fn a_chosen_address_is_held_as_the_first_one_is() {
+        let start = Instant::now();
+        let two = |first: &str, second: &str| {
+            let mut vm = told("a", first);
+            vm.interfaces[0].ip_addresses = vec![second.to_owned()];
+            vm
+        };
+        let choice = AddressChoice { interface: None, subnet: Subnet::parse("198.51.100.0/24") };
+        let mut stations = Stations::new(Inventory::HOLD_DOWN);
+        let chosen = |stations: &Stations| {
+            stations.chosen(&told("a", ""), Family::V4, &choice).map(|station| station.address.to_string())
+        };
+        stations.handle_facts(&vms(&[two("192.0.2.11", "198.51.100.11")]), start);
+        assert_eq!(chosen(&stations).as_deref(), Some("198.51.100.11"));
+        let silent = vms(&[told("a", "192.0.2.11")]);
+        stations.handle_facts(&silent, start);
+        assert_eq!(chosen(&stations).as_deref(), Some("198.51.100.11"), "held");
+        assert_eq!(stations.poll_timeout(), Some(start + Inventory::HOLD_DOWN));
+        stations.handle_facts(&vms(&[two("192.0.2.11", "198.51.100.12")]), start);
+        assert_eq!(chosen(&stations).as_deref(), Some("198.51.100.12"), "another acts at once");
+        stations.handle_facts(&silent, start + Duration::from_secs(1));
+        assert!(stations.handle_timeout(start + Inventory::HOLD_DOWN));
+        assert_eq!(chosen(&stations).as_deref(), Some("198.51.100.12"), "the first one's time is over alone");
+        let other = told("b", "198.51.100.12");
+        stations.handle_facts(&vms(&[told("a", "192.0.2.11"), other]), start + Duration::from_secs(2));
+        assert_eq!(chosen(&stations), None, "taken");
+        let stopped = VirtualMachine { running: false, ..two("192.0.2.11", "198.51.100.11") };
+        stations.handle_facts(&vms(&[stopped]), start + Duration::from_secs(3));
+        assert_eq!((chosen(&stations), stations.addresses().count()), (None, 0));
     }
 }

@@ -43,7 +43,7 @@ pub fn members<'a>(
     });
     let member = |vm: &VirtualMachine| Member {
         vm: vm.name.clone(),
-        station: stations.of(vm, family),
+        station: stations.chosen(vm, family, &lb.backend_address),
         weight: lb.balancing.weight(vm),
     };
     let mut members: Vec<Member> = matching.map(member).collect();
@@ -85,7 +85,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::config::Inventory;
-    use crate::model::load_balancer::{Listener, LoadBalancer};
+    use crate::model::load_balancer::{BackendAddress, Listener, LoadBalancer};
     use crate::model::vm::{Interface, VirtualMachine};
 
     /// A running VM with one interface; no address if the text is empty.
@@ -166,5 +166,38 @@ pub(super) mod tests {
         let mut lb = raw_lb();
         lb.spec.workload_type = "cluster".into();
         assert_eq!(counts(&lb, vm("shop", "a", &[("app", "web")], "192.0.2.11")), (0, 0));
+    }
+
+    #[test]
+    fn d19_a_load_balancer_chooses_the_address_by_interface_and_by_subnet() {
+        let interface = |name: &str, main: &str, others: &[&str]| Interface {
+            name: name.into(),
+            ip_address: main.into(),
+            ip_addresses: others.iter().map(|address| (*address).into()).collect(),
+            ..Interface::default()
+        };
+        let mut many = vm("shop", "a", &[("app", "web")], "");
+        many.interfaces = vec![
+            interface("eth0", "192.0.2.11", &["192.0.2.11", "198.51.100.11"]),
+            interface("eth1", "203.0.113.11", &["203.0.113.11", "203.0.113.12", "fe80::1"]),
+        ];
+        let chosen = |interface: &str, subnet: &str| {
+            let mut lb = raw_lb();
+            let (interface, subnet) = (interface.into(), subnet.into());
+            lb.spec.backend_address = Some(BackendAddress { interface, subnet });
+            members_of(&lb, std::slice::from_ref(&many))[0].address().map(|address| address.to_string())
+        };
+        for (interface, subnet, expected) in [
+            ("", "", Some("192.0.2.11")),
+            ("eth1", "", Some("203.0.113.11")),
+            ("", "198.51.100.0/24", Some("198.51.100.11")),
+            ("", "203.0.113.12/32", Some("203.0.113.12")),
+            ("eth1", "203.0.113.0/24", Some("203.0.113.11")),
+            ("eth1", "192.0.2.0/24", None),
+            ("eth2", "", None),
+            ("", "2001:db8::/32", None),
+        ] {
+            assert_eq!(chosen(interface, subnet).as_deref(), expected, "{interface:?} {subnet:?}");
+        }
     }
 }

@@ -89,6 +89,9 @@ pub struct LoadBalancerSpec {
     /// Label to accepted values; all labels must match.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub backend_server_selector: BTreeMap<String, Vec<String>>,
+    /// Addition: which of a VM's addresses is balanced to; absent is the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend_address: Option<BackendAddress>,
     /// How backends are probed; absent, or port 0, is not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
@@ -149,6 +152,18 @@ pub struct Listener {
     /// Addition: a check of its own, in place of the load balancer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
+}
+
+/// Which of a VM's addresses is balanced to: the first that is as said here.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BackendAddress {
+    /// The name of its interface; empty is any.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub interface: String,
+    /// The subnet that it is in, as CIDR; empty is any.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub subnet: String,
 }
 
 /// How packets reach the backends.

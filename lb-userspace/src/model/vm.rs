@@ -70,6 +70,25 @@ impl VirtualMachine {
         (weight <= MAX_WEIGHT).then_some(weight)
     }
 
+    /// All its addresses that can be balanced to, each once, with their interfaces: the main ones first.
+    pub fn addresses(&self) -> Vec<(&Interface, IpAddr)> {
+        let main = self.interfaces.iter().map(|interface| (interface, &interface.ip_address));
+        let others = self
+            .interfaces
+            .iter()
+            .flat_map(|interface| interface.ip_addresses.iter().map(move |address| (interface, address)));
+        let mut all: Vec<(&Interface, IpAddr)> = Vec::new();
+        for (interface, text) in main.chain(others) {
+            if let Ok(address) = text.parse::<IpAddr>()
+                && unfit(address).is_none()
+                && !all.iter().any(|(_, known)| *known == address)
+            {
+                all.push((interface, address));
+            }
+        }
+        all
+    }
+
     /// The station that VIPs of a family are balanced to, with the MAC of its interface: the first `ipAddress`
     /// of that family; where there is none, as on a VM of both families whose main address is of the other, the
     /// first of `ipAddresses`. Whatever else stands there (an address of the link alone, a prefix length, a

@@ -27,6 +27,7 @@ mod payload;
 mod policies;
 mod processes;
 mod servers;
+mod sharing;
 mod top;
 mod vm;
 mod wiring;

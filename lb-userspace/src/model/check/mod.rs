@@ -1,5 +1,6 @@
 //! Parse, don't validate: objects as written become values that can be trusted, or every problem is reported.
 
+mod backend_address;
 mod balancing;
 mod health_check;
 mod listener;
@@ -11,6 +12,7 @@ mod selector;
 mod sharing;
 mod words;
 
+pub use backend_address::AddressChoice;
 pub use balancing::Balancing;
 pub use health_check::{CheckedHealthCheck, CheckedTls, ListenerCheck, ProbeMethod, StatusRange};
 pub use listener::{CheckedListener, Port};

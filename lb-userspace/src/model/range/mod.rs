@@ -64,7 +64,8 @@ impl Subnet {
         from_bits(self.network, bits(self.network) | host_bits(self.network, self.prefix))
     }
 
-    fn contains(self, address: IpAddr) -> bool {
+    /// Whether an address is in it.
+    pub fn contains(self, address: IpAddr) -> bool {
         address.is_ipv4() == self.network.is_ipv4() && self.network <= address && address <= self.last()
     }
 

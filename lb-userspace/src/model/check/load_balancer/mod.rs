@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::backend_address::{self, AddressChoice};
 use super::balancing::{self, Balancing};
 use super::health_check::{self, CheckedHealthCheck};
 use super::listener::{self, CheckedListener, default_name, parse_protocol, protocol_name};
@@ -41,6 +42,8 @@ pub struct CheckedLoadBalancer {
     pub listeners: Vec<CheckedListener>,
     /// Which VMs serve it.
     pub selector: Selector,
+    /// At which of their addresses.
+    pub backend_address: AddressChoice,
     /// How they are probed; `None` is not at all.
     pub health_check: Option<Arc<CheckedHealthCheck>>,
     /// How packets reach them.
@@ -81,6 +84,7 @@ impl LoadBalancer {
                 (listeners, selector, health)
             }
         };
+        let backend_address = backend_address::check(spec, &mut problems);
         let mode = spec.forwarding.as_ref().map_or("", |forwarding| &forwarding.mode);
         let mode = words::check(MODES, "spec.forwarding.mode", mode, &mut problems);
         let unserved = words::check(UNSERVED, "spec.unserved", &spec.unserved, &mut problems);
@@ -97,6 +101,7 @@ impl LoadBalancer {
             requirement: Requirement::of(meta),
             listeners,
             selector,
+            backend_address,
             health_check,
             mode,
             unserved,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::load_balancer::{Forwarding, HealthCheck, Listener};
+use crate::model::load_balancer::{BackendAddress, Forwarding, HealthCheck, Listener};
 
 /// Listeners, and the problems that they have.
 type Case<'a> = (&'a [Listener], &'a [(&'a str, &'a str)]);
@@ -278,4 +278,17 @@ fn who_shares_an_address_says_nothing_about_it() {
     let paths = fields.map(|field| format!("spec.{field}"));
     let found: Vec<String> = problems(&shared(says)).into_iter().map(|(path, _)| path).collect();
     assert_eq!(found, paths);
+}
+
+#[test]
+fn a_chosen_address_is_named_by_an_interface_and_a_subnet() {
+    let choosing = |interface: &str, subnet: &str| {
+        let mut lb = lb(&[listener("a", 80, 80, "TCP")]);
+        lb.spec.backend_address = Some(BackendAddress { interface: interface.into(), subnet: subnet.into() });
+        lb
+    };
+    assert!(choosing("", "").check().unwrap().backend_address.is_any());
+    assert!(!choosing("eth1", "192.0.2.0/24").check().unwrap().backend_address.is_any());
+    assert_problems(&choosing(&"x".repeat(64), ""), &[("spec.backendAddress.interface", "too long")]);
+    assert_problems(&choosing("", "192.0.2.0"), &[("spec.backendAddress.subnet", "not a subnet")]);
 }
