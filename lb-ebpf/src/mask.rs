@@ -48,6 +48,13 @@ pub fn one_unless_zero(value: u64) -> u64 {
     one
 }
 
+/// One, or zero for zero.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub const fn one_unless_zero(value: u64) -> u64 {
+    if value == 0 { 0 } else { 1 }
+}
+
 /// Zero, or one for zero, of a number below 2^63.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
@@ -70,13 +77,6 @@ pub fn one_if_zero(value: u64) -> u64 {
 #[inline(always)]
 pub const fn one_if_zero(value: u64) -> u64 {
     if value == 0 { 1 } else { 0 }
-}
-
-/// One, or zero for zero.
-#[cfg(not(target_arch = "bpf"))]
-#[inline(always)]
-pub const fn one_unless_zero(value: u64) -> u64 {
-    if value == 0 { 0 } else { 1 }
 }
 
 /// The bits of `value` that are set in `MASK`. In assembly, so that the mask stays where the compiler would drop it,

@@ -189,7 +189,10 @@ fn enter<A: Flows + Affine>(draft: Slot<A>, interface: u32) -> Opened {
     match flow::insert_drafted::<A>(true) {
         Insertion::Entered => opened(&draft.copy(), interface),
         Insertion::Taken => join(draft),
-        Insertion::Full => Opened::Full,
+        Insertion::Full => {
+            withdraw(draft);
+            Opened::Full
+        }
     }
 }
 
@@ -218,15 +221,21 @@ pub fn note<A: Affine>(
     }
 }
 
-/// Takes back the reply half where another CPU entered a flow for the tuple.
+/// Another CPU entered a flow for the tuple, which its packets take.
 #[inline(always)]
 fn join<A: Flows>(draft: Slot<A>) -> Opened {
+    withdraw(draft);
+    Opened::Joined
+}
+
+/// Takes back the reply half.
+#[inline(always)]
+fn withdraw<A: Flows>(draft: Slot<A>) {
     if let Some(clock) = Clock::read()
         && let Some(own) = flow::lookup(&draft.copy().rewritten().reversed(), &clock)
     {
         own.remove();
     }
-    Opened::Joined
 }
 
 macro_rules! global {

@@ -141,6 +141,18 @@ impl Head {
         self.0 & (STATE & !(1 << 32)) ^ OPENING
     }
 
+    /// Zero if the ports are those of another head, whatever the protocol: the quicker look.
+    #[inline(always)]
+    pub const fn other_ports_than(self, other: Self) -> u64 {
+        (self.0 as u32 ^ other.0 as u32) as u64
+    }
+
+    /// Are the ports those of another head?
+    #[inline(always)]
+    pub const fn has_ports_of(self, other: Self) -> bool {
+        self.other_ports_than(other) == 0
+    }
+
     /// Zero if ports and protocol are the wanted ones, live or not.
     #[inline(always)]
     pub const fn unlike(self, wanted: u64) -> u64 {

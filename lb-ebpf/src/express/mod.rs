@@ -1,5 +1,5 @@
 //! The express lane: the packet that nearly every packet is. IPv4 without tags, options or fragments, TCP or UDP, in
-//! the middle of a flow that needs no upkeep, sent on at full length.
+//! the middle of a flow that needs no upkeep, sent on at full length; and what such a flow begins with.
 //!
 //! It does what [`crate::journey`] does with such a packet, with fewer looks at it; whatever it does not know at once
 //! it leaves to the journey, with the packet as it came. So what is decided here is decided there as well, and tests compare the two.

@@ -8,7 +8,7 @@ use lb_common::net::{Be16, Ipv4, Protocol};
 use lb_common::port::{ACCOUNTED, PortValue};
 use lb_common::reason::Reason;
 use lb_common::stage::Stage;
-use lb_common::vip::LEASED;
+use lb_common::vip::{DROP_UNSERVED, LEASED};
 use lb_common::words::Words;
 use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
@@ -24,6 +24,7 @@ use crate::listener::Listeners as _;
 use crate::open::{self, DRAWS, Opened};
 use crate::packet::Packet;
 use crate::parse::TCP;
+use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::{event, flow, listener, policy, port, select, stats};
 
@@ -84,7 +85,8 @@ fn dial<P: Packet>(packet: &mut P, attempt: u32) -> Option<Result<Taken, Reason>
         return None;
     }
     let key = key(plain);
-    if key.destination.vip()?.flags & LEASED != 0 && journey::is_for_lease(&key) {
+    let vip = key.destination.vip()?;
+    if vip.flags & LEASED != 0 && journey::is_for_lease(&key) {
         return None;
     }
     let listener = listener::dialled(&key).filter(|listener| listener.slots != 0)?;
@@ -100,7 +102,12 @@ fn dial<P: Packet>(packet: &mut P, attempt: u32) -> Option<Result<Taken, Reason>
     }
     let hash = select::hash(&listener, &key, &clock);
     let chosen = match select::choose(&listener, key.source, hash, attempt) {
-        Ok(chosen) => chosen?,
+        Ok(Some(chosen)) => chosen,
+        Ok(None) => {
+            stats::refused(listener.index);
+            let drop = (vip.flags | listener.flags) & DROP_UNSERVED != 0;
+            return Some(if drop { Err(Reason::NoBackendDropped) } else { Ok(refused()) });
+        }
         Err(reason) => return Some(Err(reason)),
     };
     if let Err(reason) = open::draft(&open::entry::<P, V4>(packet, &key, false, chosen, &clock), &listener) {
@@ -120,6 +127,11 @@ fn dial<P: Packet>(packet: &mut P, attempt: u32) -> Option<Result<Taken, Reason>
         Taken::LEFT => Taken::Step(FOLLOW.code()),
         taken @ (Taken::Through(_) | Taken::Step(_)) => taken,
     }))
+}
+
+#[inline(always)]
+fn refused() -> Taken {
+    Taken::Step(Step::refuse::<V4>(Refusal::NoBackend).code())
 }
 
 /// Is it an ordinary packet that is addressed to us, as long as it says, with a checksum that is finished, and from

@@ -7,7 +7,7 @@ use lb_common::flow::{FlowEntry, OverflowKey, WAYS};
 use lb_common::net::{Ipv4, Ipv6};
 use lb_common::reason::Reason;
 
-use super::insert::{Insertion, settle};
+use super::insert::{Insertion, Room, settle};
 use super::slot::Slot;
 use super::table::{Flows, SPARE, Set, spilled};
 use super::victim::{Price, price};
@@ -49,6 +49,9 @@ global!(lb_displace_v6: Ipv6);
 #[inline(always)]
 fn displace<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
     let Some(set) = Set::of(&flow.key(), clock.config) else { return Insertion::Full };
+    if set.overflowed() && is_beyond(flow, clock) {
+        return Insertion::Taken;
+    }
     for _ in 0..CLAIMS {
         let slot = set.slot(cheapest(set, flow, clock));
         let entry = slot.copy();
@@ -59,12 +62,18 @@ fn displace<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
         if !cost.affordable() {
             break;
         }
-        if slot.claim(entry.head) {
-            slot.publish(flow, entry.head);
-            return settle(set, flow);
+        let room = Room { slot, head: entry.head };
+        if room.fill(flow) {
+            return settle(set, flow, room);
         }
     }
-    overflow(set, flow, clock)
+    overflow(set, flow)
+}
+
+/// Does another live flow with this very key live in the overflow map?
+#[inline(always)]
+fn is_beyond<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> bool {
+    spilled(&flow.key()).is_some_and(|slot| price_of(&slot.copy(), flow, clock) == Price::TAKEN)
 }
 
 /// The way whose entry costs least; or the one that another live flow has with this very key.
@@ -96,14 +105,7 @@ fn price_of<A: Flows>(entry: &FlowEntry<A>, flow: &FlowEntry<A>, clock: &Clock) 
 }
 
 #[inline(always)]
-fn overflow<A: Flows>(set: Set<A>, flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
-    if let Some(slot) = spilled(&flow.key()) {
-        let entry = slot.copy();
-        let cost = price_of(&entry, flow, clock);
-        if cost == Price::TAKEN {
-            return Insertion::Taken;
-        }
-    }
+fn overflow<A: Flows>(set: Set<A>, flow: &FlowEntry<A>) -> Insertion {
     let Some(spare) = A::draft(SPARE) else { return Insertion::Full };
     // SAFETY: the value of a per-CPU array, which the kernel aligns to 8.
     let slot = unsafe { Slot::new(spare) };

@@ -77,12 +77,12 @@ fn plainly<A: Flows>(forward: &FlowEntry<A>, clock: &Clock) -> Option<Paired> {
     }
     // Both are looked at before either is claimed: where they share a bucket and want one entry, the second claim fails.
     let (way_back, way_there) = (room(back, &answers, clock.tick)?, room(there, forward, clock.tick)?);
-    if !way_back.fill(&answers) || settle(back, &answers) != Insertion::Entered {
+    if !way_back.fill(&answers) || settle(back, &answers, way_back) != Insertion::Entered {
         return None;
     }
     if !way_there.fill(forward) {
         return Some(Paired::Answers);
     }
-    let both = settle(there, forward) == Insertion::Entered;
+    let both = settle(there, forward, way_there) == Insertion::Entered;
     Some(if both { Paired::Both } else { Paired::Taken })
 }

@@ -26,6 +26,12 @@ impl<A: Address> Slot<A> {
         Self { entry }
     }
 
+    /// Is it the same place?
+    #[cfg(test)]
+    pub fn is_at(self, other: Self) -> bool {
+        self.entry == other.entry
+    }
+
     /// The head as it is now.
     #[inline(always)]
     pub fn head(self) -> Head {

@@ -161,6 +161,12 @@ impl<A: Flows> Set<A> {
         Some(Self { bucket: A::bucket(hash & config.bucket_mask)? })
     }
 
+    /// Of a test.
+    #[cfg(test)]
+    pub(super) const fn at(bucket: *mut Bucket<A>) -> Self {
+        Self { bucket }
+    }
+
     /// One of its slots; `way` is below [`WAYS`].
     #[inline(always)]
     pub(super) fn slot(self, way: usize) -> Slot<A> {

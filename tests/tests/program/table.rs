@@ -155,6 +155,24 @@ fn two_listeners_on_one_server_do_not_share_a_client_port() {
 }
 
 #[test]
+fn a_client_port_whose_flow_overflowed_is_not_shared_once_there_is_room_in_its_bucket() {
+    second_listener().buckets(1).at_ingress(|rig| {
+        let now = rig.now();
+        for client in 1..=4 {
+            rig.put_flow(&strange(client, State::Established, 0, now));
+        }
+        rig.when(&syn()).then(Pass, &at_server(&syn()));
+        assert_eq!(rig.overflowed().len(), 2);
+        // The crowd is over, the flow beyond it is not.
+        rig.age_all(4000);
+        rig.delta();
+        rig.when(&syn().to((VIP, 8000))).then_dropped();
+        assert_delta!(rig, reason(Reason::FlowConflict));
+        rig.at_egress(&syn_ack()).then(Pass, &syn_ack().from(WEB));
+    });
+}
+
+#[test]
 fn on_a_conflict_another_backend_is_taken() {
     const THIRD: u32 = 4;
     let both = listener((VIP, 8000), Protocol::Tcp).index(2).served_by(&[OTHER_BACKEND, THIRD]);
