@@ -1,6 +1,6 @@
 //! VirtualMachine facts, as the inventory file writes them and every provider yields them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lb_common::net::Mac;
@@ -77,16 +77,13 @@ impl VirtualMachine {
             .interfaces
             .iter()
             .flat_map(|interface| interface.ip_addresses.iter().map(move |address| (interface, address)));
-        let mut all: Vec<(&Interface, IpAddr)> = Vec::new();
-        for (interface, text) in main.chain(others) {
-            if let Ok(address) = text.parse::<IpAddr>()
-                && unfit(address).is_none()
-                && !all.iter().any(|(_, known)| *known == address)
-            {
-                all.push((interface, address));
-            }
-        }
-        all
+        // Guests tell as many as they like: each is looked up, not compared with all.
+        let mut known = BTreeSet::new();
+        let fit = main.chain(others).filter_map(|(interface, text)| {
+            let address: IpAddr = text.parse().ok()?;
+            (unfit(address).is_none() && known.insert(address)).then_some((interface, address))
+        });
+        fit.collect()
     }
 
     /// The station that VIPs of a family are balanced to, with the MAC of its interface: the first `ipAddress`
@@ -216,6 +213,23 @@ mod tests {
         );
         let alone = [interface(3, "fe80::1", &["fe80::1", "::1", "::ffff:192.0.2.1", "ff02::1"])];
         assert_eq!((at(&alone, Family::V4), at(&alone, Family::V6)), (None, None));
+    }
+
+    #[test]
+    fn a_vm_that_tells_a_hundred_thousand_addresses_is_looked_at_in_moments() {
+        let count = 100_000_u32;
+        let address = |index: u32| IpAddr::from((u32::from_be_bytes([198, 18, 0, 0]) + index).to_be_bytes());
+        let mut vm = with_addresses(&["192.0.2.10", "192.0.2.11", "192.0.2.10"]);
+        // Each of them twice, and the main one once more.
+        let many = (0..count).chain(0..count).map(|index| address(index).to_string());
+        vm.interfaces[1].ip_addresses = std::iter::once("192.0.2.10".to_owned()).chain(many).collect();
+        let start = std::time::Instant::now();
+        let all = vm.addresses();
+        let elapsed = start.elapsed();
+        let first: Vec<String> = all.iter().take(3).map(|(_, address)| address.to_string()).collect();
+        assert_eq!(first, ["192.0.2.10", "192.0.2.11", "198.18.0.0"]);
+        assert!(all.iter().skip(2).map(|(_, known)| *known).eq((0..count).map(address)), "in their order");
+        assert!(elapsed < std::time::Duration::from_secs(15), "{elapsed:?}");
     }
 
     #[test]

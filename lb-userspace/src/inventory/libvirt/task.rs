@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const ADDRESSES: Duration = Duration::from_secs(3);
 /// As many domains are asked for addresses at once: each is a thread of the daemon's, which has twenty.
 const AT_ONCE: usize = 8;
+/// As many addresses of an interface are of use; a guest tells as many as it likes.
+const MAX_ADDRESSES: usize = 64;
 
 /// Publishes the domains whenever they change, for ever. The first publication is of the first look.
 pub(in crate::inventory) async fn run(socket: PathBuf, readings: watch::Sender<Reading>) {
@@ -139,6 +141,28 @@ fn give(interface: &mut Interface, found: &[Found]) {
     let own = found.iter().filter(|found| found.mac.is_some() && found.mac == interface.mac);
     let texts = own.flat_map(|found| &found.addresses);
     let fit = texts.filter(|text| text.parse().is_ok_and(|address| unfit(address).is_none()));
-    interface.ip_addresses = fit.cloned().collect();
+    interface.ip_addresses = fit.take(MAX_ADDRESSES).cloned().collect();
     interface.ip_address = interface.ip_addresses.first().cloned().unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_gives_an_interface_no_more_addresses_than_are_of_use() {
+        let mac = crate::model::vm::parse_mac("02:00:00:00:00:0b");
+        let found = |name: &str, third: u8| Found {
+            name: name.into(),
+            mac,
+            addresses: std::iter::once("fe80::1".to_owned())
+                .chain((1..=50).map(|last| format!("198.18.{third}.{last}")))
+                .collect(),
+        };
+        let mut interface = Interface { mac, ..Interface::default() };
+        give(&mut interface, &[found("eth0", 0), found("eth0:1", 1), found("eth0:2", 2)]);
+        assert_eq!(interface.ip_addresses.len(), MAX_ADDRESSES);
+        assert_eq!(interface.ip_address, "198.18.0.1");
+        assert_eq!(interface.ip_addresses.last().map(String::as_str), Some("198.18.1.14"));
+    }
 }
