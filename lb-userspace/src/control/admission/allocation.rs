@@ -25,7 +25,8 @@ pub const WAITING: &str = "service is waiting for external IP";
 /// the oldest first.
 ///
 /// # Errors
-/// When an object of this transaction asks for an address or a pool that it can't have. An exhausted pool, or
+/// When an object of this transaction asks for an address or a pool that it can't have, or would be left without the
+/// address that it has for the sake of sharing. An exhausted pool, or
 /// none that matches, is no error: the object waits.
 pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Result<(), Refusal> {
     sharing::check(before, draft)?;
@@ -47,6 +48,9 @@ pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Re
     }
     draft.pools = pools.into_iter().map(|pool| (pool.metadata.name.clone(), pool)).collect();
     sharing::follow(draft, now);
+    if refusals.is_empty() {
+        refusals = sharing::check_kept(before, draft);
+    }
     Refusal::of(refusals).map_or(Ok(()), Err)
 }
 

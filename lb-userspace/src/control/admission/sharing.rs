@@ -69,6 +69,30 @@ fn unfit(owner: Option<&LoadBalancer>) -> Option<&'static str> {
     (owner.spec.ipam == "dhcp").then_some("that load balancer has its address by DHCP, which is not shared")
 }
 
+/// Checks that nobody loses its address by sharing another's, or by ceasing to: as with another pool (decision D12), it
+/// keeps what it has until there is something in its place.
+pub(super) fn check_kept(before: &Resources, draft: &Resources) -> Vec<Refusal> {
+    let lost = |key: &NamespacedName, new: &LoadBalancer| {
+        let old = before.load_balancers.get(key)?;
+        let is_changed = old.shares_address_of() != new.shares_address_of();
+        let had = old.status.allocated_address.as_ref().filter(|_| is_changed)?;
+        new.status.allocated_address.is_none().then(|| not_kept(key, &new.spec.share_address_with, had))
+    };
+    draft.load_balancers.iter().filter_map(|(key, new)| lost(key, new)).collect()
+}
+
+fn not_kept(key: &NamespacedName, owner: &str, had: &AllocatedAddress) -> Refusal {
+    let mut problems = Problems::default();
+    let (problem, remedy) = if owner.is_empty() {
+        let remedy = "go on sharing until its pool has a free one: see `lb pool`";
+        (format!("{} is shared, and there is no address of its own to be had", had.ip), remedy)
+    } else {
+        (format!("{owner} has no address yet, and {} would be lost", had.ip), "repeat when it has one")
+    };
+    problems.add(FIELD, owner, problem, remedy);
+    invalid(key, problems)
+}
+
 fn not_shared(key: &NamespacedName, owner: &NamespacedName, problem: &str) -> Refusal {
     let mut problems = Problems::default();
     let remedy = "name one that has its address of a pool, or leave it out";

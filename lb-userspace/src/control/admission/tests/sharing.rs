@@ -145,10 +145,52 @@ fn d26_sharing_begins_and_ends_without_leaking_an_address() {
     assert_eq!([address(&resources, "b"), address(&resources, "waits")], ["192.0.2.81", ""]);
     let shared = done(&resources, &[Intent::Replace(lb(listening("b", "a", "TCP 81")))], 8);
     assert_eq!([address(&shared, "b"), address(&shared, "waits")], ["192.0.2.80", "192.0.2.81"]);
-    let own = done(&shared, &[Intent::Replace(lb(listening("b", "", "TCP 81")))], 9);
-    assert_eq!(address(&own, "b"), "", "the pool has no other, and the shared one is not its own");
-    assert_eq!(condition(&own, "b", "Allocated"), pair("False", "PoolExhausted"));
+    let freed = done(&shared, &[delete("waits")], 9);
+    let own = done(&freed, &[Intent::Replace(lb(listening("b", "", "TCP 81")))], 10);
+    assert_eq!([address(&own, "a"), address(&own, "b")], ["192.0.2.80", "192.0.2.81"]);
     assert!(own.pools["lab"].status.shared.is_empty());
-    let freed = done(&own, &[delete("waits")], 10);
-    assert_eq!(address(&freed, "b"), "192.0.2.81");
+}
+
+#[test]
+fn d12_who_ceases_to_share_keeps_the_address_until_there_is_one_of_its_own() {
+    let lab = ip_pool(pool("lab", "192.0.2.80", "192.0.2.80"));
+    let resources = created([lab, lb(balancer("a")), lb(listening("b", "a", "TCP 81"))]);
+    let refusal = refused(&resources, Intent::Replace(lb(listening("b", "", "TCP 81"))));
+    assert!(refusal.contains("shop/b") && refusal.contains("spec.shareAddressWith: "), "{refusal}");
+    assert!(refusal.contains("192.0.2.80 is shared") && refusal.contains("until its pool"), "{refusal}");
+    let mut edited = listening("b", "a", "TCP 81");
+    edited.spec.description = "as before".into();
+    assert_eq!(address(&done(&resources, &[Intent::Replace(lb(edited))], 9), "b"), "192.0.2.80");
+    let alone = [delete("a"), Intent::Replace(lb(listening("b", "", "TCP 81")))];
+    assert_eq!(address(&done(&resources, &alone, 9), "b"), "192.0.2.80", "it takes what its owner leaves");
+}
+
+#[test]
+fn d12_who_has_an_address_does_not_begin_to_share_with_one_that_waits() {
+    let of_full = |name: &str| {
+        let mut object = balancer(name);
+        object.spec.ip_pool = "full".into();
+        lb(object)
+    };
+    let mut lab = pool("lab", "192.0.2.80", "192.0.2.81");
+    lab.spec.selector.priority = 1;
+    let resources = created([
+        ip_pool(lab),
+        ip_pool(pool("full", "192.0.2.90", "192.0.2.90")),
+        of_full("first"),
+        of_full("waits"),
+        lb(balancer("a")),
+        lb(listening("b", "", "TCP 81")),
+        lb(listening("c", "a", "TCP 83")),
+        lb(listening("d", "waits", "TCP 84")),
+    ]);
+    let addresses = ["waits", "b", "c", "d"].map(|name| address(&resources, name));
+    assert_eq!(addresses, ["", "192.0.2.81", "192.0.2.80", ""]);
+    for (name, port, had) in [("b", "TCP 81", "192.0.2.81"), ("c", "TCP 83", "192.0.2.80")] {
+        let refusal = refused(&resources, Intent::Replace(lb(listening(name, "waits", port))));
+        let expected = format!("waits has no address yet, and {had} would be lost");
+        assert!(refusal.contains("spec.shareAddressWith: ") && refusal.contains(&expected), "{refusal}");
+    }
+    let own = done(&resources, &[Intent::Replace(lb(listening("d", "", "TCP 84")))], 9);
+    assert_eq!(address(&own, "d"), "", "who has none may wait for whatever it likes");
 }
