@@ -107,10 +107,19 @@ impl Stations {
         self.known.len() + self.all.len() < before
     }
 
-    /// The addresses of all running VMs.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let told = self.all.values().filter(|seen| seen.vanished.is_none());
-        self.known.values().map(|known| known.station.address).chain(told.map(|seen| seen.station.address))
+    /// The addresses at which running VMs are reached: what they tell, the held first ones, and what is held with
+    /// nothing told in its place for one of the `choices`, each beside the namespace of whoever has made it.
+    pub fn addresses(&self, choices: &BTreeSet<(&str, &AddressChoice)>) -> BTreeSet<IpAddr> {
+        let (held, told): (Vec<_>, Vec<_>) = self.all.iter().partition(|(_, seen)| seen.vanished.is_some());
+        let is_chosen = |(vm, address): &(NamespacedName, IpAddr), interface: &str| {
+            choices.iter().filter(|(namespace, _)| *namespace == vm.namespace).any(|(_, choice)| {
+                choice.takes(interface, *address)
+                    && !self.fitting(vm, Family::of(*address), choice).any(|seen| seen.vanished.is_none())
+            })
+        };
+        let held = held.into_iter().filter(|(key, seen)| is_chosen(key, &seen.interface));
+        let first = self.known.values().map(|known| known.station.address);
+        first.chain(told.into_iter().chain(held).map(|(_, seen)| seen.station.address)).collect()
     }
 
     /// Where a VM is reached by a family at an address of somebody's choice: the first that is told, else one that was
@@ -120,13 +129,28 @@ impl Stations {
             return self.of(vm, family);
         }
         let key = vm.key();
-        let fits = |(_, address): &&(NamespacedName, IpAddr), seen: &Seen| {
-            Family::of(*address) == family && choice.takes(&seen.interface, *address)
-        };
-        let least = (key.clone(), IpAddr::from([0, 0, 0, 0]));
-        let mine = self.all.range(least..).take_while(|((vm, _), _)| *vm == key);
-        let fitting = mine.filter(|(at, seen)| fits(at, seen)).map(|(_, seen)| seen);
+        let fitting = self.fitting(&key, family, choice);
         fitting.min_by_key(|seen| (seen.vanished.is_some(), seen.order)).map(|seen| seen.station)
+    }
+
+    /// The addresses of a VM that are of a family and as somebody chooses.
+    fn fitting(
+        &self,
+        vm: &NamespacedName,
+        family: Family,
+        choice: &AddressChoice,
+    ) -> impl Iterator<Item = &Seen> {
+        let least = (vm.clone(), IpAddr::from([0, 0, 0, 0]));
+        let mine = self.all.range(least..).take_while(move |((other, _), _)| other == vm);
+        let fits = move |address: IpAddr, seen: &Seen| {
+            Family::of(address) == family && choice.takes(&seen.interface, address)
+        };
+        mine.filter(move |((_, address), seen)| fits(*address, seen)).map(|(_, seen)| seen)
+    }
+
+    /// Whether any address is held.
+    pub fn is_holding(&self) -> bool {
+        self.poll_timeout().is_some()
     }
 
     /// Where a VM is reached by a family.
@@ -243,6 +267,36 @@ mod tests {
         assert_eq!(chosen(&stations), None, "taken");
         let stopped = VirtualMachine { running: false, ..two("192.0.2.11", "198.51.100.11") };
         stations.handle_facts(&vms(&[stopped]), start + Duration::from_secs(3));
-        assert_eq!((chosen(&stations), stations.addresses().count()), (None, 0));
+        assert_eq!((chosen(&stations), stations.addresses(&[("shop", &choice)].into()).len()), (None, 0));
+    }
+
+    #[test]
+    fn a_held_address_is_one_of_a_running_vm_while_nothing_is_told_in_its_place() {
+        let start = Instant::now();
+        let telling = |addresses: &[&str]| {
+            let mut vm = told("a", addresses[0]);
+            vm.interfaces[0].ip_addresses = addresses.iter().map(|&address| address.to_owned()).collect();
+            vms(&[vm])
+        };
+        let of = |subnet| AddressChoice { interface: None, subnet: Subnet::parse(subnet) };
+        let (chosen, other) = (of("198.51.100.0/24"), of("203.0.113.0/24"));
+        let reached = |stations: &Stations, namespace, choice| -> Vec<String> {
+            stations.addresses(&[(namespace, choice)].into()).iter().map(IpAddr::to_string).collect()
+        };
+        let mut stations = Stations::new(Inventory::HOLD_DOWN);
+        stations.handle_facts(&telling(&["192.0.2.11", "198.51.100.11"]), start);
+        assert!(!stations.is_holding());
+        stations.handle_facts(&telling(&["192.0.2.11"]), start);
+        assert!(stations.is_holding());
+        assert_eq!(reached(&stations, "shop", &chosen), ["192.0.2.11", "198.51.100.11"]);
+        assert_eq!(reached(&stations, "shop", &other), ["192.0.2.11"], "nobody chooses it");
+        assert_eq!(reached(&stations, "bank", &chosen), ["192.0.2.11"], "nobody of its namespace does");
+        stations.handle_facts(&telling(&["192.0.2.12", "198.51.100.12"]), start);
+        let both = ["192.0.2.12", "198.51.100.12"];
+        assert_eq!(reached(&stations, "shop", &chosen), both, "both are replaced");
+        stations.handle_facts(&telling(&[""]), start);
+        assert_eq!(reached(&stations, "shop", &chosen), ["192.0.2.12", "198.51.100.11", "198.51.100.12"]);
+        assert!(stations.handle_timeout(start + Inventory::HOLD_DOWN));
+        assert!(reached(&stations, "shop", &chosen).is_empty());
     }
 }

@@ -15,7 +15,7 @@ use crate::datapath::port::AttachedPort;
 use crate::health::model::{Health, OfBalancer};
 use crate::inventory::links::Topology;
 use crate::ipam::dhcp::model::{Facts as Leases, State};
-use crate::model::check::CheckedLoadBalancer;
+use crate::model::check::{AddressChoice, CheckedLoadBalancer};
 use crate::model::family::Family;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::NamespacedName;
@@ -81,6 +81,13 @@ impl Services {
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Service> {
         self.all.values()
+    }
+
+    /// Which addresses load balancers choose, each beside their namespace.
+    pub(super) fn choices(&self) -> BTreeSet<(&str, &AddressChoice)> {
+        let all = self.all.values().map(|service| &service.lb);
+        let choosing = all.filter(|lb| !lb.backend_address.is_any());
+        choosing.map(|lb| (lb.key.namespace.as_str(), &lb.backend_address)).collect()
     }
 
     /// Takes over the facts.

@@ -181,8 +181,9 @@ impl<D: Datapath> Cycle<D> {
         let place = |mode, address, mac| place(address, mac, mode, &facts.topology, ports).placement;
         let context = Context { facts, slots: self.slots, place: &place };
         self.changed.extend(self.derived.follow(&changed, &self.services, &context));
-        if changed.stations {
-            let running = self.stations.addresses().collect();
+        // What is held is held for whoever chooses it.
+        if changed.stations || (!changed.services.is_empty() && self.stations.is_holding()) {
+            let running = self.stations.addresses(&self.services.choices());
             let desired = &mut self.derived.desired;
             // Backends that any load balancer has left may have flows to finish at an address that is gone.
             if !desired.running.is_subset(&running) {

@@ -10,7 +10,7 @@ use crate::model::range::Subnet;
 const MAX_NAME: usize = 63;
 
 /// What an address of a VM must be.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct AddressChoice {
     /// Of the interface of this name; `None` is any.
     pub interface: Option<String>,

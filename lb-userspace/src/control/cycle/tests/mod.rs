@@ -1,5 +1,6 @@
 //! Turns over a datapath in memory.
 
+mod holding;
 mod leases;
 
 use super::*;
