@@ -1,6 +1,7 @@
 //! Writes of objects as an old version has them: read as they are stored, converted over that, and stored only if
 //! nobody else has written in between. What an old client can't see would be undone otherwise.
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -10,8 +11,8 @@ use super::form::Form;
 use super::query::Parameters;
 use super::target::Target;
 use super::write::{Answer, RACES};
-use crate::control::admission::{Intent, operate};
-use crate::model::meta::NamespacedName;
+use crate::control::admission::{Intent, is_open_to, operate};
+use crate::model::meta::{NamespacedName, ObjectMeta};
 use crate::model::v1alpha1;
 
 /// What an old client sends.
@@ -94,6 +95,7 @@ async fn apply(api: &Api, target: &Target, query: &Parameters, form: Form, manif
     }
     let (mut manifest, mut warnings) = api.converted(target, manifest, None);
     if let Some(stored) = &stored {
+        keep_pool(&mut manifest, stored, &query.manager);
         note(&mut manifest, stored);
     }
     let (intent, more) = target.application(manifest, query)?;
@@ -116,6 +118,28 @@ pub(super) fn note(object: &mut Value, stored: &Value) {
     }
 }
 
+/// What a client says of a load balancer; wrong metadata say nothing, and are refused later.
+fn metadata(object: &Value, lb: &NamespacedName) -> ObjectMeta {
+    let given = object.get("metadata").and_then(|metadata| ObjectMeta::deserialize(metadata).ok());
+    ObjectMeta { namespace: lb.namespace.clone(), name: lb.name.clone(), ..given.unwrap_or_default() }
+}
+
+/// Has a writer that applied the pool apply it again, as that was named for it when it created the object: an old
+/// client can't, and would give up the pool.
+fn keep_pool(manifest: &mut Value, stored: &Value, manager: &str) {
+    let is_own = |entry: &&Value| {
+        let says = |field: &str, text: &str| entry.get(field).and_then(Value::as_str) == Some(text);
+        says("manager", manager) && says("operation", "Apply")
+    };
+    let owners = stored.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let own = owners.and_then(|all| all.iter().find(is_own));
+    let has_applied = own.is_some_and(|own| own.pointer("/fieldsV1/f:spec/f:ipPool").is_some());
+    let (true, Some(pool)) = (has_applied, stored.pointer("/spec/ipPool")) else { return };
+    if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.entry("ipPool").or_insert_with(|| pool.clone());
+    }
+}
+
 impl Api {
     /// The object of a client as it is to be stored over what is there, and warnings about what that leaves out.
     pub(super) fn converted(
@@ -128,7 +152,14 @@ impl Api {
         let lb = NamespacedName::new(target.namespace(), target.name.as_deref().unwrap_or(name));
         let resources = self.registry.snapshot();
         let vm = |address: &str| (self.vm_names)(target.namespace(), address);
-        let pool = |address: &str| resources.pool_of(address, &lb).map(str::to_owned);
-        v1alpha1::to_v1beta1(object, stored, &vm, &pool)
+        let metadata = metadata(object, &lb);
+        let workload = object.pointer("/spec/workloadType").and_then(Value::as_str).unwrap_or_default();
+        let pool = |address: &str| {
+            let mut gave = resources.pools_of(address.parse().ok()?, &lb);
+            gave.find(|pool| is_open_to(pool, &metadata, workload)).map(|pool| pool.metadata.name.clone())
+        };
+        // What is applied is converted over nothing, even if the object exists.
+        let is_new = !resources.load_balancers.contains_key(&lb);
+        v1alpha1::to_v1beta1(object, stored, &vm, is_new.then_some(&pool))
     }
 }

@@ -90,15 +90,14 @@ impl Resources {
         self.pools.values().any(|pool| pool.status.allocated.contains_key(&address))
     }
 
-    /// The pool that has given a load balancer an address, or had given it before.
-    pub fn pool_of(&self, address: &str, lb: &NamespacedName) -> Option<&str> {
-        let (address, lb) = (address.parse::<IpAddr>().ok()?.to_string(), lb.to_string());
-        let gave = |pool: &&IpPool| {
+    /// The pools that have given a load balancer an address, or had given it before.
+    pub fn pools_of(&self, address: IpAddr, lb: &NamespacedName) -> impl Iterator<Item = &IpPool> {
+        let (address, lb) = (address.to_string(), lb.to_string());
+        self.pools.values().filter(move |pool| {
             let status = &pool.status;
             let owner = status.allocated.get(&address).or_else(|| status.allocated_history.get(&address));
             owner == Some(&lb)
-        };
-        self.pools.values().find(gave).map(|pool| pool.metadata.name.as_str())
+        })
     }
 
     /// The writes that make `self` out of `before`.

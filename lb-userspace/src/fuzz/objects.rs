@@ -38,12 +38,12 @@ fn load_balancer(object: LoadBalancer) {
 pub(super) fn v1alpha1(bytes: &[u8]) {
     let Ok((given, stored)) = parse::json::<(Value, Value)>(bytes) else { return };
     let vm = |address: &str| (!address.is_empty()).then(|| format!("vm-{address}"));
-    drop(old::to_v1beta1(&given, None, &vm, &vm));
-    drop(old::to_v1beta1(&given, Some(&stored), &vm, &vm));
+    drop(old::to_v1beta1(&given, None, &vm, Some(&vm)));
+    drop(old::to_v1beta1(&given, Some(&stored), &vm, None));
     // What is stored has a form of its own.
     let Ok(stored) = parse::json::<LoadBalancer>(stored.to_string().as_bytes()) else { return };
     let object = serde_json::to_value(&stored).expect("an object has a JSON form");
-    let (again, _) = old::to_v1beta1(&old::from_v1beta1(&object), Some(&object), &vm, &vm);
+    let (again, _) = old::to_v1beta1(&old::from_v1beta1(&object), Some(&object), &vm, None);
     let again = parse::json::<LoadBalancer>(again.to_string().as_bytes()).map(|object| object.spec);
     assert_eq!(again, Ok(stored.spec), "what an old client leaves alone stays");
 }

@@ -40,12 +40,13 @@ pub fn from_v1beta1(object: &Value) -> Value {
 pub type Names<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// The object as v1beta1 has it, over what is `stored`; and warnings about addresses that nobody knows. `vm` names
-/// the VM of an address, `pool` the pool that has given it to this load balancer.
+/// the VM of an address; `pool` the pool that has given it to this load balancer and that it may name, if it is new:
+/// one that exists has its pool.
 pub fn to_v1beta1(
     object: &Value,
     stored: Option<&Value>,
     vm: &Names<'_>,
-    pool: &Names<'_>,
+    pool: Option<&Names<'_>>,
 ) -> (Value, Vec<String>) {
     let given = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
     let known = stored.map(from_v1beta1);
@@ -80,7 +81,7 @@ pub fn to_v1beta1(
             spec.insert(name, value);
         }
     }
-    if stored.is_none() {
+    if let Some(pool) = pool {
         name_pool(&mut spec, object, pool, &mut warnings);
     }
     let mut new = object.clone();
@@ -103,7 +104,8 @@ fn name_pool(spec: &mut Map<String, Value>, object: &Value, pool: &Names<'_>, wa
         spec.insert("ipPool".to_owned(), json!(name));
     } else {
         warnings.push(format!(
-            "status.address: no pool has given {address} to this load balancer: one is selected automatically"
+            "status.address: no pool has given {address} to this load balancer, or it is not open to it any more: one \
+             is selected automatically"
         ));
     }
 }
@@ -143,10 +145,6 @@ mod tests {
         known.iter().find(|(known, _)| *known == address).map(|(_, name)| (*name).to_owned())
     }
 
-    fn none(_: &str) -> Option<String> {
-        None
-    }
-
     fn old() -> Value {
         json!({
             "apiVersion": "loadbalancer.harvesterhci.io/v1alpha1", "kind": "LoadBalancer",
@@ -161,7 +159,7 @@ mod tests {
 
     #[test]
     fn a6_addresses_become_vm_names_and_come_back() {
-        let (mut new, warnings) = to_v1beta1(&old(), None, &vm, &none);
+        let (mut new, warnings) = to_v1beta1(&old(), None, &vm, None);
         assert!(warnings.is_empty());
         assert_eq!(new["spec"]["backendServerSelector"], json!({ VM_NAME: ["vm1", "vm2"] }));
         assert_eq!(new["spec"]["healthCheck"]["periodSeconds"], 5);
@@ -183,7 +181,7 @@ mod tests {
         });
         let mut seen = from_v1beta1(&stored);
         seen["spec"]["description"] = json!("by an old client");
-        let (new, _) = to_v1beta1(&seen, Some(&stored), &vm, &none);
+        let (new, _) = to_v1beta1(&seen, Some(&stored), &vm, None);
         let mut expected = stored["spec"].clone();
         expected["description"] = json!("by an old client");
         assert_eq!(new["spec"], expected);
@@ -196,7 +194,8 @@ mod tests {
             let mut object = old();
             object["status"] = status;
             object["spec"]["ipam"] = json!(ipam);
-            let (new, warnings) = to_v1beta1(&object, stored, &vm, &pool);
+            let (new, warnings) =
+                to_v1beta1(&object, stored, &vm, stored.is_none().then_some(&pool as &Names<'_>));
             (new["spec"]["ipPool"].clone(), warnings.len())
         };
         let at = |address: &str| json!({ "address": address });
@@ -213,10 +212,10 @@ mod tests {
         for empty in [json!({}), json!({"spec": null}), json!({"spec": {"backendServers": null}}), json!([1])]
         {
             drop(from_v1beta1(&empty));
-            drop(to_v1beta1(&empty, Some(&empty), &vm, &none));
+            drop(to_v1beta1(&empty, Some(&empty), &vm, None));
         }
         let (new, warnings) =
-            to_v1beta1(&json!({"spec": {"backendServers": ["192.0.2.99"]}}), None, &vm, &none);
+            to_v1beta1(&json!({"spec": {"backendServers": ["192.0.2.99"]}}), None, &vm, None);
         assert_eq!(new["spec"], json!({}));
         assert_eq!(warnings, ["spec.backendServers[0]: 192.0.2.99 belongs to no VM: left out"]);
     }

@@ -190,3 +190,74 @@ async fn a6_an_object_of_v1alpha1_gets_the_address_that_it_had_from_its_pool() {
     assert_eq!((code, warning.contains("no pool has given 192.168.0.100")), (201, true), "{warning}");
     server.stop().await;
 }
+
+/// A server with pool lab for shop, which gave 192.0.2.80 to lb1 before, and how it is applied as an old client has it.
+async fn with_history(name: &str) -> (Server, Value) {
+    let server = Server::start(name).await;
+    let mut lab = pool("lab", "192.0.2.0/24", "192.0.2.80", "192.0.2.81");
+    lab["spec"]["selector"]["scope"][0]["namespace"] = "shop".into();
+    lab["status"] = json!({"total": 2, "available": 2, "allocatedHistory": {"192.0.2.80": "shop/lb1"}});
+    server.client.post(&pools(), &lab).await.unwrap();
+    let mut object = old_balancer("lb1");
+    object["status"] = json!({"address": "192.0.2.80"});
+    (server, object)
+}
+
+#[tokio::test]
+async fn v1alpha1_applied_over_an_object_that_exists_names_no_pool() {
+    let (server, object) = with_history("alpha-exists").await;
+    let new = format!("{}/lb1", balancers());
+    assert_eq!(ask(&server, Method::POST, PATH, JSON, &old_balancer("lb1")).await.0, 201);
+    let one = format!("{PATH}/lb1?fieldManager=one&force=true");
+    for address in ["192.0.2.80", "192.0.2.99"] {
+        let mut object = object.clone();
+        object["status"]["address"] = address.into();
+        let (code, answer, warning) = ask(&server, Method::PATCH, &one, APPLY, &object).await;
+        assert_eq!((code, warning.contains("no pool has given")), (200, false), "{answer} {warning}");
+        let stored = server.client.get(&new).await.unwrap();
+        assert_eq!(stored["spec"]["ipPool"], "", "{stored}");
+        let managed = stored["metadata"]["managedFields"].as_array().unwrap();
+        let applied = managed.iter().find(|entry| entry["manager"] == "one").unwrap();
+        assert!(!applied["fieldsV1"].to_string().contains("f:ipPool"), "{applied}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn v1alpha1_applied_again_keeps_the_pool_that_it_was_created_with() {
+    let (server, object) = with_history("alpha-again").await;
+    let one = format!("{PATH}/lb1?fieldManager=one");
+    let (code, created, _) = ask(&server, Method::PATCH, &one, APPLY, &object).await;
+    assert_eq!(code, 201, "{created}");
+    let (code, again, _) = ask(&server, Method::PATCH, &one, APPLY, &object).await;
+    assert_eq!((code, &again), (200, &created), "the same again is no write");
+    let stored = server.client.get(&format!("{}/lb1", balancers())).await.unwrap();
+    assert_eq!(
+        (&stored["spec"]["ipPool"], &stored["status"]["address"]),
+        (&json!("lab"), &json!("192.0.2.80"))
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn v1alpha1_names_no_pool_that_is_about_to_go_or_not_open_any_more() {
+    let (server, object) = with_history("alpha-closed").await;
+    let lab = format!("{}/lab", pools());
+    let refused_nowhere = async |why: &str| {
+        let (code, answer, warning) = ask(&server, Method::POST, PATH, JSON, &object).await;
+        assert_eq!((code, warning.contains("no pool has given 192.0.2.80")), (201, true), "{why}: {answer}");
+        let new = format!("{}/lb1", balancers());
+        assert_eq!(server.client.get(&new).await.unwrap()["spec"]["ipPool"], "", "{why}");
+        server.client.delete(&new).await.unwrap();
+    };
+    let others = json!([{"project": "*", "namespace": "bank", "guestCluster": "*"}]);
+    server.client.patch(&lab, &json!({"spec": {"selector": {"scope": others}}})).await.unwrap();
+    refused_nowhere("another's").await;
+    let shops = json!([{"project": "*", "namespace": "shop", "guestCluster": "*"}]);
+    let held =
+        json!({"metadata": {"finalizers": ["example.com/waits"]}, "spec": {"selector": {"scope": shops}}});
+    server.client.patch(&lab, &held).await.unwrap();
+    server.client.delete(&lab).await.unwrap();
+    refused_nowhere("about to go").await;
+    server.stop().await;
+}

@@ -10,7 +10,7 @@ use crate::model::check::Workload;
 use crate::model::field::{FieldError, Problems};
 use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::LoadBalancer;
-use crate::model::meta::NamespacedName;
+use crate::model::meta::{NamespacedName, ObjectMeta};
 use crate::model::parse::Manifest;
 use crate::model::requirement::Requirement;
 
@@ -94,13 +94,7 @@ fn check_pool(
     {
         return Ok(());
     }
-    let requirement = Requirement::of(&object.metadata);
-    let is_cluster = object.spec.workload_type == "cluster";
-    let workload = if is_cluster { Workload::Cluster } else { Workload::Vm };
-    let is_open = |pool: &IpPool| {
-        let stays = !pool.metadata.is_terminating();
-        stays && pool.check_spec().is_ok_and(|pool| is_open(&pool, &requirement, workload))
-    };
+    let is_open = |pool: &IpPool| is_open_to(pool, &object.metadata, &object.spec.workload_type);
     if !draft.pools.get(name).is_some_and(is_open) {
         let open = draft.pools.iter().filter(|(_, pool)| is_open(pool)).map(|(name, _)| name.as_str());
         let open: Vec<&str> = open.collect();
@@ -113,6 +107,14 @@ fn check_pool(
         problems.add("spec.ipPool", name, "no such pool is open to this load balancer", remedy);
     }
     problems.result(())
+}
+
+/// Whether a load balancer of these metadata and this workload may name a pool: one that stays, and is open to it.
+pub fn is_open_to(pool: &IpPool, metadata: &ObjectMeta, workload_type: &str) -> bool {
+    let requirement = Requirement::of(metadata);
+    let workload = if workload_type == "cluster" { Workload::Cluster } else { Workload::Vm };
+    let stays = !pool.metadata.is_terminating();
+    stays && pool.check_spec().is_ok_and(|pool| is_open(&pool, &requirement, workload))
 }
 
 /// Whether what decides on the pool is as it was.

@@ -30,6 +30,7 @@ use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::NamespacedName;
 use crate::model::parse::Manifest;
 pub use allocation::{ALLOCATED, ANY, WAITING, serve_waiting};
+pub use load_balancers::is_open_to;
 pub use ownership::Owned;
 pub(crate) use patch::operate;
 pub use pool_status::{RELEASED, label};
