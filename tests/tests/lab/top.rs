@@ -1,11 +1,20 @@
 //! `lb top`, while there is something to see.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
 use lb_tests::lab::client::connection;
 use lb_tests::lab::ipv6::Family;
 use lb_tests::lab::process::Process;
 use lb_tests::lab::server::echo;
 use lb_tests::lab::topology::{Hook, Topology};
 use lb_tests::lab::{SHOP, terminal, wait};
+use nix::pty::openpty;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::fixture::{ROUTER_TC, SOON};
@@ -54,8 +63,78 @@ fn top_shows_who_has_traffic_now_and_gives_the_screen_back() {
 
     let mut command = fixture.lab.installation.command(&["top", "-A", "--interval", "1", "--count", "1"]);
     let (is_done, shown) = terminal::run(&mut command, "").unwrap();
-    assert!(is_done && shown.starts_with("\x1b[?1049h") && shown.ends_with("\x1b[?1049l"), "{shown:?}");
-    assert!(shown.contains("shop/front"), "{shown:?}");
+    let (screen, left) = shown.split_once("\x1b[?1049l").unwrap();
+    assert!(is_done && screen.starts_with("\x1b[?1049h"), "{shown:?}");
+    assert!(screen.contains("shop/front") && left.contains("shop/front"), "{shown:?}");
     let missing = fixture.lab.installation.run(&["top", "nobody", "-n", SHOP]).unwrap();
     assert!(String::from_utf8_lossy(&missing.stderr).contains("nobody"), "{missing:?}");
+}
+
+#[test]
+fn top_gives_the_screen_back_while_it_is_stopped_and_when_it_is_quit() {
+    const TAKEN: &str = "\x1b[?1049h";
+    const GIVEN_BACK: &str = "\x1b[?1049l";
+    let fixture = ROUTER_TC.take(Topology::Router, Hook::Tc, Family::V4);
+    let mut top = AtTerminal::start(fixture.lab.installation.command(&["top", "-A", "--interval", "3600"]));
+    top.shows("it counts", |shown| shown.contains("counting"));
+    top.signal(Signal::SIGTSTP);
+    top.shows("it has left the screen", |shown| {
+        shown.ends_with(GIVEN_BACK) || shown.matches(TAKEN).count() == 2
+    });
+    wait::until("it is back", SOON, || {
+        // It may be a moment before it stops, or go on by itself: without a shell around it the kernel stops nothing.
+        top.signal(Signal::SIGCONT);
+        top.shown()
+            .split_once(GIVEN_BACK)
+            .is_some_and(|(_, later)| later.contains(TAKEN) && later.contains("counting"))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", top.shown()));
+    top.signal(Signal::SIGQUIT);
+    top.shows("it has given the screen back", |shown| shown.ends_with(GIVEN_BACK));
+    assert!(top.child.wait().unwrap().success());
+}
+
+/// A program at a terminal of its own.
+struct AtTerminal {
+    child: Child,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl AtTerminal {
+    fn start(mut command: Command) -> Self {
+        let ends = openpty(None, None).unwrap();
+        let (mut user, program) = (File::from(ends.master), File::from(ends.slave));
+        let child = command.stdin(Stdio::null()).stdout(program).process_group(0).spawn().unwrap();
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&shown);
+        // Ends by an error when nobody has the other end any more.
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = user.read(&mut buffer) {
+                sink.lock().unwrap().extend_from_slice(&buffer[..length]);
+            }
+        });
+        Self { child, shown }
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+    }
+
+    fn shows(&self, what: &str, check: impl Fn(&str) -> bool) {
+        wait::until(what, SOON, || check(&self.shown()))
+            .unwrap_or_else(|error| panic!("{error}: {:?}", self.shown()));
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+}
+
+impl Drop for AtTerminal {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -6,9 +6,11 @@
 mod amount;
 mod rates;
 mod screen;
+mod stop;
 mod view;
 
 use std::io::IsTerminal;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -21,6 +23,7 @@ use super::{Namespace, path};
 use crate::control::report::{BackendsReport, NodeReport};
 use rates::By;
 use screen::Screen;
+use stop::Stops;
 use view::{Sample, View};
 
 #[derive(Args, Debug)]
@@ -60,13 +63,34 @@ pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) 
     if format != Format::Table || arguments.once || !std::io::stdout().is_terminal() {
         return print(client, arguments, format).await;
     }
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     let screen = Screen::begin()?;
     // The screen is given back whatever ends this.
-    tokio::select! {
-        result = refresh(client, arguments, &screen) => result,
-        result = tokio::signal::ctrl_c() => result.context("cannot wait for signals"),
-        _ = terminate.recv() => Ok(()),
+    let is_done = look(client, arguments, &screen).await?;
+    let last = screen.end();
+    // Whoever asked for so many looks has time to read the last one.
+    if is_done { super::print(&last) } else { Ok(()) }
+}
+
+/// Looks again and again until somebody ends it; whether the looks that were asked for are done.
+async fn look(client: &Client, arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
+    const NO_SIGNALS: &str = "cannot wait for signals";
+    let mut terminate = signal(SignalKind::terminate()).context(NO_SIGNALS)?;
+    let mut quit = signal(SignalKind::quit()).context(NO_SIGNALS)?;
+    let stops = Stops::begin().context(NO_SIGNALS)?;
+    let mut looks = pin!(refresh(client, arguments, screen));
+    loop {
+        tokio::select! {
+            result = &mut looks => return result.map(|()| true),
+            result = tokio::signal::ctrl_c() => return result.map(|()| false).context(NO_SIGNALS),
+            _ = terminate.recv() => return Ok(false),
+            _ = quit.recv() => return Ok(false),
+            result = stops.wished() => {
+                result.context(NO_SIGNALS)?;
+                screen.leave()?;
+                stops.stop().context("cannot stop")?;
+                screen.come_back()?;
+            }
+        }
     }
 }
 
