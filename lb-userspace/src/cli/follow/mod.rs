@@ -53,7 +53,7 @@ pub(super) async fn follow<const N: usize>(
         is_begun = true;
         super::offer(&text)
     };
-    changes(client, &followed.query(), show).await
+    changes(client, &followed.query(), show, || eprintln!("the agent is gone; waiting for it")).await
 }
 
 impl<const N: usize> Followed<'_, N> {
@@ -86,17 +86,23 @@ enum Ended {
     Show(#[from] anyhow::Error),
 }
 
-/// Hands over all changes, first that what there is was added, as long as they are wanted.
+/// Hands over all changes, first that what there is was added, as long as they are wanted; tells once of each outage.
 async fn changes(
     client: &Client,
     path: &str,
     mut show: impl FnMut(Vec<Change>) -> anyhow::Result<bool>,
+    tell: impl Fn(),
 ) -> anyhow::Result<()> {
     let mut seen = Seen::default();
     let (mut is_listed, mut is_reached, mut is_missed) = (false, false, false);
     loop {
         let ended = if is_listed {
-            watch(client, path, &mut seen, &mut show).await
+            let show = |changes| {
+                // An agent that says something is there.
+                is_missed = false;
+                show(changes)
+            };
+            watch(client, path, &mut seen, show).await
         } else {
             list(client, path, &mut seen, &mut show).await
         };
@@ -111,7 +117,7 @@ async fn changes(
             Err(Ended::Request(error)) if error.is_expired() => is_listed = false,
             Err(Ended::Request(error)) if is_reached && error.is_outage() => {
                 if !is_missed {
-                    eprintln!("the agent is gone; waiting for it");
+                    tell();
                 }
                 is_missed = true;
             }
@@ -136,7 +142,7 @@ async fn watch(
     client: &Client,
     path: &str,
     seen: &mut Seen,
-    show: &mut impl FnMut(Vec<Change>) -> anyhow::Result<bool>,
+    mut show: impl FnMut(Vec<Change>) -> anyhow::Result<bool>,
 ) -> Result<(), Ended> {
     let path = format!("{path}watch=1&allowWatchBookmarks=1&resourceVersion={}", seen.revision());
     let visit = |line: Value| -> Result<(), Ended> {
@@ -147,66 +153,4 @@ async fn watch(
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::api::tests::Server;
-
-    /// What is shown of the load balancers of a server of this name, whichever it is.
-    fn following(server: &Server) -> mpsc::UnboundedReceiver<String> {
-        let (sender, shown) = mpsc::unbounded_channel();
-        let client = server.client.clone();
-        tokio::spawn(async move {
-            let path = format!("{}?", super::super::path::load_balancers(None));
-            let show = |changes: Vec<Change>| {
-                let mut is_read = true;
-                for Change { happened, object } in changes {
-                    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap();
-                    is_read &= sender.send(format!("{happened} {name}")).is_ok();
-                }
-                Ok(is_read)
-            };
-            changes(&client, &path, show).await
-        });
-        shown
-    }
-
-    async fn create(server: &Server, name: &str) {
-        let object = json!({
-            "apiVersion": "loadbalancer.harvesterhci.io/v1beta1", "kind": "LoadBalancer", "metadata": {"name": name},
-            "spec": {"listeners": [{"port": 80, "protocol": "TCP", "backendPort": 8080}]},
-        });
-        server.client.post(&super::super::path::load_balancers(Some("shop")), &object).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_was_missed_while_the_agent_was_gone_is_found_by_a_list() {
-        let server = Server::with_pool("cli-follow").await;
-        create(&server, "a").await;
-        let mut shown = following(&server);
-        assert_eq!(shown.recv().await.unwrap(), "ADDED a");
-        create(&server, "b").await;
-        assert_eq!(shown.recv().await.unwrap(), "ADDED b");
-        server.stop().await;
-        // This one has another store, whose revisions are older.
-        let server = Server::start("cli-follow").await;
-        create(&server, "c").await;
-        let mut told = Vec::new();
-        while told.len() < 3 {
-            told.push(shown.recv().await.unwrap());
-        }
-        told.sort_unstable();
-        assert_eq!(told, ["ADDED c", "DELETED a", "DELETED b"]);
-        create(&server, "d").await;
-        assert_eq!(shown.recv().await.unwrap(), "ADDED d");
-        server.stop().await;
-    }
-
-    #[tokio::test]
-    async fn an_agent_that_is_not_there_at_the_beginning_is_not_waited_for() {
-        let client = Client::new(std::path::Path::new("/nonexistent/lb.sock"));
-        let error = changes(&client, "/x?", |_| Ok(true)).await.unwrap_err();
-        assert!(error.to_string().starts_with("no agent answers at /nonexistent/lb.sock"), "{error}");
-    }
-}
+mod tests;
