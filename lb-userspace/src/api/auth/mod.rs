@@ -140,7 +140,7 @@ pub(super) fn access<'a>(method: &Method, path: &'a str) -> Access<'a> {
     match (first, path) {
         (_, "/lb/v1/status" | "/lb/v1/backends") if is_read => Access::Node,
         // Its items are looked at one by one.
-        (_, "/lb/v1/apply") => Access::Discover,
+        (_, "/lb/v1/apply") if *method == Method::POST => Access::Discover,
         ("lb", _) => Access::Rule,
         (_, _) => Access::Discover,
     }
@@ -235,6 +235,8 @@ mod tests {
             (Method::GET, "/lb/v1/flows", Access::Rule),
             (Method::POST, "/lb/v1/tokens", Access::Rule),
             (Method::GET, "/lb/v1/capture", Access::Rule),
+            (Method::POST, "/lb/v1/apply", Access::Discover),
+            (Method::DELETE, "/lb/v1/apply", Access::Rule),
         ] {
             assert_eq!(access(&method, path), expected, "{method} {path}");
         }

@@ -5,9 +5,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::auth::{Identity, access, access_to};
-use super::super::target::{Named, SERVED, Served};
+use super::super::target::{Named, SERVED, Served, Target};
 use super::REVIEWS;
 use crate::model::grant::Access;
+
+/// What everybody may read; `*` at the end is whatever comes there.
+const READABLE: &[&str] = &["/api", "/api/*", "/apis", "/apis/*", "/openapi/v3", "/openapi/v3/*", "/version"];
 
 /// Something that could be asked of a resource; `*` is everything.
 #[derive(Clone, Deserialize, Default, Debug)]
@@ -69,7 +72,22 @@ pub(super) fn refusal_of_path(identity: &Identity, wish: &WishedPath) -> Option<
         "*" => return denied(identity, Access::Rule),
         other => return Some(format!("nothing can be asked to {other}")),
     };
-    denied(identity, access(&method, &wish.path))
+    let path = wish.path.as_str();
+    let is_below = |listed: &&str| listed.strip_suffix('*').is_some_and(|root| path.starts_with(root));
+    if path.contains('*') && !READABLE.iter().any(is_below) {
+        // It may mean anything.
+        return denied(identity, Access::Rule);
+    }
+    if method != Method::GET && !can_change(path) {
+        return Some(format!("{path} can't be asked to {}", wish.verb));
+    }
+    denied(identity, access(&method, path))
+}
+
+/// Whether there is more to do at a path than to read.
+fn can_change(path: &str) -> bool {
+    let is_review = |review: &Named| path == format!("{}/{}", review.root(), review.resource);
+    path.starts_with("/lb/") || Target::of(path).is_some() || REVIEWS.iter().any(is_review)
 }
 
 /// Everything that may be asked for in a namespace, as `SelfSubjectRulesReview` tells it.
@@ -87,10 +105,11 @@ pub(super) fn all(identity: &Identity, namespace: &str) -> Value {
         .filter_map(of_served)
         .chain(REVIEWS.iter().filter_map(|review| rule(review, review.verbs)))
         .collect();
-    let mut paths = vec![json!({
-        "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/openapi/v3", "/openapi/v3/*", "/version"],
-        "verbs": ["get"],
-    })];
+    let mut paths = vec![
+        json!({ "nonResourceURLs": READABLE, "verbs": ["get"] }),
+        // Who may apply what is looked at item by item.
+        json!({ "nonResourceURLs": ["/lb/v1/apply"], "verbs": ["post"] }),
+    ];
     if denied(identity, Access::Node).is_none() {
         paths.push(json!({ "nonResourceURLs": ["/lb/v1/backends", "/lb/v1/status"], "verbs": ["get"] }));
     }
@@ -166,6 +185,66 @@ mod tests {
             let wish = WishedPath { path: path.into(), verb: verb.into() };
             let allowed = [&admin, &editor, &viewer].map(|who| refusal_of_path(who, &wish).is_none());
             assert_eq!(allowed, expected, "{wish:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_paths_is_granted_to_those_who_may_do_all_it_means() {
+        let (admin, viewer) = (somebody(Role::Admin, &[]), somebody(Role::Viewer, &["shop"]));
+        let allowed = |path: &str, verb: &str| {
+            let wish = WishedPath { path: path.into(), verb: verb.into() };
+            [&admin, &viewer].map(|who| refusal_of_path(who, &wish).is_none())
+        };
+        for (path, verb, expected) in [
+            ("*", "get", [true, false]),
+            ("/*", "get", [true, false]),
+            ("/lb/*", "get", [true, false]),
+            ("/api*", "get", [true, false]),
+            ("/apis/*", "get", [true, true]),
+            ("/apis/*", "delete", [false, false]),
+        ] {
+            assert_eq!(allowed(path, verb), expected, "{verb} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_read_can_be_asked_for_nothing_else() {
+        let (admin, viewer) = (somebody(Role::Admin, &[]), somebody(Role::Viewer, &["shop"]));
+        let lbs = format!("/apis/{GROUP}/v1beta1/namespaces/shop/loadbalancers");
+        for (path, verb, expected) in [
+            ("/version", "delete", [false, false]),
+            ("/apis", "post", [false, false]),
+            ("/lb/v1/apply", "post", [true, true]),
+            ("/lb/v1/apply", "delete", [true, false]),
+            ("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", "post", [true, true]),
+            (lbs.as_str(), "post", [true, false]),
+        ] {
+            let wish = WishedPath { path: path.into(), verb: verb.into() };
+            let allowed = [&admin, &viewer].map(|who| refusal_of_path(who, &wish).is_none());
+            assert_eq!(allowed, expected, "{wish:?}");
+        }
+    }
+
+    #[test]
+    fn every_path_that_is_listed_is_granted_to_whom_it_is_listed_to() {
+        for who in
+            [somebody(Role::Admin, &[]), somebody(Role::Viewer, &[]), somebody(Role::Viewer, &["shop"])]
+        {
+            let all = all(&who, "shop");
+            let texts = |rule: &Value, field: &str| -> Vec<String> {
+                serde_json::from_value(rule[field].clone()).unwrap()
+            };
+            let mut listed = Vec::new();
+            for rule in all["nonResourceRules"].as_array().unwrap() {
+                for (path, verb) in
+                    texts(rule, "nonResourceURLs").into_iter().zip(texts(rule, "verbs").into_iter().cycle())
+                {
+                    let wish = WishedPath { path, verb };
+                    assert_eq!(refusal_of_path(&who, &wish), None, "{wish:?}");
+                    listed.push(wish.path);
+                }
+            }
+            assert!(listed.iter().any(|path| path == "/lb/v1/apply"), "{listed:?}");
         }
     }
 
