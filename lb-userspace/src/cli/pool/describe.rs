@@ -36,8 +36,11 @@ fn describe(pool: &IpPool, now: Timestamp) -> String {
     text += "Conditions:\n";
     text += &output::indented(&output::conditions(&pool.status.conditions, now));
     text += "Allocated:\n";
-    let allocated = pool.status.allocated.iter().map(|(address, lb)| [address.clone(), lb.clone()]);
-    text += &output::indented(&output::table(["ADDRESS", "LOADBALANCER"], allocated));
+    let sharers =
+        |address| pool.status.shared.get(address).map(|sharers| sharers.join(",")).unwrap_or_default();
+    let allocated =
+        pool.status.allocated.iter().map(|(address, lb)| [address.clone(), lb.clone(), sharers(address)]);
+    text += &output::indented(&output::table(["ADDRESS", "LOADBALANCER", "SHARED WITH"], allocated));
     text
 }
 
@@ -60,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_is_described_with_who_has_its_addresses() {
+    fn a_pool_is_described_with_who_has_its_addresses_and_who_shares_them() {
         let pool: IpPool = serde_json::from_value(json!({
             "apiVersion": "loadbalancer.harvesterhci.io/v1beta1", "kind": "IPPool",
             "metadata": {"name": "lab", "creationTimestamp": "2026-01-01T00:00:00Z"},
@@ -69,8 +72,9 @@ mod tests {
                 "selector": {"priority": 3, "scope": [{"project": "*", "namespace": "*", "guestCluster": "*"}]}
             },
             "status": {
-                "total": 20, "available": 19, "lastAllocated": "192.0.2.80",
-                "allocated": {"192.0.2.80": "shop/front"},
+                "total": 20, "available": 18, "lastAllocated": "192.0.2.81",
+                "allocated": {"192.0.2.80": "shop/front", "192.0.2.81": "shop/back"},
+                "shared": {"192.0.2.80": ["shop/api", "shop/mail"]},
                 "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:03Z"}]
             }
         }))

@@ -36,7 +36,7 @@ async fn a_description_ends_with_what_has_become_of_its_object_and_of_no_other()
     let described = lb(&server, &["pool", "describe", "lab"]).await.unwrap();
     let events = described.split_once("Events:\n").unwrap().1;
     assert!(events.contains("Warning  PoolExhausted  "), "{described}");
-    assert!(described.contains("  192.0.2.81  shop/back\n"), "{described}");
+    assert!(described.contains("  192.0.2.81  shop/back "), "{described}");
     let json = lb(&server, &["pool", "describe", "lab", "--output", "json"]).await.unwrap();
     let all: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
