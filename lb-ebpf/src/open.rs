@@ -160,40 +160,41 @@ impl Opened {
 #[inline(always)]
 pub fn place<A: Flows + Affine>(interface: u32, paired: Paired) -> Opened {
     let Some(draft) = flow::draft::<A>() else { return Opened::Full };
-    match paired {
-        Paired::Both => return opened(&draft.copy(), interface),
-        Paired::Answers => return enter(draft, interface),
-        Paired::Taken => return join(draft),
-        Paired::Neither => {}
+    if paired == Paired::Neither
+        && let Some(opened) = answer(draft)
+    {
+        return opened;
     }
+    let forward = match paired {
+        Paired::Both => Insertion::Entered,
+        Paired::Taken => Insertion::Taken,
+        Paired::Answers | Paired::Neither => flow::insert_drafted::<A>(true),
+    };
+    if forward == Insertion::Entered {
+        return opened(&draft.copy(), interface);
+    }
+    withdraw(draft);
+    // Where another CPU was quicker with the same packet's sibling, its flow stands.
+    if forward == Insertion::Taken { Opened::Joined } else { Opened::Full }
+}
+
+/// Enters the reply half; gives why it does not stand.
+#[inline(always)]
+fn answer<A: Flows>(draft: Slot<A>) -> Option<Opened> {
     for _ in 0..SOURCE_PORTS {
         let masqueraded = draft.head().is_masqueraded();
         if masqueraded {
-            let Some(source_port) = flow::source_port::free::<A>() else { return Opened::NoPort };
+            let Some(source_port) = flow::source_port::free::<A>() else { return Some(Opened::NoPort) };
             draft.set_source_port(source_port);
         }
         match flow::insert_drafted::<A>(false) {
-            Insertion::Entered => return enter(draft, interface),
-            Insertion::Full => return Opened::Full,
-            Insertion::Taken if !masqueraded => return Opened::Conflict,
+            Insertion::Entered => return None,
+            Insertion::Full => return Some(Opened::Full),
+            Insertion::Taken if !masqueraded => return Some(Opened::Conflict),
             Insertion::Taken => {}
         }
     }
-    Opened::NoPort
-}
-
-/// Enters the forward half once the reply half stands. Where another CPU was quicker with the same packet's
-/// sibling, its flow stands.
-#[inline(always)]
-fn enter<A: Flows + Affine>(draft: Slot<A>, interface: u32) -> Opened {
-    match flow::insert_drafted::<A>(true) {
-        Insertion::Entered => opened(&draft.copy(), interface),
-        Insertion::Taken => join(draft),
-        Insertion::Full => {
-            withdraw(draft);
-            Opened::Full
-        }
-    }
+    Some(Opened::NoPort)
 }
 
 /// Takes note of a flow both halves of which stand.
@@ -219,13 +220,6 @@ pub fn note<A: Affine>(
     if backend.ifindex == interface && port.flags & UPLINK == 0 {
         stats::count(Reason::Hairpin);
     }
-}
-
-/// Another CPU entered a flow for the tuple, which its packets take.
-#[inline(always)]
-fn join<A: Flows>(draft: Slot<A>) -> Opened {
-    withdraw(draft);
-    Opened::Joined
 }
 
 /// Takes back the reply half.

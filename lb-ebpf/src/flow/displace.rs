@@ -23,8 +23,8 @@ const CLAIMS: u32 = 1;
 #[btf_map]
 static PRICES: PerCpuArray<[u32; WAYS], 1> = PerCpuArray::new();
 
-macro_rules! global {
-    ($name:ident: $address:ty) => {
+macro_rules! globals {
+    ($name:ident, $beyond:ident: $address:ty) => {
         /// `displace` as a function that the verifier checks once, by itself: a global one, which takes a
         /// pointer and returns a number. It gives the code of an [`Insertion`].
         ///
@@ -40,18 +40,30 @@ macro_rules! global {
                 _ => Insertion::Full as u32,
             }
         }
+
+        /// Does another live flow with this very key live in the overflow map? 1 if so: a global function, too.
+        ///
+        /// # Safety
+        ///
+        /// As above.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(super) unsafe extern "C" fn $beyond(flow: *const FlowEntry<$address>) -> u32 {
+            // SAFETY: promised by the caller, and checked by the verifier.
+            match (unsafe { flow.as_ref() }, Clock::read()) {
+                (Some(flow), Some(clock)) => u32::from(is_beyond(flow, &clock)),
+                _ => 0,
+            }
+        }
     };
 }
 
-global!(lb_displace_v4: Ipv4);
-global!(lb_displace_v6: Ipv6);
+globals!(lb_displace_v4, lb_beyond_v4: Ipv4);
+globals!(lb_displace_v6, lb_beyond_v6: Ipv6);
 
 #[inline(always)]
 fn displace<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
     let Some(set) = Set::of(&flow.key(), clock.config) else { return Insertion::Full };
-    if set.overflowed() && is_beyond(flow, clock) {
-        return Insertion::Taken;
-    }
     for _ in 0..CLAIMS {
         let slot = set.slot(cheapest(set, flow, clock));
         let entry = slot.copy();
@@ -70,10 +82,10 @@ fn displace<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> Insertion {
     overflow(set, flow)
 }
 
-/// Does another live flow with this very key live in the overflow map?
 #[inline(always)]
 fn is_beyond<A: Flows>(flow: &FlowEntry<A>, clock: &Clock) -> bool {
-    spilled(&flow.key()).is_some_and(|slot| price_of(&slot.copy(), flow, clock) == Price::TAKEN)
+    Set::of(&flow.key(), clock.config).is_some_and(Set::overflowed)
+        && spilled(&flow.key()).is_some_and(|slot| price_of(&slot.copy(), flow, clock) == Price::TAKEN)
 }
 
 /// The way whose entry costs least; or the one that another live flow has with this very key.

@@ -43,6 +43,7 @@ impl Insertion {
 pub fn insert<A: Flows>(flow: &FlowEntry<A>) -> Insertion {
     // One after the other: together they need more stack than there is.
     match A::insert(flow) {
+        UNCLEAR if A::is_beyond(flow) => Insertion::Taken,
         UNCLEAR => Insertion::numbered(A::displace(flow)),
         number => Insertion::numbered(number),
     }

@@ -27,6 +27,9 @@ pub trait Flows: Address {
     /// [`super::insert()`] where it is not plain which entry has to go; gives the same.
     fn displace(flow: &FlowEntry<Self>) -> u32;
 
+    /// Does another live flow with this very key live in the overflow map?
+    fn is_beyond(flow: &FlowEntry<Self>) -> bool;
+
     /// Decides between entries of one tuple; gives the same.
     fn settle(flow: &FlowEntry<Self>) -> u32;
 
@@ -59,7 +62,7 @@ pub(super) const SPARE: u32 = 2;
 /// An address family's maps and global functions.
 macro_rules! flows {
     ($address:ty: $flows:ident, $overflow:ident, $draft:ident;
-     $insert:ident, $displace:ident, $settle:ident, $pair:ident, $keep:ident, $restore:ident, $free_port:ident) => {
+     $insert:ident, $displace:ident, $beyond:ident, $settle:ident, $pair:ident, $keep:ident, $restore:ident, $free_port:ident) => {
         /// Array of buckets, [`map::FLOW_BUCKETS`] unless the agent chose another power of two. Mappable into
         /// memory by whoever wants to read it all. Never full: a bucket of live flows spills over. Shared by all
         /// CPUs under the protocol of [`super::slot`].
@@ -105,6 +108,12 @@ macro_rules! flows {
             }
 
             #[inline(always)]
+            fn is_beyond(flow: &FlowEntry<Self>) -> bool {
+                // SAFETY: a reference is a valid pointer.
+                unsafe { super::displace::$beyond(flow) != 0 }
+            }
+
+            #[inline(always)]
             fn settle(flow: &FlowEntry<Self>) -> u32 {
                 // SAFETY: a reference is a valid pointer.
                 unsafe { super::insert::$settle(flow) }
@@ -143,8 +152,8 @@ macro_rules! flows {
     };
 }
 
-flows!(Ipv4: FLOWS_V4, OVERFLOW_V4, DRAFT_V4; lb_insert_v4, lb_displace_v4, lb_settle_v4, lb_pair_v4, lb_keep_v4, lb_restore_v4, lb_free_port_v4);
-flows!(Ipv6: FLOWS_V6, OVERFLOW_V6, DRAFT_V6; lb_insert_v6, lb_displace_v6, lb_settle_v6, lb_pair_v6, lb_keep_v6, lb_restore_v6, lb_free_port_v6);
+flows!(Ipv4: FLOWS_V4, OVERFLOW_V4, DRAFT_V4; lb_insert_v4, lb_displace_v4, lb_beyond_v4, lb_settle_v4, lb_pair_v4, lb_keep_v4, lb_restore_v4, lb_free_port_v4);
+flows!(Ipv6: FLOWS_V6, OVERFLOW_V6, DRAFT_V6; lb_insert_v6, lb_displace_v6, lb_beyond_v6, lb_settle_v6, lb_pair_v6, lb_keep_v6, lb_restore_v6, lb_free_port_v6);
 
 /// The bucket of a tuple.
 #[derive(Clone, Copy)]
