@@ -43,6 +43,21 @@ pub const fn flow(number: u32) -> (u16, u16) {
     ((number / PORTS) as u16, (FIRST_PORT + number % PORTS) as u16)
 }
 
+/// As large as a bucket of the flow table.
+pub type Place = [u64; 16];
+
+/// What a packet looks at.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Looks {
+    /// Places minus one; places are a power of two.
+    pub mask: u32,
+    /// How many of them: one, or two.
+    pub number: u32,
+    /// Of what was seen.
+    pub sum: u64,
+}
+
 /// Array of one [`Turn`].
 pub const TURN: &str = "TURN";
 /// Per-CPU array: the packets made so far.
@@ -55,6 +70,10 @@ pub const SUBJECT_TC: &str = "SUBJECT_TC";
 pub const PEER_LISTENERS: &str = "PEER_LISTENERS";
 /// LRU hash: the yardstick's flows.
 pub const PEER_FLOWS: &str = "PEER_FLOWS";
+/// Array of [`Place`]: memory to look at.
+pub const MEMORY: &str = "MEMORY";
+/// Array of one [`Looks`].
+pub const LOOKS: &str = "LOOKS";
 /// Array of one [`PeerBackend`].
 pub const PEER_BACKENDS: &str = "PEER_BACKENDS";
 
@@ -118,6 +137,7 @@ pub struct Crossing {
 }
 
 abi!(Turn, 96);
+abi!(Looks, 16);
 abi!(PeerFlow, 16);
 abi!(PeerListener, 8);
 abi!(PeerBackend, 12);

@@ -22,6 +22,8 @@ pub struct Settings {
     /// By [`place_v4`] or [`place_v6`]: [`BACKEND`] and [`VIP`], as the addresses of a place are. An address that
     /// is nobody's any more may stay: its packets are looked at in vain.
     pub known: [u8; PLACES],
+    /// 1 while datagrams to VIPs begin flows rather than follow them. Written by the programs.
+    pub fresh: u64,
 }
 
 impl Settings {
@@ -52,7 +54,7 @@ pub const fn place_v6((first, second): (u64, u64)) -> u16 {
     ((first.wrapping_mul(GOLDEN) >> 16 ^ u64::from_be(second)).wrapping_mul(GOLDEN) >> 48) as u16
 }
 
-abi!(Settings, 192 + PLACES);
+abi!(Settings, 200 + PLACES);
 
 #[cfg(test)]
 mod tests {

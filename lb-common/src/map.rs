@@ -1,7 +1,7 @@
 //! Names, default sizes and the version of the maps.
 
 /// Changes whenever the layout of a map, or what its bytes mean, changes. Part of the pin path.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Hash: IPv4 address → [`VipValue`](crate::vip::VipValue). Written by the agent.
 pub const VIPS_V4: &str = "VIPS_V4";

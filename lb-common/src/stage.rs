@@ -7,9 +7,9 @@
 pub enum Stage {
     /// The program that is attached: IPv4 without VLAN tag takes its flow, ARP is answered.
     Arrive = 0,
-    /// As [`Stage::Arrive`], for a frame with VLAN tags among its bytes.
+    /// As [`Stage::Arrive`], for a frame with VLAN tags among its bytes, or that [`Stage::StartV4`] leaves.
     Tagged,
-    /// IPv4 without VLAN tag, options or fragments with which flows begin, and that no flow takes.
+    /// IPv4 without VLAN tag, options or fragments with which flows begin.
     StartV4,
     /// IPv4 that no live flow takes.
     OpenV4,

@@ -48,6 +48,19 @@ pub fn known() -> Option<&'static Settings> {
     CONFIG.get(0)
 }
 
+/// Notes whether datagrams to VIPs begin flows rather than follow them; nothing is written where that is known.
+#[inline(always)]
+pub fn note_fresh(known: &Settings, is_so: bool) {
+    if known.fresh != u64::from(is_so)
+        && let Some(settings) = CONFIG.get_ptr_mut(0)
+    {
+        // SAFETY: the field is in the map's value.
+        let fresh = unsafe { &raw mut (*settings).fresh };
+        // SAFETY: as above; volatile, for other CPUs read and write it. Whichever is last, it is a guess.
+        unsafe { fresh.write_volatile(u64::from(is_so)) };
+    }
+}
+
 /// The configuration's flags.
 #[inline(always)]
 pub fn flags() -> u16 {

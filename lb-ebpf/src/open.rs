@@ -79,7 +79,8 @@ pub fn dial<P: Packet, F: Family>(packet: &mut P, port: &PortValue, attempt: u32
         if let Some((id, backend)) = select::choose(&listener, key.source, hash, attempt)? {
             trace::note(Code::Backend, id.id(), attempt);
             let partial = sum::begins_partial(packet, segment, port);
-            draft(&entry::<P, F>(packet, key, partial, (id, backend), clock), &listener)?;
+            let entry = entry::<P, F>(packet, key, partial, (id, backend), clock);
+            draft(&FlowEntry { next_hop: next_hop(packet, entry.head), ..entry }, &listener)?;
             return Ok(Step::next(F::OPEN));
         }
     }
@@ -99,7 +100,13 @@ pub fn draft<A: Flows>(entry: &FlowEntry<A>, listener: &ListenerValue) -> Result
     Ok(())
 }
 
-/// The forward half of a flow to a backend. `partial`: its first packet leaves its checksum to a device.
+/// Where the answers of a flow go that this packet begins. Who may begin none must not be learned.
+#[inline(always)]
+pub fn next_hop<P: Packet>(packet: &P, head: Head) -> u16 {
+    if head.at_egress() { 0 } else { forward::learn(packet) }
+}
+
+/// The forward half of a flow to a backend, without its next hop. `partial`: its first packet leaves its checksum to a device.
 #[inline(always)]
 pub fn entry<P: Packet, F: Family>(
     packet: &P,
@@ -119,7 +126,7 @@ pub fn entry<P: Packet, F: Family>(
             source_port: key.source_port,
             destination_port: if port_kept { key.destination_port } else { backend.port },
             backend: id,
-            next_hop: if at_egress { 0 } else { forward::learn(packet) },
+            next_hop: 0,
             last_seen: clock.tick,
         },
         Head::default(),

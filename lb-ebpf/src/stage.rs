@@ -68,8 +68,15 @@ pub fn told() -> u32 {
 
 /// Is a packet whose next stage is missing somebody else's, as far as anybody knows?
 pub const fn passes_without(stage: u32) -> bool {
-    const OURS: [Stage; 6] =
-        [Stage::Arrive, Stage::StartV4, Stage::OpenV4, Stage::RefuseV4, Stage::OpenV6, Stage::RefuseV6];
+    const OURS: [Stage; 7] = [
+        Stage::Arrive,
+        Stage::Tagged,
+        Stage::StartV4,
+        Stage::OpenV4,
+        Stage::RefuseV4,
+        Stage::OpenV6,
+        Stage::RefuseV6,
+    ];
     let mut index = 0;
     while index < OURS.len() {
         #[expect(clippy::indexing_slicing, reason = "the loop stays inside")]

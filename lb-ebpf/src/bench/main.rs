@@ -1,7 +1,8 @@
 //! The programs that benchmarks run: what makes packets, and what balanced ones are compared with.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
+    expect(internal_features, reason = "the one way to a locked addition here"),
     expect(clippy::inline_always, reason = "a call would be measured, too"),
     expect(
         clippy::multiple_unsafe_ops_per_block,
@@ -19,6 +20,8 @@ mod cross;
 #[cfg(target_arch = "bpf")]
 mod frame;
 #[cfg(target_arch = "bpf")]
+mod memory;
+#[cfg(target_arch = "bpf")]
 mod peer;
 #[cfg(target_arch = "bpf")]
 mod sink;
@@ -32,7 +35,7 @@ mod programs {
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
 
-    use crate::{cross, peer, sink, turn};
+    use crate::{cross, memory, peer, sink, turn};
 
     /// Makes the next packet, and hands it to the subject.
     #[xdp(frags)]
@@ -62,6 +65,12 @@ mod programs {
     #[xdp(frags)]
     fn bench_peer(context: XdpContext) -> u32 {
         peer::balance(&context).unwrap_or(xdp_action::XDP_PASS)
+    }
+
+    /// Looks at memory and sends the packet back: what no table can do without.
+    #[xdp(frags)]
+    fn bench_memory(context: XdpContext) -> u32 {
+        memory::look(&context).unwrap_or(xdp_action::XDP_ABORTED)
     }
 
     /// Carries packets across the node without balancing them.

@@ -38,6 +38,10 @@ const TELLING: u8 = 0x17;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
+/// To a lane of its own, and to the journey.
+const START: Taken = Taken::Step(Step::next(Stage::StartV4).code());
+const OPEN: Taken = Taken::Step(Step::next(Stage::OpenV4).code());
+
 /// How far the lane took a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Taken {
@@ -64,7 +68,6 @@ pub fn take<P: Packet>(packet: &mut P) -> Taken {
     if observe::is_any() {
         return Taken::LEFT;
     }
-    let Some(port) = port::attached(packet.interface()) else { return passed(packet) };
     let Some(front) = packet.front() else { return Taken::LEFT };
     // SAFETY: nothing writes to the packet before it is sent on its way, where this is not looked at again.
     let plain = unsafe { front.as_ref() };
@@ -75,10 +78,17 @@ pub fn take<P: Packet>(packet: &mut P) -> Taken {
     if !stranger::is_ours(plain, known) {
         return if plain.protocol == V4::CONTROL { Taken::LEFT } else { passed(packet) };
     }
+    let Some(port) = port::attached(packet.interface()) else { return passed(packet) };
     let config = &known.config;
     let length = plain.total.get();
     if !is_whole(plain, length) || packet.outer_vlan() != 0 {
         return Taken::LEFT;
+    }
+    // What most likely begins a flow is not looked up here: its bucket is waited for with that of the answers.
+    if (is_first(plain) || plain.protocol != TCP && known.fresh != 0)
+        && is_dialled_by_stranger::<P>(plain, known)
+    {
+        return START;
     }
     match flow::glance(plain.addresses(), plain.ports(), plain.protocol, config) {
         Glance::Settled(half, slot) if is_expected::<P>(plain, port) => {
@@ -94,9 +104,11 @@ pub fn take<P: Packet>(packet: &mut P) -> Taken {
             if half.head.is_reply() { traveller.outwards(packet) } else { traveller.inwards(packet) }
         }
         Glance::Settled(..) | Glance::Unclear => Taken::LEFT,
-        Glance::Nothing if P::HOOK != Hook::Egress && is_dialled(plain, known) => {
-            let stage = if begins(plain) { Stage::StartV4 } else { Stage::OpenV4 };
-            Taken::Step(Step::next(stage).code())
+        Glance::Nothing if plain.protocol != TCP && is_dialled_by_stranger::<P>(plain, known) => START,
+        Glance::Nothing
+            if P::HOOK != Hook::Egress && (is_opening(plain) || is_dialled::<P>(plain, known)) =>
+        {
+            OPEN
         }
         Glance::Nothing => passed(packet),
     }
@@ -115,17 +127,28 @@ fn is_whole(plain: &Plain, length: u16) -> bool {
         && matches!(plain.protocol, TCP | UDP)
 }
 
-/// May a packet that no flow takes begin one, or has it to be refused?
+/// May it be to a VIP, where flows begin or have to be refused?
 #[inline(always)]
-fn is_dialled(plain: &Plain, known: &Settings) -> bool {
-    plain.protocol == TCP && plain.flags & (SYN | ACK) == SYN
-        || known.may_be_vip(place_v4((plain.addresses() >> 32) as u32))
+fn is_dialled<P: Packet>(plain: &Plain, known: &Settings) -> bool {
+    P::HOOK != Hook::Egress && known.may_be_vip(place_v4((plain.addresses() >> 32) as u32))
 }
 
-/// Is it what flows begin with?
+/// The same from a stranger: what a VIP or a backend sends there may be an answer.
 #[inline(always)]
-const fn begins(plain: &Plain) -> bool {
-    plain.protocol != TCP || plain.flags & TELLING == SYN
+fn is_dialled_by_stranger<P: Packet>(plain: &Plain, known: &Settings) -> bool {
+    is_dialled::<P>(plain, known) && !known.knows(place_v4(plain.addresses() as u32))
+}
+
+/// Does it dial somebody, be it no VIP?
+#[inline(always)]
+const fn is_opening(plain: &Plain) -> bool {
+    plain.protocol == TCP && plain.flags & (SYN | ACK) == SYN
+}
+
+/// Is it the first packet of a connection?
+#[inline(always)]
+const fn is_first(plain: &Plain) -> bool {
+    plain.protocol == TCP && plain.flags & TELLING == SYN
 }
 
 /// Is it an ordinary packet that is addressed to us, with a checksum that is finished?

@@ -1,14 +1,14 @@
 //! The first packet of a flow: a TCP SYN or a datagram to a VIP. [`super::take`] found that it is simple, that it is no
-//! fragment, and that no flow takes it.
+//! fragment, and that no flow takes it, or that none is likely to.
 
 use lb_common::config::EVENTS_WANTED;
 use lb_common::flow::FlowKey;
 use lb_common::known::{Settings, place_v4};
+use lb_common::listener::ListenerValue;
 use lb_common::net::{Be16, Ipv4, Protocol};
 use lb_common::port::{ACCOUNTED, PortValue};
 use lb_common::reason::Reason;
 use lb_common::stage::Stage;
-use lb_common::vip::{DROP_UNSERVED, LEASED};
 use lb_common::words::Words;
 use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
@@ -17,21 +17,23 @@ use super::way::Traveller;
 use super::{Taken, is_addressed, looks_partial};
 use crate::config::{self, Clock};
 use crate::family::{Family as _, V4};
-use crate::flow::Paired;
+use crate::flow::{Paired, Set};
 use crate::headers::{Ethernet, Plain};
 use crate::journey::{self, Step};
 use crate::listener::Listeners as _;
 use crate::open::{self, DRAWS, Opened};
 use crate::packet::Packet;
 use crate::parse::TCP;
-use crate::refuse::Refusal;
 use crate::rewrite::sum;
 use crate::{event, flow, listener, policy, port, select, stats};
 
-/// To the journey, which looks at it with care.
-const LEFT: Step = Step::next(Stage::OpenV4);
-/// To the journey, to take its flow.
-const FOLLOW: Step = Step::next(V4::FOLLOW);
+/// After so many datagrams that began flows, on average, the next ones are taken to do so as well, until one does not: its way
+/// is the longer one.
+const SURE: u32 = 32;
+
+/// To the journey, which finds its flow, if it has one. By the stage of tagged packets, which takes any: from that where
+/// packets arrive it would come back here.
+const LEFT: Step = Step::next(Stage::Tagged);
 
 /// The parts of [`Stage::StartV4`], as global functions for the sake of the stack.
 #[derive(Clone, Copy)]
@@ -42,8 +44,8 @@ pub struct Starting<C> {
     pub place: extern "C" fn(u32, u32) -> u32,
 }
 
-/// Begins the flow of a packet and sends it on, or leaves both. Where [`begin`] is not through with the flow, it goes on as
-/// [`journey::open`] does.
+/// Begins the flow of a packet and sends it on, or leaves both to the journey. Where [`begin`] is not through with the
+/// flow, it goes on as [`journey::open`] does.
 #[inline(always)]
 pub fn start<P: Packet, C: Copy>(packet: &P, context: C, starting: Starting<C>) -> i32 {
     for attempt in 0..DRAWS {
@@ -53,9 +55,9 @@ pub fn start<P: Packet, C: Copy>(packet: &P, context: C, starting: Starting<C>) 
             Opened::Conflict => continue,
             Opened::Entered => {
                 event::opened::<Ipv4>(packet.interface());
-                Ok(FOLLOW)
+                Ok(LEFT)
             }
-            Opened::Joined => Ok(FOLLOW),
+            Opened::Joined => Ok(LEFT),
             Opened::NoPort => Err(Reason::PortsExhausted),
             Opened::Full => Err(Reason::TableFull),
         };
@@ -67,16 +69,18 @@ pub fn start<P: Packet, C: Copy>(packet: &P, context: C, starting: Starting<C>) 
 /// Begins the flow with the `attempt`-th backend that its hash leads to.
 #[inline(always)]
 pub fn begin<P: Packet>(packet: &mut P, attempt: u32) -> i32 {
-    match dial(packet, attempt) {
-        Some(Ok(Taken::Through(code) | Taken::Step(code))) => code,
-        Some(Err(reason)) => journey::settle(packet, Err(reason)),
-        None => LEFT.code(),
-    }
+    dial(packet, attempt).unwrap_or_else(|| {
+        // It was no first datagram, or none that is taken here: the next ones are looked up.
+        if let Some(known) = config::known() {
+            config::note_fresh(known, false);
+        }
+        LEFT.code()
+    })
 }
 
-/// `None` where it is not plain.
+/// `None` where it is not plain, or may have a flow.
 #[inline(always)]
-fn dial<P: Packet>(packet: &mut P, attempt: u32) -> Option<Result<Taken, Reason>> {
+fn dial<P: Packet>(packet: &mut P, attempt: u32) -> Option<i32> {
     let (port, known) = (port::attached(packet.interface())?, config::known()?);
     let front = packet.front()?;
     // SAFETY: nothing writes to the packet before it is sent on its way, where this is not looked at again.
@@ -85,53 +89,60 @@ fn dial<P: Packet>(packet: &mut P, attempt: u32) -> Option<Result<Taken, Reason>
         return None;
     }
     let key = key(plain);
-    let vip = key.destination.vip()?;
-    if vip.flags & LEASED != 0 && journey::is_for_lease(&key) {
+    let config = &known.config;
+    let there = Set::of(&key, config)?;
+    if journey::is_for_lease(&key) {
         return None;
     }
     let listener = listener::dialled(&key).filter(|listener| listener.slots != 0)?;
-    sum::begins_full(packet, port);
-    let clock = Clock { config: &known.config, tick: Clock::tick(&known.config) };
-    // A client that is tried again with another backend was granted its flow before.
-    if attempt == 0
-        && let Err(reason) =
-            policy::admit(&key, &listener).and_then(|()| policy::flow_granted(&key, &listener, &clock))
-    {
-        stats::refused(listener.index);
-        return Some(Err(reason));
-    }
+    let clock = Clock { config, tick: Clock::tick(config) };
     let hash = select::hash(&listener, &key, &clock);
-    let chosen = match select::choose(&listener, key.source, hash, attempt) {
-        Ok(Some(chosen)) => chosen,
-        Ok(None) => {
-            stats::refused(listener.index);
-            let drop = (vip.flags | listener.flags) & DROP_UNSERVED != 0;
-            return Some(if drop { Err(Reason::NoBackendDropped) } else { Ok(refused()) });
-        }
-        Err(reason) => return Some(Err(reason)),
-    };
+    // What nobody takes, the journey refuses, unless it has a flow.
+    let Ok(Some(chosen)) = select::choose(&listener, key.source, hash, attempt) else { return None };
     if let Err(reason) = open::draft(&open::entry::<P, V4>(packet, &key, false, chosen, &clock), &listener) {
-        return Some(Err(reason));
+        return Some(journey::settle(packet, Err(reason)));
     }
     // Read back, it is any entry to the verifier, which else follows each that it could be.
-    let entry = flow::draft()?.copy();
-    let is_told = port.flags & ACCOUNTED != 0 || known.config.flags & EVENTS_WANTED != 0;
-    let paired = if is_told { Paired::Neither } else { flow::enter(&entry, &clock) };
+    let draft = flow::draft()?;
+    let entry = draft.copy();
+    // Both at once: they are in no cache when flows are many, and to wait for one takes as long as for two.
+    let back = Set::of(&entry.twin().key(), config)?.fetch();
+    there.fetch();
+    if key.destination.vip().is_none() || there.may_know(&entry) {
+        return None;
+    }
+    if let Err(reason) = admit(&key, &listener, &clock, attempt) {
+        return Some(journey::settle(packet, Err(reason)));
+    }
+    draft.set_next_hop(open::next_hop(packet, entry.head));
+    let entry = draft.copy();
+    sum::begins_full(packet, port);
+    let is_told = port.flags & ACCOUNTED != 0 || config.flags & EVENTS_WANTED != 0;
+    let paired = if is_told { Paired::Neither } else { flow::enter(&entry, (there, back), clock.tick) };
     if paired != Paired::Both {
-        return Some(Ok(Taken::Step(Step::draft(paired).code())));
+        return Some(Step::draft(paired).code());
+    }
+    if plain.protocol != TCP && (hash ^ u32::from(key.source_port.get())).is_multiple_of(SURE) {
+        config::note_fresh(known, true);
     }
     open::note(&entry, chosen.1, select::habit(&listener), port, packet.interface());
     let half = Words::from(&entry);
     let traveller = Traveller { half: &half, backend: chosen.1, port, front, length: plain.total.get() };
-    Some(Ok(match traveller.inwards(packet) {
-        Taken::LEFT => Taken::Step(FOLLOW.code()),
-        taken @ (Taken::Through(_) | Taken::Step(_)) => taken,
-    }))
+    Some(match traveller.inwards(packet) {
+        Taken::LEFT => LEFT.code(),
+        Taken::Through(code) | Taken::Step(code) => code,
+    })
 }
 
+/// May its client begin a flow? Who is tried again with another backend was told before.
 #[inline(always)]
-fn refused() -> Taken {
-    Taken::Step(Step::refuse::<V4>(Refusal::NoBackend).code())
+fn admit(key: &FlowKey<Ipv4>, listener: &ListenerValue, clock: &Clock, attempt: u32) -> Result<(), Reason> {
+    if attempt != 0 {
+        return Ok(());
+    }
+    policy::admit(key, listener)
+        .and_then(|()| policy::flow_granted(key, listener, clock))
+        .inspect_err(|_| stats::refused(listener.index))
 }
 
 /// Is it an ordinary packet that is addressed to us, as long as it says, with a checksum that is finished, and from

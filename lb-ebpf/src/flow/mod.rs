@@ -20,12 +20,11 @@ use crate::config::Clock;
 use crate::mask::{one_unless_zero, ones_unless_zero};
 use life::Event;
 use slot::Slot;
-use table::Set;
 
 pub use insert::{Insertion, insert};
 pub use keep::{keep, upkeep};
 pub use pair::{Paired, enter, pair};
-pub use table::{Flows, draft, insert_drafted};
+pub use table::{Flows, Set, draft, insert_drafted};
 
 /// Half a flow, and where it stands.
 #[derive(Clone, Copy)]

@@ -50,10 +50,7 @@ macro_rules! global {
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub(super) extern "C" fn $name() -> u32 {
-            let (Some(draft), Some(clock)) = (draft::<$address>(), Clock::read()) else {
-                return Paired::Neither as u32;
-            };
-            enter(&draft.copy(), &clock) as u32
+            draft::<$address>().and_then(|draft| begin(&draft.copy())).unwrap_or(Paired::Neither) as u32
         }
     };
 }
@@ -61,22 +58,28 @@ macro_rules! global {
 global!(lb_pair_v4: Ipv4);
 global!(lb_pair_v6: Ipv6);
 
-/// Enters both halves of a flow, given by its forward half.
 #[inline(always)]
-pub fn enter<A: Flows>(forward: &FlowEntry<A>, clock: &Clock) -> Paired {
-    plainly(forward, clock).unwrap_or(Paired::Neither)
+fn begin<A: Flows>(forward: &FlowEntry<A>) -> Option<Paired> {
+    let clock = Clock::read()?;
+    let there = Set::of(&forward.key(), clock.config)?;
+    let back = Set::of(&forward.twin().key(), clock.config)?;
+    Some(enter(forward, (there, back), clock.tick))
+}
+
+/// Enters both halves of a flow, given by its forward half, into their buckets.
+#[inline(always)]
+pub fn enter<A: Flows>(forward: &FlowEntry<A>, sets: (Set<A>, Set<A>), now: u16) -> Paired {
+    plainly(forward, sets, now).unwrap_or(Paired::Neither)
 }
 
 #[inline(always)]
-fn plainly<A: Flows>(forward: &FlowEntry<A>, clock: &Clock) -> Option<Paired> {
+fn plainly<A: Flows>(forward: &FlowEntry<A>, (there, back): (Set<A>, Set<A>), now: u16) -> Option<Paired> {
     let answers = forward.twin();
-    let there = Set::of(&forward.key(), clock.config)?;
-    let back = Set::of(&answers.key(), clock.config)?;
     if back.overflowed() {
         return None;
     }
     // Both are looked at before either is claimed: where they share a bucket and want one entry, the second claim fails.
-    let (way_back, way_there) = (room(back, &answers, clock.tick)?, room(there, forward, clock.tick)?);
+    let (way_back, way_there) = (room(back, &answers, now)?, room(there, forward, now)?);
     if !way_back.fill(&answers) || settle(back, &answers, way_back) != Insertion::Entered {
         return None;
     }

@@ -66,6 +66,15 @@ impl<A: Address> Slot<A> {
         unsafe { field.write_volatile(port) };
     }
 
+    /// Sets the next hop, in an entry that nobody else sees.
+    #[inline(always)]
+    pub fn set_next_hop(self, next_hop: u16) {
+        // SAFETY: `new` was promised an entry of a map, so its field is in it, too.
+        let field = unsafe { &raw mut (*self.entry).next_hop };
+        // SAFETY: as above.
+        unsafe { field.write_volatile(next_hop) };
+    }
+
     /// Zero if the entry has this tuple; no branch depends on it. Only a candidate: see [`Slot::read`].
     #[inline(always)]
     pub fn difference(self, key: &FlowKey<A>, wanted: u64) -> u64 {

@@ -12,6 +12,7 @@ use lb_common::net::{Address, Ipv4, Ipv6};
 use super::slot::Slot;
 use super::{Insertion, insert};
 use crate::headers::Aligned;
+use crate::mask::one_if_zero;
 
 /// Addresses whose flows have a table.
 pub trait Flows: Address {
@@ -157,17 +158,27 @@ flows!(Ipv6: FLOWS_V6, OVERFLOW_V6, DRAFT_V6; lb_insert_v6, lb_displace_v6, lb_b
 
 /// The bucket of a tuple.
 #[derive(Clone, Copy)]
-pub(super) struct Set<A: Address> {
+pub struct Set<A: Address> {
     bucket: *mut Bucket<A>,
 }
 
 impl<A: Flows> Set<A> {
     /// Where a tuple belongs.
     #[inline(always)]
-    pub(super) fn of(key: &FlowKey<A>, config: &ConfigValue) -> Option<Self> {
+    pub fn of(key: &FlowKey<A>, config: &ConfigValue) -> Option<Self> {
         let ports = (key.source_port, key.destination_port);
         let hash = hash::tuple(&config.flow_secrets, key.source, key.destination, ports, key.protocol);
         Some(Self { bucket: A::bucket(hash & config.bucket_mask)? })
+    }
+
+    /// May a flow of this tuple stand here, or in the overflow map?
+    #[inline(always)]
+    pub fn may_know(self, flow: &FlowEntry<A>) -> bool {
+        let mut alike = 0;
+        for way in 0..WAYS {
+            alike |= one_if_zero(self.slot(way).head().other_ports_than(flow.head));
+        }
+        alike != 0 || self.overflowed()
     }
 
     /// Of a test.
@@ -214,6 +225,16 @@ impl Set<Ipv4> {
         let words = (addresses as u32, (addresses >> 32) as u32, ports);
         let hash = hash::words_v4(&config.flow_secrets, words, protocol);
         Some(Self { bucket: Ipv4::bucket(hash & config.bucket_mask)? })
+    }
+
+    /// Asks for its lines. The processor goes on while they are on their way, for some 250 instructions.
+    #[inline(always)]
+    pub fn fetch(self) -> Self {
+        // As many ways as a line of 64 bytes has.
+        for way in (0..WAYS).step_by(64 / size_of::<FlowEntry<Ipv4>>()) {
+            let _ = self.slot(way).head();
+        }
+        self
     }
 }
 

@@ -129,7 +129,7 @@ impl Programs {
         let (has_v4, has_v6) = (kinds.contains(&&[0x08, 0x00][..]), kinds.contains(&&[0x86, 0xdd][..]));
         self.load_stages(hook, |stage| match stage {
             Stage::Arrive => true,
-            Stage::Tagged => is_tagged,
+            Stage::Tagged => is_tagged || has_v4,
             Stage::StartV4 | Stage::OpenV4 | Stage::RefuseV4 | Stage::ControlV4 | Stage::FragmentV4 => has_v4,
             Stage::FollowV6 | Stage::OpenV6 | Stage::RefuseV6 | Stage::ControlV6 | Stage::FragmentV6 => {
                 has_v6

@@ -189,6 +189,16 @@ impl Rig {
         self.settings(|settings| settings.known[usize::from(place)] |= role);
     }
 
+    /// Says whether datagrams begin flows rather than follow them.
+    pub fn expect_fresh(&mut self, is_so: bool) {
+        self.settings(|settings| settings.fresh = u64::from(is_so));
+    }
+
+    /// Do the programs take datagrams to begin flows?
+    pub fn expects_fresh(&mut self) -> bool {
+        self.array::<Settings>(map::CONFIG).get(&0, 0).expect("read CONFIG").fresh != 0
+    }
+
     fn settings(&mut self, change: impl FnOnce(&mut Settings)) {
         let mut map = self.array::<Settings>(map::CONFIG);
         let mut settings = map.get(&0, 0).expect("read CONFIG");

@@ -11,6 +11,7 @@ mod endings;
 mod events;
 mod fragments;
 mod frames_v6;
+mod fresh;
 mod golden;
 mod hairpin;
 mod icmp_errors;

@@ -21,6 +21,8 @@ struct Step {
     /// What is wrong or odd about it, if anything: see [`Step::frame`].
     oddity: u8,
     payload: usize,
+    /// Is a datagram expected to begin a flow?
+    fresh: bool,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -29,8 +31,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(ACK | FIN), 1 => Just(RST), 1 => 0_u8..64,
     ];
     let payload = prop_oneof![4 => 0_usize..40, 1 => 1400_usize..1700];
-    (0_u8..4, 0_u16..3, any::<bool>(), any::<bool>(), flags, 0_u8..40, payload).prop_map(
-        |(client, port, udp, answer, tcp_flags, oddity, payload)| Step {
+    (0_u8..4, 0_u16..3, any::<bool>(), any::<bool>(), flags, 0_u8..40, payload, any::<bool>()).prop_map(
+        |(client, port, udp, answer, tcp_flags, oddity, payload, fresh)| Step {
             client,
             port: 40_000 + port,
             udp,
@@ -38,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
             tcp_flags,
             oddity,
             payload,
+            fresh,
         },
     )
 }
@@ -78,8 +81,16 @@ impl Step {
 
 /// Connections of three clients, so that there are flows that the lane takes.
 fn handshakes() -> impl Iterator<Item = Step> {
-    let plain =
-        Step { client: 0, port: 40_000, udp: false, answer: false, tcp_flags: SYN, oddity: 99, payload: 0 };
+    let plain = Step {
+        client: 0,
+        port: 40_000,
+        udp: false,
+        answer: false,
+        tcp_flags: SYN,
+        oddity: 99,
+        payload: 0,
+        fresh: false,
+    };
     (0..3).flat_map(move |client| {
         let step = |answer, tcp_flags| Step { client, answer, tcp_flags, ..plain };
         [step(false, SYN), step(true, SYN | ACK), step(false, ACK), step(false, ACK), step(true, ACK)]
@@ -114,6 +125,7 @@ fn compare_all(given: Given, hook: Hook, answers: Hook, step: &impl Strategy<Val
         for step in &steps {
             let (at, frame) = (if step.answer { answers } else { hook }, step.frame());
             if at.runs(&frame) {
+                rig.expect_fresh(step.fresh);
                 prop_assert_eq!(rig.at(at, &frame), traced.at(at, &frame), "{:?} of {:?}", step, steps);
             }
         }
