@@ -37,6 +37,7 @@ use crate::datapath::nudge::socket::Sockets;
 use crate::datapath::port::{RefusedPort, Role};
 use crate::datapath::processes::Processes;
 use crate::health;
+use crate::heap;
 use crate::inventory::links::{self, Topology, WatchLinks};
 use crate::inventory::memory::MemoryProvider;
 use crate::inventory::sources::{Asked, Sources};
@@ -159,14 +160,15 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
         inventory_problem: None,
         processes,
     };
-    let control = Control::new(cycle, inputs, outputs, about);
+    let mut control = Control::new(cycle, inputs, outputs, about);
+    // Whoever can connect finds what follows from the facts of the start.
+    control.turn();
     let (reports, requests) = ReportRequests::channel();
     supervisor.start("control", |mut stop| async move {
         control.run(requests, async move { stop.requested().await }).await;
         Ok(())
     });
-    // The loop answers after its first turn.
-    reports.ask().await;
+    start_heap(&mut supervisor);
     let api = Api::new(registry, reports, Lister::new(flow_table), observer).with_vm_names(vm_names);
     start_api(&mut supervisor, &config, api).await?;
     tracing::info!(node = config.node, "READY: serving the API at {}", config.socket.display());
@@ -326,6 +328,14 @@ fn start_health(
         Ok(())
     });
     (probes, health)
+}
+
+/// Starts what returns memory.
+fn start_heap(supervisor: &mut Supervisor) {
+    supervisor.start("heap", |mut stop| async move {
+        heap::run(async move { stop.requested().await }).await;
+        Ok(())
+    });
 }
 
 /// Starts the clients that obtain addresses by DHCP.

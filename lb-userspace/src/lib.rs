@@ -14,6 +14,7 @@ pub mod doctor;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod health;
+pub mod heap;
 pub mod inventory;
 pub mod ipam;
 pub mod model;

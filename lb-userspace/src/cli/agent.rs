@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use crate::{agent, config, telemetry};
+use crate::{agent, config, heap, telemetry};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -36,6 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return super::print(&format!("configuration {} is good\n", arguments.config.display()));
     }
     telemetry::start(arguments.log.as_deref()).context("--log")?;
+    heap::share();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the I/O runtime")?;
     if arguments.detach {

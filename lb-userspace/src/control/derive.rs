@@ -30,6 +30,10 @@ pub(super) struct Derived {
     pub(super) desired: Desired,
     pub(super) probes: WantedBackends,
     pub(super) addresses: BTreeSet<IpAddr>,
+    /// By how many members each of them is used.
+    uses: BTreeMap<IpAddr, u32>,
+    /// Those of each load balancer's members.
+    reached: BTreeMap<NamespacedName, Vec<IpAddr>>,
     /// Load balancers with backends of which the prober has not told anything yet.
     pub(super) unknown: BTreeSet<NamespacedName>,
     /// What each load balancer has in the desired state: the VIP, unless it is another's, and its listeners.
@@ -45,9 +49,7 @@ impl Derived {
         context: &Context<'_>,
     ) -> BTreeSet<ListenerAddress> {
         if changed.members {
-            let members = services.values().filter(|service| service.vip().is_some());
-            self.addresses =
-                members.flat_map(|service| service.members.iter().filter_map(Member::address)).collect();
+            self.follow_addresses(changed, services);
         }
         let topology = &context.facts.topology;
         let served: Vec<Served> =
@@ -78,6 +80,33 @@ impl Derived {
             }
         }
         listeners
+    }
+
+    fn follow_addresses(&mut self, changed: &Changed, services: &Services) {
+        for lb in &changed.services {
+            let service = services.get(lb).filter(|service| service.vip().is_some());
+            let new: Vec<IpAddr> = service
+                .iter()
+                .flat_map(|service| service.members.iter().filter_map(Member::address))
+                .collect();
+            let old = self.reached.remove(lb).unwrap_or_default();
+            for address in &new {
+                *self.uses.entry(*address).or_default() += 1;
+                self.addresses.insert(*address);
+            }
+            for address in old {
+                if let Some(count) = self.uses.get_mut(&address) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.uses.remove(&address);
+                        self.addresses.remove(&address);
+                    }
+                }
+            }
+            if !new.is_empty() {
+                self.reached.insert(lb.clone(), new);
+            }
+        }
     }
 
     fn follow_probes(&mut self, changed: &Changed, served: &[Served], facts: &Facts) {

@@ -48,46 +48,91 @@ impl Stations {
         Self { hold_down, known: BTreeMap::new(), all: BTreeMap::new() }
     }
 
-    /// Takes over the facts.
+    /// Takes over all facts.
     pub fn handle_facts(&mut self, vms: &VirtualMachines, now: Instant) {
-        let running = vms.iter().filter(|(_, vm)| vm.running);
-        let told: BTreeMap<(NamespacedName, Family), Option<Station>> = running
-            .flat_map(|(key, vm)| Family::ALL.map(|family| ((key.clone(), family), vm.station(family))))
-            .collect();
-        let taken: BTreeSet<IpAddr> = told.values().flatten().map(|station| station.address).collect();
-        self.known.retain(|key, known| told.contains_key(key) && !taken.contains(&known.station.address));
-        for known in self.known.values_mut() {
-            known.vanished.get_or_insert(now);
-        }
-        for (key, station) in told {
-            if let Some(station) = station {
-                self.known.insert(key, Known { station, vanished: None });
-            }
-        }
-        self.see_all(vms, now);
-        self.handle_timeout(now);
+        let known = self.known.keys().map(|(vm, _)| vm).chain(self.all.keys().map(|(vm, _)| vm));
+        let everyone = known.chain(vms.keys()).cloned().collect();
+        self.handle_changes(vms, &everyone, now);
     }
 
-    fn see_all(&mut self, vms: &VirtualMachines, now: Instant) {
-        let mut told = BTreeMap::new();
-        for (key, vm) in vms.iter().filter(|(_, vm)| vm.running) {
-            for (order, (interface, address)) in vm.addresses().into_iter().enumerate() {
-                let station = Station { address, mac: interface.mac };
-                let seen = Seen { interface: interface.name.clone(), station, order, vanished: None };
-                told.insert((key.clone(), address), seen);
+    /// Takes over the facts about VMs that have changed. Tells whose addresses may be others: theirs, and those of VMs
+    /// whose held address is over or another's.
+    pub fn handle_changes(
+        &mut self,
+        vms: &VirtualMachines,
+        changed: &BTreeSet<NamespacedName>,
+        now: Instant,
+    ) -> BTreeSet<NamespacedName> {
+        for key in changed {
+            let vm = vms.get(key).filter(|vm| vm.running);
+            self.see_first(key, vm, now);
+            self.see_all(key, vm, now);
+        }
+        let mut moved = changed.clone();
+        if self.is_holding() {
+            let told = self.known.values().filter(|known| known.vanished.is_none());
+            let first: BTreeSet<IpAddr> = told.map(|known| known.station.address).collect();
+            let told = self.all.values().filter(|seen| seen.vanished.is_none());
+            let all: BTreeSet<IpAddr> = told.map(|seen| seen.station.address).collect();
+            moved.extend(self.forget(
+                |known| known.vanished.is_none() || !first.contains(&known.station.address),
+                |seen| seen.vanished.is_none() || !all.contains(&seen.station.address),
+            ));
+            moved.extend(self.handle_timeout(now));
+        }
+        moved
+    }
+
+    fn see_first(&mut self, key: &NamespacedName, vm: Option<&VirtualMachine>, now: Instant) {
+        for family in Family::ALL {
+            let key = (key.clone(), family);
+            match vm.map(|vm| vm.station(family)) {
+                None => drop(self.known.remove(&key)),
+                Some(Some(station)) => {
+                    self.known.insert(key, Known { station, vanished: None });
+                }
+                Some(None) => {
+                    if let Some(known) = self.known.get_mut(&key) {
+                        known.vanished.get_or_insert(now);
+                    }
+                }
             }
         }
-        let taken: BTreeSet<IpAddr> = told.keys().map(|(_, address)| *address).collect();
-        let is_held = |(vm, address): &(NamespacedName, IpAddr)| {
-            vms.get(vm).is_some_and(|vm| vm.running) && !taken.contains(address)
-        };
-        for (key, mut seen) in std::mem::take(&mut self.all) {
-            if is_held(&key) {
+    }
+
+    fn see_all(&mut self, key: &NamespacedName, vm: Option<&VirtualMachine>, now: Instant) {
+        let least = (key.clone(), IpAddr::from([0, 0, 0, 0]));
+        let mine = self.all.range(least..).take_while(|((other, _), _)| other == key);
+        let before: Vec<IpAddr> = mine.map(|((_, address), _)| *address).collect();
+        let mut told = BTreeSet::new();
+        for (order, (interface, address)) in
+            vm.map(VirtualMachine::addresses).into_iter().flatten().enumerate()
+        {
+            let station = Station { address, mac: interface.mac };
+            let seen = Seen { interface: interface.name.clone(), station, order, vanished: None };
+            self.all.insert((key.clone(), address), seen);
+            told.insert(address);
+        }
+        for address in before.into_iter().filter(|address| !told.contains(address)) {
+            let key = (key.clone(), address);
+            if vm.is_none() {
+                self.all.remove(&key);
+            } else if let Some(seen) = self.all.get_mut(&key) {
                 seen.vanished.get_or_insert(now);
-                told.insert(key, seen);
             }
         }
-        self.all = told;
+    }
+
+    /// Forgets what does not stay. Tells whose it was.
+    fn forget(
+        &mut self,
+        first_stays: impl Fn(&Known) -> bool,
+        stays: impl Fn(&Seen) -> bool,
+    ) -> BTreeSet<NamespacedName> {
+        let first = self.known.extract_if(.., |_, known| !first_stays(known)).map(|((vm, _), _)| vm);
+        let mut moved: BTreeSet<NamespacedName> = first.collect();
+        moved.extend(self.all.extract_if(.., |_, seen| !stays(seen)).map(|((vm, _), _)| vm));
+        moved
     }
 
     /// When [`Stations::handle_timeout`] is due.
@@ -97,14 +142,11 @@ impl Stations {
         vanished.flatten().map(|since| since + self.hold_down).min()
     }
 
-    /// Forgets what has been held long enough; whether there was anything is told.
-    pub fn handle_timeout(&mut self, now: Instant) -> bool {
-        let before = self.known.len() + self.all.len();
+    /// Forgets what has been held long enough. Tells whose it was.
+    pub fn handle_timeout(&mut self, now: Instant) -> BTreeSet<NamespacedName> {
         let hold_down = self.hold_down;
         let is_held = |vanished: Option<Instant>| vanished.is_none_or(|since| now < since + hold_down);
-        self.known.retain(|_, known| is_held(known.vanished));
-        self.all.retain(|_, seen| is_held(seen.vanished));
-        self.known.len() + self.all.len() < before
+        self.forget(|known| is_held(known.vanished), |seen| is_held(seen.vanished))
     }
 
     /// The addresses at which running VMs are reached: what they tell, the held first ones, and what is held with
@@ -195,9 +237,9 @@ mod tests {
         }
         let due = start + Duration::from_secs(115);
         assert_eq!(stations.poll_timeout(), Some(due));
-        assert!(!stations.handle_timeout(due.checked_sub(Duration::from_nanos(1)).unwrap()));
+        assert!(stations.handle_timeout(due.checked_sub(Duration::from_nanos(1)).unwrap()).is_empty());
         assert_eq!(stations.of(&told("a", ""), Family::V4).unwrap().address, IpAddr::from(FIRST));
-        assert!(stations.handle_timeout(due));
+        assert!(!stations.handle_timeout(due).is_empty());
         assert_eq!((stations.of(&told("a", ""), Family::V4), stations.poll_timeout()), (None, None));
     }
 
@@ -221,7 +263,7 @@ mod tests {
         stations.handle_facts(&vms(&[told("a", "192.0.2.11")]), start);
         let address = |stations: &Stations, family| Some(stations.of(&both, family)?.address.to_string());
         assert_eq!(address(&stations, Family::V6).as_deref(), Some("2001:db8::11"));
-        assert!(stations.handle_timeout(start + Inventory::HOLD_DOWN));
+        assert!(!stations.handle_timeout(start + Inventory::HOLD_DOWN).is_empty());
         assert_eq!(address(&stations, Family::V6), None);
         assert_eq!(address(&stations, Family::V4).as_deref(), Some("192.0.2.11"));
     }
@@ -260,7 +302,7 @@ mod tests {
         stations.handle_facts(&vms(&[two("192.0.2.11", "198.51.100.12")]), start);
         assert_eq!(chosen(&stations).as_deref(), Some("198.51.100.12"), "another acts at once");
         stations.handle_facts(&silent, start + Duration::from_secs(1));
-        assert!(stations.handle_timeout(start + Inventory::HOLD_DOWN));
+        assert!(!stations.handle_timeout(start + Inventory::HOLD_DOWN).is_empty());
         assert_eq!(chosen(&stations).as_deref(), Some("198.51.100.12"), "the first one's time is over alone");
         let other = told("b", "198.51.100.12");
         stations.handle_facts(&vms(&[told("a", "192.0.2.11"), other]), start + Duration::from_secs(2));
@@ -296,7 +338,7 @@ mod tests {
         assert_eq!(reached(&stations, "shop", &chosen), both, "both are replaced");
         stations.handle_facts(&telling(&[""]), start);
         assert_eq!(reached(&stations, "shop", &chosen), ["192.0.2.12", "198.51.100.11", "198.51.100.12"]);
-        assert!(stations.handle_timeout(start + Inventory::HOLD_DOWN));
+        assert!(!stations.handle_timeout(start + Inventory::HOLD_DOWN).is_empty());
         assert!(reached(&stations, "shop", &chosen).is_empty());
     }
 }

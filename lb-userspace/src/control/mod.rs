@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod backend_status;
 pub mod changes;
+mod choice;
 pub mod converge;
 pub mod cycle;
 mod derive;

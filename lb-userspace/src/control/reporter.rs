@@ -73,6 +73,7 @@ pub(super) fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &A
         facts,
         ports: &cycle.served_ports,
         observed: &observed,
+        living: living(&observed),
         counters: &counters,
         live_flows: live_flows_of_all(&observed, &counters),
     };
@@ -153,9 +154,19 @@ struct View<'a> {
     facts: &'a Facts,
     ports: &'a Served,
     observed: &'a Observed,
+    /// Backends that are not dead, by listener and address: a hundred thousand members each look one up.
+    living: BTreeMap<(ListenerIndex, SocketAddr), BackendId>,
     counters: &'a counters::Counters,
     /// By listener.
     live_flows: BTreeMap<ListenerIndex, u64>,
+}
+
+fn living(observed: &Observed) -> BTreeMap<(ListenerIndex, SocketAddr), BackendId> {
+    let mut living = BTreeMap::new();
+    for (&id, backend) in observed.backends.iter().filter(|(_, b)| b.state != BackendState::Dead) {
+        living.entry((backend.listener, backend.address)).or_insert(id);
+    }
+    living
 }
 
 /// Those of a backend.
@@ -196,10 +207,9 @@ impl View<'_> {
         let counters = entry.and_then(|entry| self.counters.listeners.get(&entry.index)).copied();
         let backends = service.members.iter().map(|member| {
             let server = member.address().map(|a| SocketAddr::new(a, listener.server_port()));
-            let found = self.observed.backends.iter().find(|(_, backend)| {
-                entry.is_some_and(|entry| backend.listener == entry.index)
-                    && Some(backend.address) == server
-                    && backend.state != BackendState::Dead
+            let found = entry.zip(server).and_then(|(entry, server)| {
+                let id = self.living.get(&(entry.index, server))?;
+                self.observed.backends.get_key_value(id)
             });
             self.backend(service, listener, member, server, found)
         });

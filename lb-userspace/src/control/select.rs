@@ -7,7 +7,7 @@ use super::hold::Stations;
 use crate::model::check::{CheckedLoadBalancer, Workload};
 use crate::model::family::Family;
 use crate::model::v1alpha1::VM_NAME;
-use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
+use crate::model::vm::{Station, VirtualMachine};
 
 /// A running VM that a load balancer's selector matches.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,9 +55,9 @@ pub fn members<'a>(
 pub(super) struct Labelled<'a>(BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a VirtualMachine>>);
 
 impl<'a> Labelled<'a> {
-    pub(super) fn new(vms: &'a VirtualMachines) -> Self {
+    pub(super) fn new(vms: impl IntoIterator<Item = &'a VirtualMachine>) -> Self {
         let mut labelled = BTreeMap::<_, Vec<_>>::new();
-        for vm in vms.values() {
+        for vm in vms {
             for (key, value) in &vm.labels {
                 labelled.entry((vm.namespace.as_str(), key.as_str(), value.as_str())).or_default().push(vm);
             }
@@ -86,7 +86,7 @@ pub(super) mod tests {
     use super::*;
     use crate::config::Inventory;
     use crate::model::load_balancer::{BackendAddress, Listener, LoadBalancer};
-    use crate::model::vm::{Interface, VirtualMachine};
+    use crate::model::vm::{Interface, VirtualMachine, VirtualMachines};
 
     /// A running VM with one interface; no address if the text is empty.
     pub(in crate::control) fn vm(

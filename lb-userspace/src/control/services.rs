@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::admission::ALLOCATED;
+use super::choice::{Choice, differing};
 use super::cycle::Facts;
 use super::hold::Stations;
 use super::leases;
 use super::origin::Origin;
-use super::select::{Labelled, Member, members};
+use super::select::Member;
 use crate::datapath::port::AttachedPort;
 use crate::health::model::{Health, OfBalancer};
 use crate::inventory::links::Topology;
@@ -99,61 +100,35 @@ impl Services {
         ports: &BTreeMap<u32, AttachedPort>,
         now: Instant,
     ) -> Changed {
-        let moved = if self.vms.as_ref().is_some_and(|known| Arc::ptr_eq(known, vms)) {
-            stations.handle_timeout(now)
-        } else {
-            stations.handle_facts(vms, now);
-            true
+        let moved = match &self.vms {
+            Some(known) if Arc::ptr_eq(known, vms) => stations.handle_timeout(now),
+            Some(known) => stations.handle_changes(vms, &differing(known, vms), now),
+            None => stations.handle_changes(vms, &vms.keys().cloned().collect(), now),
         };
         self.vms = Some(Arc::clone(vms));
         let rewired = self.rewire(&facts.topology, ports);
-        let labelled = moved.then(|| Labelled::new(vms));
-        let stations = &*stations;
-        let choose = |lb: &CheckedLoadBalancer, vip: Option<IpAddr>| {
-            // The VIP's family; before there is one, that of the address that is asked for.
-            let family = vip.or(lb.address).map_or(Family::V4, Family::of);
-            match &labelled {
-                Some(labelled) => members(lb, family, labelled.candidates(lb), stations),
-                None => members(lb, family, vms.values(), stations),
-            }
+        let objects = &facts.resources.load_balancers;
+        // A status that has been stored makes another object, which chooses as before.
+        let asks_as_before = |(key, object): (&NamespacedName, &Arc<LoadBalancer>)| {
+            let known = self.all.get(key).map(|known| &known.object);
+            known.is_some_and(|known| Arc::ptr_eq(known, object) || known.spec == object.spec)
         };
+        let choosers = objects.iter().filter(|&object| !asks_as_before(object)).count();
+        let choice = Choice::new(vms, stations, &moved, choosers);
         let mut before = std::mem::take(&mut self.all);
-        let mut changed = Changed { stations: moved, ..Changed::default() };
-        for (key, object) in &facts.resources.load_balancers {
-            let known = before.remove(key);
-            let is_same = known.as_ref().is_some_and(|known| Arc::ptr_eq(&known.object, object));
-            let health = facts.health.of(key).cloned();
-            let lease = facts.leases.get(key).filter(|_| object.takes_lease()).cloned();
-            let (vip_before, health_before) =
-                known.as_ref().map_or((None, None), |known| (known.vip(), known.health.clone()));
-            let is_lent_as_before = known.as_ref().is_some_and(|known| known.lease == lease);
-            let (lb, members_before) = match known {
-                Some(known) if is_same => (Some(known.lb), Some(known.members)),
-                Some(known) => (checked(object), Some(known.members)),
-                None => (checked(object), None),
-            };
-            let Some(lb) = lb else {
+        let mut changed = Changed { stations: !moved.is_empty(), ..Changed::default() };
+        for (key, object) in objects {
+            let Some(Followed { service, is_new, has_others }) =
+                follow(before.remove(key), object, facts, &choice)
+            else {
                 changed.services.insert(key.clone());
                 continue;
             };
-            let vip = vip(object, &facts.leases);
-            let chosen = (moved || !is_same).then(|| choose(&lb, vip));
-            let (members, others) = match (members_before, chosen) {
-                (Some(before), None) => (before, false),
-                (Some(before), Some(members)) => {
-                    let others = before != members;
-                    (members, others)
-                }
-                (None, members) => (members.unwrap_or_default(), true),
-            };
-            let others = others || vip != vip_before;
-            let is_as_well = health.as_ref().map(Arc::as_ptr) == health_before.as_ref().map(Arc::as_ptr);
-            if others || rewired || !is_same || !is_as_well || !is_lent_as_before {
+            if is_new || rewired.concerns(&service.members) {
                 changed.services.insert(key.clone());
             }
-            changed.members |= others;
-            self.all
-                .insert(key.clone(), Service { object: Arc::clone(object), lb, members, vip, lease, health });
+            changed.members |= has_others;
+            self.all.insert(key.clone(), service);
         }
         changed.members |= !before.is_empty();
         changed.services.extend(before.into_keys());
@@ -172,15 +147,105 @@ impl Services {
         services.extend(following);
     }
 
-    /// Takes over how the node is wired; whether it is otherwise than it was is told.
-    fn rewire(&mut self, topology: &Topology, ports: &BTreeMap<u32, AttachedPort>) -> bool {
-        let rewired = self.topology != *topology || self.ports != *ports;
-        if rewired {
+    /// Takes over how the node is wired. Tells whom that concerns.
+    fn rewire(&mut self, topology: &Topology, ports: &BTreeMap<u32, AttachedPort>) -> Rewired {
+        let concerned = if self.ports == *ports { rewired(&self.topology, topology) } else { Rewired::All };
+        if !matches!(&concerned, Rewired::Addresses(addresses) if addresses.is_empty()) {
             self.topology.clone_from(topology);
             self.ports.clone_from(ports);
         }
-        rewired
+        concerned
     }
+}
+
+/// Who is reached otherwise than before.
+enum Rewired {
+    /// These alone.
+    Addresses(BTreeSet<IpAddr>),
+    /// Maybe everyone.
+    All,
+}
+
+impl Rewired {
+    /// Whether any of them is.
+    fn concerns(&self, members: &[Member]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Addresses(addresses) if addresses.is_empty() => false,
+            Self::Addresses(addresses) => {
+                members.iter().filter_map(Member::address).any(|address| addresses.contains(&address))
+            }
+        }
+    }
+}
+
+/// An address that is new to a node of ten thousand concerns nobody else.
+fn rewired(before: &Topology, after: &Topology) -> Rewired {
+    let Topology { links, stations, neighbours, default_routes, paths, settled } = after;
+    let is_same = (links, stations, default_routes, neighbours)
+        == (&before.links, &before.stations, &before.default_routes, &before.neighbours);
+    if !is_same {
+        return Rewired::All;
+    }
+    if paths == &before.paths && settled == &before.settled {
+        return Rewired::Addresses(BTreeSet::new());
+    }
+    let new = paths.iter().filter(|(address, path)| before.paths.get(address) != Some(path));
+    let gone = before.paths.keys().filter(|address| !paths.contains_key(address));
+    let others = new.map(|(address, _)| address).chain(gone);
+    Rewired::Addresses(others.chain(settled.symmetric_difference(&before.settled)).copied().collect())
+}
+
+/// A service as it is now.
+struct Followed {
+    service: Service,
+    /// Anything about it.
+    is_new: bool,
+    /// Another VIP, or other members or addresses of members.
+    has_others: bool,
+}
+
+/// What becomes of a service; `None` if its object is not right.
+fn follow(
+    known: Option<Service>,
+    object: &Arc<LoadBalancer>,
+    facts: &Facts,
+    choice: &Choice<'_>,
+) -> Option<Followed> {
+    let key = object.metadata.key();
+    let health = facts.health.of(&key).cloned();
+    let lease = facts.leases.get(&key).filter(|_| object.takes_lease()).cloned();
+    let vip = vip(object, &facts.leases);
+    let object = Arc::clone(object);
+    let Some(known) = known else {
+        let lb = checked(&object)?;
+        let members = choice.among_all(&lb, family(&lb, vip));
+        let service = Service { object, lb, members, vip, lease, health };
+        return Some(Followed { service, is_new: true, has_others: true });
+    };
+    let is_same = Arc::ptr_eq(&known.object, &object);
+    let family_before = family(&known.lb, known.vip);
+    // A status that is stored makes another object, which asks for the same.
+    let new = if is_same { None } else { Some(checked(&object)?).filter(|lb| *lb != known.lb) };
+    let asks_anew = new.is_some();
+    let lb = new.unwrap_or(known.lb);
+    let family = family(&lb, vip);
+    let chosen = if asks_anew || family != family_before {
+        Some(choice.among_all(&lb, family)).filter(|members| *members != known.members)
+    } else {
+        choice.among_changed(&lb, family, &known.members)
+    };
+    let has_others = chosen.is_some() || vip != known.vip;
+    let is_as_well = health.as_ref().map(Arc::as_ptr) == known.health.as_ref().map(Arc::as_ptr);
+    let is_new = has_others || !is_same || !is_as_well || lease != known.lease;
+    let members = chosen.unwrap_or(known.members);
+    let service = Service { object, lb, members, vip, lease, health };
+    Some(Followed { service, is_new, has_others })
+}
+
+/// The VIP's family; before there is one, that of the address that is asked for.
+fn family(lb: &CheckedLoadBalancer, vip: Option<IpAddr>) -> Family {
+    vip.or(lb.address).map_or(Family::V4, Family::of)
 }
 
 fn vip(object: &LoadBalancer, leases: &Leases) -> Option<IpAddr> {

@@ -1,6 +1,6 @@
 //! Backends to probe, and how well they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -94,20 +94,14 @@ impl<T: Clone + Eq> ByBackend<T> {
         }
     }
 
-    /// Becomes like another one. Where that says nothing else about a load balancer, what is shared stays. Whether
-    /// anything is new is told.
-    pub fn become_like(&mut self, mut other: Self) -> bool {
-        for (lb, new) in &mut other.0 {
-            if let Some(old) = self.0.get(lb)
-                && old == new
-            {
-                *new = Arc::clone(old);
-            }
-        }
-        let is_new = self.0.len() != other.0.len()
-            || self.0.iter().zip(&other.0).any(|(old, new)| old.0 != new.0 || !Arc::ptr_eq(old.1, new.1));
-        *self = other;
-        is_new
+    /// The load balancers about which this and another one share nothing.
+    pub fn differing(&self, other: &Self) -> BTreeSet<NamespacedName> {
+        let differs = |one: &Self, lb: &NamespacedName, all| {
+            one.0.get(lb).is_none_or(|known: &OfBalancer<T>| !Arc::ptr_eq(known, all))
+        };
+        let new = other.0.iter().filter(|(lb, all)| differs(self, lb, all));
+        let gone = self.0.keys().filter(|lb| !other.0.contains_key(lb));
+        new.map(|(lb, _)| lb).chain(gone).cloned().collect()
     }
 
     /// In the order of load balancers and addresses.

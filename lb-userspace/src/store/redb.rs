@@ -21,6 +21,9 @@ const REVISION_KEY: &str = "revision";
 /// Changes when what the tables mean changes.
 const FORMAT: u64 = 1;
 
+/// Bytes of the file that are kept in memory: objects are, too, and are read but at the start.
+const CACHE: usize = 4 << 20;
+
 /// What the database is kept on.
 trait Medium: std::fmt::Debug + Send {
     /// Opens it; no other process can open it meanwhile.
@@ -29,7 +32,7 @@ trait Medium: std::fmt::Debug + Send {
 
 impl Medium for PathBuf {
     fn open(&self) -> Result<Database, DatabaseError> {
-        Database::open(self)
+        Database::builder().set_cache_size(CACHE).open(self)
     }
 }
 
@@ -88,7 +91,10 @@ impl RedbStore {
         }
         let new = path.with_extension("new");
         drop(std::fs::remove_file(&new));
-        let database = Database::create(&new).map_err(|error| open_error(path, &error))?;
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .create(&new)
+            .map_err(|error| open_error(path, &error))?;
         Self::over(path, Box::new(new.clone()), database).initialise()?;
         let named = std::fs::hard_link(&new, path).and_then(|()| std::fs::remove_file(&new));
         named.and_then(|()| directory.sync_all()).map_err(failed)

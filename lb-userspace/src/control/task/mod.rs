@@ -138,7 +138,8 @@ impl<D: Datapath> Control<D> {
         next.map_or(self.resync_at, |next| next.min(self.resync_at))
     }
 
-    fn turn(&mut self) {
+    /// Does all that follows from the facts as they are.
+    pub fn turn(&mut self) {
         self.read_facts();
         let Wishes { probes, addresses, leases, statuses, ended } =
             self.cycle.turn(&self.facts, Instant::now().into_std(), Timestamp::now());

@@ -31,13 +31,31 @@ struct Log {
     revision: u64,
     /// By number, the oldest first.
     events: BTreeMap<u64, Value>,
+    /// The number of each.
+    known: BTreeMap<Told, u64>,
+}
+
+/// What equal events have in common. A hundred thousand backends that become ready at once are as many events: each
+/// is looked up, none is compared with all others.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Told {
+    uid: String,
+    reason: String,
+    message: String,
+}
+
+impl Told {
+    fn of(event: &Value) -> Self {
+        let word = |pointer| word(event, pointer).to_owned();
+        Self { uid: word("/involvedObject/uid"), reason: word("/reason"), message: word("/message") }
+    }
 }
 
 impl Events {
     /// None yet. Revisions begin at the moment, so that those of an earlier agent are known to be over.
     pub fn new(now: Timestamp) -> Self {
         let revision = u64::try_from(now.as_microsecond()).unwrap_or_default();
-        let log = Mutex::new(Log { revision, events: BTreeMap::new() });
+        let log = Mutex::new(Log { revision, events: BTreeMap::new(), known: BTreeMap::new() });
         Self { log, changes: Arc::new(Changes::new(revision)) }
     }
 
@@ -81,14 +99,13 @@ impl Log {
         self.revision += 1;
         let moment = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let mut told = Vec::new();
-        let uid = &about.metadata.uid;
-        let is_same = |event: &Value| {
-            word(event, "/involvedObject/uid") == uid
-                && word(event, "/reason") == tiding.reason
-                && word(event, "/message") == tiding.message
+        let key = Told {
+            uid: about.metadata.uid.clone(),
+            reason: tiding.reason.clone(),
+            message: tiding.message.clone(),
         };
-        let known = self.events.iter_mut().find(|(_, event)| is_same(event));
-        if let Some((_, event)) = known {
+        let known = self.known.get(&key).and_then(|number| self.events.get_mut(number));
+        if let Some(event) = known {
             let count = event.get("count").and_then(Value::as_u64).unwrap_or(1) + 1;
             set(event, "count", json!(count));
             set(event, "lastTimestamp", json!(moment));
@@ -100,9 +117,11 @@ impl Log {
             let event = event(about, tiding, &moment, self.revision);
             told.push(entry(self.revision, Happened::Added, &event));
             self.events.insert(self.revision, event);
+            self.known.insert(key, self.revision);
         }
         while self.events.len() > MAX_EVENTS {
             let Some((_, gone)) = self.events.pop_first() else { break };
+            self.known.remove(&Told::of(&gone));
             told.push(entry(self.revision, Happened::Deleted, &gone));
         }
         changes.push(self.revision, told);

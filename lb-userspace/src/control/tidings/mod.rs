@@ -10,6 +10,8 @@ mod pools;
 pub use log::{EVENTS, Events};
 pub use pools::pool_tidings;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::admission::{ALLOCATED, ANY, WAITING};
 use super::backend_status::BACKEND_READY;
 use crate::model::load_balancer::LoadBalancer;
@@ -101,8 +103,10 @@ fn condition(kind: &str, before: Option<&LoadBalancer>, after: &LoadBalancer, al
 
 fn backends(before: Option<&LoadBalancer>, after: &LoadBalancer, all: &mut Vec<Tiding>) {
     let known = before.map(|object| object.status.backends.as_slice()).unwrap_or_default();
+    let states: BTreeMap<&str, &str> =
+        known.iter().map(|old| (old.vm.as_str(), old.state.as_str())).collect();
     for new in &after.status.backends {
-        let old = known.iter().find(|old| old.vm == new.vm).map(|old| old.state.as_str());
+        let old = states.get(new.vm.as_str()).copied();
         let is_ready = new.state == BACKEND_READY;
         // One that is new is not ready as a matter of course, until it has been looked at.
         if old == Some(new.state.as_str()) || (old.is_none() && !is_ready) {
@@ -111,7 +115,8 @@ fn backends(before: Option<&LoadBalancer>, after: &LoadBalancer, all: &mut Vec<T
         let reason = if is_ready { "BackendReady" } else { "BackendNotReady" };
         all.push(tiding(!is_ready, reason, format!("VM {} at {}: {}", new.vm, new.address, new.reason)));
     }
-    for gone in known.iter().filter(|old| after.status.backends.iter().all(|new| new.vm != old.vm)) {
+    let stay: BTreeSet<&str> = after.status.backends.iter().map(|new| new.vm.as_str()).collect();
+    for gone in known.iter().filter(|old| !stay.contains(old.vm.as_str())) {
         all.push(tiding(
             false,
             "BackendGone",

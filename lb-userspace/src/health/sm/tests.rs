@@ -4,9 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
-use crate::health::model::{Target, Wanted};
 use crate::model::check::{Port, ProbeMethod};
-use crate::model::meta::NamespacedName;
 
 fn backend() -> Backend {
     Backend::new(NamespacedName::new("shop", "front"), [192, 0, 2, 11].into())
@@ -37,8 +35,17 @@ fn id_of(commands: &[Command]) -> ProbeId {
         .unwrap()
 }
 
+/// How well everyone is.
+fn snapshot(checks: &Checks) -> Snapshot {
+    let of = |(lb, entries): (&NamespacedName, &BTreeMap<Target, Entry>)| -> Vec<(Backend, Health)> {
+        let backend = |target: &Target| Backend { lb: lb.clone(), target: target.clone() };
+        entries.iter().map(|(target, entry)| (backend(target), entry.health.clone())).collect()
+    };
+    checks.backends.iter().flat_map(of).collect()
+}
+
 fn is_ready(checks: &Checks) -> bool {
-    checks.snapshot()[&backend()].ready
+    snapshot(checks)[&backend()].ready
 }
 
 /// Feeds results written `S` and `F`, and tells the edges: `up@3`.
@@ -79,7 +86,7 @@ fn b7_thresholds_count_equal_results_in_a_row() {
 fn a_backend_without_a_check_is_ready_at_once() {
     let mut checks = Checks::default();
     assert_eq!(checks.handle_wanted(&wanted(None, false)), []);
-    assert_eq!(checks.snapshot()[&backend()], Health { ready: true, reason: Reason::NotChecked });
+    assert_eq!(snapshot(&checks)[&backend()], Health { ready: true, reason: Reason::NotChecked });
 }
 
 #[test]
@@ -118,7 +125,7 @@ fn a_changed_option_counts_anew_and_keeps_the_state() {
 fn a_backend_that_was_ready_before_a_restart_stays_so_until_it_has_failed() {
     let mut checks = Checks::default();
     let id = id_of(&checks.handle_wanted(&wanted(Some(check(1, 3)), true)));
-    assert_eq!(checks.snapshot()[&backend()], Health { ready: true, reason: Reason::NotProbed });
+    assert_eq!(snapshot(&checks)[&backend()], Health { ready: true, reason: Reason::NotProbed });
     assert_eq!(edges(&mut checks, id, "FFF"), ["down@3"]);
 }
 
@@ -127,7 +134,7 @@ fn a_backend_that_goes_is_forgotten() {
     let mut checks = Checks::default();
     let id = id_of(&checks.handle_wanted(&wanted(Some(check(1, 3)), false)));
     assert_eq!(checks.handle_wanted(&WantedBackends::new()), [Command::Stop(id)]);
-    assert!(checks.snapshot().is_empty());
+    assert!(snapshot(&checks).is_empty());
     assert!(!checks.handle_result(&backend(), id, Ok(())));
 }
 
@@ -153,7 +160,7 @@ fn a_listener_that_gets_a_check_of_its_own_keeps_the_state() {
         edges(&mut checks, id, results);
         let web = (own("web"), Some(check(1, 3)));
         assert_eq!(checks.handle_wanted(&wanted_by(&[shared, web])).len(), 1, "the other goes on");
-        assert_eq!(checks.snapshot()[&own("web")].ready, is_ready);
+        assert_eq!(snapshot(&checks)[&own("web")].ready, is_ready);
     }
 }
 
@@ -172,7 +179,7 @@ fn a_listener_that_returns_to_the_shared_check_keeps_the_state() {
             checks.handle_result(&backend, id, result);
         }
         checks.handle_wanted(&wanted_by(&[(backend(), Some(check(1, 3)))]));
-        assert_eq!(checks.snapshot()[&backend()], Health { ready: is_ready, reason: Reason::NotProbed });
+        assert_eq!(snapshot(&checks)[&backend()], Health { ready: is_ready, reason: Reason::NotProbed });
     }
 }
 
@@ -182,8 +189,31 @@ fn listeners_of_one_server_are_ready_one_by_one() {
     let both = [(own("dns"), Some(check(1, 1))), (own("web"), None)];
     let id = id_of(&checks.handle_wanted(&wanted_by(&both)));
     checks.handle_result(&own("dns"), id, Err(ProbeFailed::PortUnreachable));
-    let snapshot = checks.snapshot();
+    let snapshot = snapshot(&checks);
     assert_eq!(snapshot[&own("web")], Health { ready: true, reason: Reason::NotChecked });
     let failed = Reason::Failed(ProbeFailed::PortUnreachable);
     assert_eq!(snapshot[&own("dns")], Health { ready: false, reason: failed });
+}
+
+#[test]
+fn wishes_are_told_once_and_of_the_load_balancers_that_they_change() {
+    let mut checks = Checks::default();
+    let other = || Backend::new(NamespacedName::new("shop", "back"), [192, 0, 2, 12].into());
+    let mut all = wanted(None, false);
+    all.insert(other(), Wanted { check: None, was_ready: false });
+    checks.handle_wanted(&all);
+    let mut told = Snapshot::new();
+    assert!(checks.tell(&mut told));
+    assert_eq!(told, snapshot(&checks));
+    let before = told.clone();
+    all.put(other().lb, OfBalancer::default());
+    checks.handle_wanted(&all);
+    assert!(checks.tell(&mut told) && !told.contains_key(&other()));
+    assert!(
+        Arc::ptr_eq(told.of(&backend().lb).unwrap(), before.of(&backend().lb).unwrap()),
+        "it stays shared"
+    );
+    checks.handle_wanted(&all);
+    assert!(!checks.tell(&mut told), "nothing has changed");
+    assert_eq!(told, snapshot(&checks));
 }

@@ -1,13 +1,12 @@
 //! The loops that probe: one per backend, none waits for another.
 
 mod lanes;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -19,14 +18,11 @@ use super::probe::Prober;
 use super::sm::{Checks, Command, ProbeId};
 use crate::model::check::CheckedHealthCheck;
 use lanes::Lanes;
+use pace::Pace;
 
 /// Results under way. A full channel delays the loops that report, and so slows probing down instead of piling
 /// results up.
 const RESULTS: usize = 256;
-/// First probes are spread over this part of the period, and no longer than [`MAX_JITTER`].
-const JITTER_PART: u32 = 10;
-/// First probes are sent within this time.
-const MAX_JITTER: Duration = Duration::from_millis(250);
 
 /// Probes until nobody wants it any more (the sender of `wanted` is gone).
 pub async fn run(wanted: watch::Receiver<WantedBackends>, states: watch::Sender<Snapshot>) {
@@ -50,7 +46,8 @@ async fn run_with<P, F>(
     F: Future<Output = Result<(), ProbeFailed>> + Send + 'static,
 {
     let mut checks = Checks::default();
-    let mut loops = Loops { tasks: JoinSet::new(), handles: BTreeMap::new(), lanes };
+    let pace = Pace::new(Instant::now());
+    let mut loops = Loops { tasks: JoinSet::new(), handles: BTreeMap::new(), lanes, pace };
     let (sender, mut results) = mpsc::channel(RESULTS);
     wanted.mark_changed();
     loop {
@@ -61,7 +58,7 @@ async fn run_with<P, F>(
                 }
                 let commands = checks.handle_wanted(&wanted.borrow_and_update());
                 loops.execute(commands, &probe, &sender);
-                states.send_if_modified(|states| states.become_like(checks.snapshot()));
+                states.send_if_modified(|states| checks.tell(states));
             }
             Some((backend, id, result)) = results.recv() => {
                 if checks.handle_result(&backend, id, result) && let Some(health) = checks.health(&backend) {
@@ -80,6 +77,7 @@ struct Loops {
     tasks: JoinSet<()>,
     handles: BTreeMap<ProbeId, AbortHandle>,
     lanes: Lanes,
+    pace: Pace,
 }
 
 impl Loops {
@@ -88,6 +86,7 @@ impl Loops {
         P: Fn(SocketAddr, Arc<CheckedHealthCheck>) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), ProbeFailed>> + Send + 'static,
     {
+        let now = Instant::now();
         for command in commands {
             match command {
                 Command::Stop(id) => {
@@ -96,7 +95,8 @@ impl Loops {
                     }
                 }
                 Command::Start { id, backend, address, check } => {
-                    let subject = Subject { id, backend, address, check };
+                    let first = now + self.pace.wait(&backend, check.period, now);
+                    let subject = Subject { id, backend, address, check, first };
                     let task = probe_loop(subject, self.lanes.clone(), probe.clone(), results.clone());
                     self.handles.insert(id, self.tasks.spawn(task));
                 }
@@ -110,6 +110,8 @@ struct Subject {
     backend: Backend,
     address: SocketAddr,
     check: Arc<CheckedHealthCheck>,
+    /// When it is probed for the first time.
+    first: Instant,
 }
 
 async fn probe_loop<P, F>(subject: Subject, lanes: Lanes, probe: P, results: mpsc::Sender<ProbeResult>)
@@ -117,8 +119,8 @@ where
     P: Fn(SocketAddr, Arc<CheckedHealthCheck>) -> F + Send,
     F: Future<Output = Result<(), ProbeFailed>> + Send + 'static,
 {
-    let Subject { id, backend, address, check } = subject;
-    let mut ticks = interval_at(Instant::now() + jitter(&backend, check.period), check.period);
+    let Subject { id, backend, address, check, first } = subject;
+    let mut ticks = interval_at(first, check.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut is_slow = false;
     loop {
@@ -133,14 +135,6 @@ where
             return;
         }
     }
-}
-
-/// Spreads first probes; the same backend always waits as long.
-fn jitter(backend: &Backend, period: Duration) -> Duration {
-    let mut hasher = DefaultHasher::new();
-    backend.hash(&mut hasher);
-    let part = f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or_default()) / f64::from(u32::MAX);
-    (period / JITTER_PART).min(MAX_JITTER).mul_f64(part)
 }
 
 fn report(backend: &Backend, health: &Health, states: &watch::Sender<Snapshot>) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::model::Topology;
+use super::model::{Path, Topology};
 use super::socket::{Event, Events, Socket, WatchLinks};
 use super::state::{Routes, apply};
 
@@ -50,7 +50,7 @@ pub async fn run(
     let socket = Socket::open()?;
     let mut topology = Topology { settled: published.borrow().settled.clone(), ..Topology::default() };
     let mut resolving = Resolving::default();
-    let mut due = Due { resync: true, routes: true, at: Some(Instant::now()) };
+    let mut due = Due { resync: true, routes: true, wanted: true, at: Some(Instant::now()) };
     let mut use_neighbours = interval(USE_NEIGHBOURS);
     use_neighbours.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut resync = interval(RESYNC);
@@ -69,8 +69,11 @@ pub async fn run(
                 Event::Message(message) => due.soon(false, apply(&mut topology, &message)),
                 Event::Lost => due.soon(true, Routes::Changed),
             },
-            Ok(()) = wanted.changed() => due.soon(false, Routes::Changed),
-            _ = use_neighbours.tick() => use_all(&socket, &topology).await,
+            Ok(()) = wanted.changed() => {
+                due.wanted = true;
+                due.soon(false, Routes::Same);
+            }
+            _ = use_neighbours.tick() => use_all(&socket, next_hops(&topology.paths)).await,
             _ = resync.tick() => due.soon(true, Routes::Changed),
         }
     }
@@ -80,7 +83,10 @@ pub async fn run(
 #[derive(Default)]
 struct Due {
     resync: bool,
+    /// All paths have to be asked for.
     routes: bool,
+    /// Other addresses matter: paths to those that are new have to be asked for.
+    wanted: bool,
     at: Option<Instant>,
 }
 
@@ -104,17 +110,27 @@ async fn refresh(
         let (paths, settled) = (topology.paths.clone(), topology.settled.clone());
         *topology = Topology { paths, settled, ..socket.dump().await? };
     }
-    if due.routes {
-        let wanted = wanted.borrow().clone();
-        topology.default_routes = socket.default_routes().await?;
-        let paths = socket.paths(&wanted).await?;
-        let is_new = paths != topology.paths;
-        topology.paths = paths;
-        if is_new {
-            use_all(socket, topology).await;
-        }
-        resolving.begin(&wanted, topology, Instant::now());
+    if !due.routes && !due.wanted {
+        return Ok(());
     }
+    let wanted = wanted.borrow().clone();
+    let kept = if due.routes {
+        topology.default_routes = socket.default_routes().await?;
+        BTreeMap::new()
+    } else {
+        let mut kept = topology.paths.clone();
+        kept.retain(|address, _| wanted.contains(address));
+        kept
+    };
+    // Of ten thousand addresses, one that is new is one question.
+    let asked: Wanted = wanted.iter().filter(|address| !kept.contains_key(address)).copied().collect();
+    let found = socket.paths(&asked).await?;
+    let is_new = found.iter().any(|(address, path)| topology.paths.get(address) != Some(path));
+    let next_hops = if is_new { next_hops(&found) } else { BTreeSet::new() };
+    topology.paths = kept;
+    topology.paths.extend(found);
+    use_all(socket, next_hops).await;
+    resolving.begin(&wanted, topology, Instant::now());
     Ok(())
 }
 
@@ -147,10 +163,13 @@ impl Resolving {
     }
 }
 
-async fn use_all(socket: &Socket, topology: &Topology) {
-    let next_hops =
-        topology.paths.iter().map(|(address, path)| (path.ifindex, path.gateway.unwrap_or(*address)));
-    for (ifindex, address) in next_hops.collect::<BTreeSet<_>>() {
+/// The interface and the neighbour on each of the paths.
+fn next_hops(paths: &BTreeMap<IpAddr, Path>) -> BTreeSet<(u32, IpAddr)> {
+    paths.iter().map(|(address, path)| (path.ifindex, path.gateway.unwrap_or(*address))).collect()
+}
+
+async fn use_all(socket: &Socket, next_hops: BTreeSet<(u32, IpAddr)>) {
+    for (ifindex, address) in next_hops {
         socket.use_neighbour(ifindex, address).await;
     }
 }

@@ -1,0 +1,130 @@
+//! Who serves a load balancer, chosen anew only as far as virtual machines have changed.
+
+use std::collections::BTreeSet;
+
+use super::hold::Stations;
+use super::select::{Labelled, Member, members};
+use crate::model::check::CheckedLoadBalancer;
+use crate::model::family::Family;
+use crate::model::meta::NamespacedName;
+use crate::model::vm::VirtualMachines;
+
+/// From how many load balancers on that choose among all VMs it is worth to order these by label.
+const MANY: usize = 8;
+
+/// Chooses members.
+pub(super) struct Choice<'a> {
+    vms: &'a VirtualMachines,
+    stations: &'a Stations,
+    /// Those that are not as they were, gone ones included.
+    changed: &'a BTreeSet<NamespacedName>,
+    /// Those of them that there are.
+    new: Labelled<'a>,
+    everyone: Option<Labelled<'a>>,
+}
+
+impl<'a> Choice<'a> {
+    /// Among VMs of which these have changed, for as many load balancers that are new or want others.
+    pub(super) fn new(
+        vms: &'a VirtualMachines,
+        stations: &'a Stations,
+        changed: &'a BTreeSet<NamespacedName>,
+        choosers: usize,
+    ) -> Self {
+        let new = Labelled::new(changed.iter().filter_map(|key| vms.get(key)));
+        let everyone = (choosers >= MANY).then(|| Labelled::new(vms.values()));
+        Self { vms, stations, changed, new, everyone }
+    }
+
+    /// The members of a load balancer.
+    pub(super) fn among_all(&self, lb: &CheckedLoadBalancer, family: Family) -> Vec<Member> {
+        match &self.everyone {
+            Some(labelled) => members(lb, family, labelled.candidates(lb), self.stations),
+            None => members(lb, family, self.vms.values(), self.stations),
+        }
+    }
+
+    /// The members of a load balancer that has chosen these before; `None` where they are the same. `before` is in
+    /// the order of their names.
+    pub(super) fn among_changed(
+        &self,
+        lb: &CheckedLoadBalancer,
+        family: Family,
+        before: &[Member],
+    ) -> Option<Vec<Member>> {
+        let joining = members(lb, family, self.new.candidates(lb), self.stations);
+        let mine = self.changed.iter().filter(|vm| vm.namespace == lb.key.namespace);
+        let gone: BTreeSet<&str> = mine
+            .map(|vm| vm.name.as_str())
+            .filter(|name| before.binary_search_by(|member| member.vm.as_str().cmp(name)).is_ok())
+            .collect();
+        if joining.is_empty() && gone.is_empty() {
+            return None;
+        }
+        let stay = before.iter().filter(|member| !gone.contains(member.vm.as_str()));
+        let mut all: Vec<Member> = stay.cloned().chain(joining).collect();
+        all.sort_by(|one, other| one.vm.cmp(&other.vm));
+        (all != before).then_some(all)
+    }
+}
+
+/// The VMs that are not as they were, those that are gone included.
+pub(super) fn differing(before: &VirtualMachines, after: &VirtualMachines) -> BTreeSet<NamespacedName> {
+    let mut changed = BTreeSet::new();
+    let mut before = before.iter().peekable();
+    for (key, vm) in after {
+        while let Some((gone, _)) = before.next_if(|(known, _)| *known < key) {
+            changed.insert(gone.clone());
+        }
+        let known = before.next_if(|(known, _)| *known == key);
+        if known.is_none_or(|(_, known)| known != vm) {
+            changed.insert(key.clone());
+        }
+    }
+    changed.extend(before.map(|(gone, _)| gone.clone()));
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::Inventory;
+    use crate::control::select::tests::{raw_lb, vm, vms};
+    use crate::model::vm::VirtualMachine;
+    use proptest::prelude::*;
+
+    /// Few names, labels and addresses, so that VMs come, go, and take each other's place.
+    fn list() -> impl Strategy<Value = Vec<VirtualMachine>> {
+        let one = (0_u8..4, any::<bool>(), any::<bool>(), 0_u8..4).prop_map(|(name, web, running, host)| {
+            let labels = if web { [("app", "web")] } else { [("app", "db")] };
+            let address = if host == 0 { String::new() } else { format!("192.0.2.{host}") };
+            VirtualMachine { running, ..vm("shop", &format!("vm-{name}"), &labels, &address) }
+        });
+        proptest::collection::vec(one, 0..5)
+    }
+
+    proptest! {
+        /// What is chosen step by step is what a choice among all gives.
+        #[test]
+        fn members_follow_changes(steps in proptest::collection::vec(list(), 1..6)) {
+            let lb = raw_lb().check().unwrap();
+            let now = Instant::now();
+            let (mut by_steps, mut at_once) =
+                (Stations::new(Inventory::HOLD_DOWN), Stations::new(Inventory::HOLD_DOWN));
+            let (mut before, mut known) = (VirtualMachines::new(), Vec::new());
+            for step in steps {
+                let after = vms(&step);
+                let changed = by_steps.handle_changes(&after, &differing(&before, &after), now);
+                let choice = Choice::new(&after, &by_steps, &changed, 0);
+                known = choice.among_changed(&lb, Family::V4, &known).unwrap_or(known);
+                at_once.handle_facts(&after, now);
+                prop_assert_eq!(&known, &members(&lb, Family::V4, after.values(), &at_once));
+                let many = Choice::new(&after, &by_steps, &changed, MANY);
+                prop_assert_eq!(&known, &many.among_all(&lb, Family::V4));
+                before = after;
+            }
+        }
+    }
+}
