@@ -33,14 +33,18 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// Loads it, for programs of this hook, and keeps this thread on one processor from now on.
-    pub(super) fn load(hook: Hook) -> Result<Self> {
+    /// Loads it, for programs of this hook beside which memory has so many places, and keeps this thread on one processor from
+    /// now on.
+    pub(super) fn load(hook: Hook, places: u32) -> Result<Self> {
         let mut cpus = CpuSet::new();
         let allowed = sched_getaffinity(Pid::from_raw(0)).context("ask for this thread's processors")?;
         let last = (0..CpuSet::count()).rev().find(|&cpu| allowed.is_set(cpu).unwrap_or(false));
         cpus.set(last.context("no processor")?).context("choose a processor")?;
         sched_setaffinity(Pid::from_raw(0), &cpus).context("keep this thread on one processor")?;
-        let ebpf = EbpfLoader::new().load(&bench_object()).context("load the benchmarks' maps")?;
+        let ebpf = EbpfLoader::new()
+            .map_max_entries(bench::MEMORY, places)
+            .load(&bench_object())
+            .context("load the benchmarks' maps")?;
         let mut generator = Self { ebpf, hook };
         generator.load_program(generator.turn())?;
         Ok(generator)

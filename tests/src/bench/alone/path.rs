@@ -133,11 +133,10 @@ impl Path {
         Shot { kind: self.kind, is_v6: self.is_v6, flows: self.flows, payload: self.payload }
     }
 
-    /// What each flow has to do with before; a subject that knows one way only gets no answers.
-    pub(super) fn before(&self, is_two_way: bool) -> impl Iterator<Item = Shot> {
+    /// What each flow has to do with before.
+    pub(super) fn before(&self) -> impl Iterator<Item = Shot> {
         let (is_v6, flows, payload) = (self.is_v6, self.flows, SHORT);
-        let shots = self.before.iter().map(move |&kind| Shot { kind, is_v6, flows, payload });
-        shots.filter(move |shot| is_two_way || !shot.is_answer())
+        self.before.iter().map(move |&kind| Shot { kind, is_v6, flows, payload })
     }
 }
 

@@ -198,6 +198,16 @@ impl Shot {
         }
     }
 
+    /// Itself, to where it came from.
+    pub(super) fn returned(&self, number: u32) -> (Verdict, Vec<u8>) {
+        (Verdict::Back, self.of(bench::flow(number)))
+    }
+
+    /// Is it one that a flow has, or begins with?
+    pub(super) fn is_of_flow(&self) -> bool {
+        !matches!(self.kind, Kind::Elsewhere | Kind::DialElsewhere | Kind::Arp | Kind::Lldp)
+    }
+
     /// Is it UDP?
     pub(super) fn is_datagram(&self) -> bool {
         matches!(self.kind, Kind::Query | Kind::Response)

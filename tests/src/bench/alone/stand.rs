@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use super::Clock;
 use super::generator::Generator;
 use super::path::Path;
-use super::subject::{self, Subject};
+use super::subject::{self, Role, Subject};
 
 /// The subjects of a hook, the floor below them, and what sends packets to either.
 pub struct Stand {
@@ -32,7 +32,7 @@ impl Stand {
     /// # Errors
     /// When the kernel refuses.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut generator = Generator::load(path.hook)?;
+        let mut generator = Generator::load(path.hook, path.buckets)?;
         let subjects = subject::all(path, &mut generator)?;
         let floor = subject::floor(&mut generator, path.hook)?;
         Ok(Self { generator, floor, subjects })
@@ -41,9 +41,7 @@ impl Stand {
     /// The subjects that know what to do with a path's packets, and their names.
     pub fn subjects(&self, path: &Path) -> Vec<(Target, &'static str)> {
         let shot = path.measured();
-        let is_simple = !shot.is_answer() && !shot.is_v6;
-        let subjects = self.subjects.iter().enumerate();
-        let able = subjects.filter(|(_, subject)| subject.is_two_way || is_simple);
+        let able = self.subjects.iter().enumerate().filter(|(_, subject)| subject.knows(&shot));
         able.map(|(number, subject)| (Target::Subject(number), subject.name)).collect()
     }
 
@@ -60,10 +58,12 @@ impl Stand {
 
     fn prepare_one(&mut self, target: Target, path: &Path) -> Result<()> {
         let (generator, subject) = self.aim(target)?;
-        if !subject.is_two_way {
-            subject::serve(generator, path)?;
+        match subject.role {
+            Role::TwoWay => {}
+            Role::OneWay => subject::serve(generator, path)?,
+            Role::Look => subject::extend(generator, path)?,
         }
-        for shot in path.before(subject.is_two_way) {
+        for shot in path.before().filter(|shot| subject.knows(shot)) {
             generator.begin(&shot, path.flows.min(MOST_BEGUN))?;
         }
         for number in [0, path.flows / 2, path.flows - 1] {

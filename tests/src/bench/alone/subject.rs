@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{Array, HashMap, MapData};
 use aya::programs::ProgramFd;
-use lb_common::bench::{PEER_BACKENDS, PEER_LISTENERS, PeerBackend, PeerListener};
+use lb_common::bench::{self, Looks, PEER_BACKENDS, PEER_LISTENERS, PeerBackend, PeerListener};
 use lb_common::net::Protocol;
 
 use super::generator::Generator;
@@ -17,12 +17,25 @@ pub const LB: &str = "lb";
 /// The least that a balancer can do.
 /// What the machine is measured by.
 pub const YARDSTICK: &str = "one-way DNAT, LRU hash";
+/// What no table of flows can do without.
+pub const MEMORY: &str = "the look at memory alone";
+
+/// What a program does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// Balances packets and answers.
+    TwoWay,
+    /// Balances packets of IPv4.
+    OneWay,
+    /// Sends back what may belong to a flow, as it came.
+    Look,
+}
 
 /// A program with all that it needs.
 pub(super) struct Subject {
     pub(super) name: &'static str,
     pub(super) program: ProgramFd,
-    pub(super) is_two_way: bool,
+    pub(super) role: Role,
     hook: Hook,
     /// Its maps live as long as it does.
     _rig: Option<crate::program::Rig>,
@@ -31,8 +44,21 @@ pub(super) struct Subject {
 impl Subject {
     /// What becomes of the packet of a flow: return value and frame.
     pub(super) fn expected(&self, shot: &Shot, number: u32) -> (i32, Vec<u8>) {
-        let (verdict, frame) = if self.is_two_way { shot.balanced(number) } else { shot.sent_back(number) };
+        let (verdict, frame) = match self.role {
+            Role::TwoWay => shot.balanced(number),
+            Role::OneWay => shot.sent_back(number),
+            Role::Look => shot.returned(number),
+        };
         (self.hook.code(verdict), frame)
+    }
+
+    /// Does it know what to do with such packets?
+    pub(super) fn knows(&self, shot: &Shot) -> bool {
+        match self.role {
+            Role::TwoWay => true,
+            Role::OneWay => !shot.is_answer() && !shot.is_v6,
+            Role::Look => shot.is_of_flow() && !shot.is_v6,
+        }
     }
 }
 
@@ -40,7 +66,7 @@ impl Subject {
 pub(super) fn floor(generator: &mut Generator, hook: Hook) -> Result<Subject> {
     let name = if hook == Hook::Xdp { "bench_floor" } else { "bench_floor_tc" };
     let program = generator.load_program(name)?;
-    Ok(Subject { name: "floor", program, is_two_way: true, hook, _rig: None })
+    Ok(Subject { name: "floor", program, role: Role::TwoWay, hook, _rig: None })
 }
 
 /// All that know what to do on this path.
@@ -48,6 +74,7 @@ pub(super) fn all(path: &Path, generator: &mut Generator) -> Result<Vec<Subject>
     let mut subjects = vec![balancer(path)?];
     if path.hook == Hook::Xdp {
         subjects.push(yardstick(generator)?);
+        subjects.push(memory(generator)?);
     }
     Ok(subjects)
 }
@@ -56,7 +83,7 @@ fn balancer(path: &Path) -> Result<Subject> {
     let loaded = scene::given_listeners(path.buckets).loaded(path.hook);
     let mut rig = loaded.map_err(|reason| anyhow!(reason))?;
     let program = rig.handed_out(path.hook);
-    Ok(Subject { name: LB, program, is_two_way: true, hook: path.hook, _rig: Some(rig) })
+    Ok(Subject { name: LB, program, role: Role::TwoWay, hook: path.hook, _rig: Some(rig) })
 }
 
 fn yardstick(generator: &mut Generator) -> Result<Subject> {
@@ -70,7 +97,19 @@ fn yardstick(generator: &mut Generator) -> Result<Subject> {
     };
     listeners.insert(listener(scene::WEB, Protocol::Tcp), 1, 0).context("write PEER_LISTENERS")?;
     listeners.insert(listener(scene::DNS, Protocol::Udp), 1, 0).context("write PEER_LISTENERS")?;
-    Ok(Subject { name: YARDSTICK, program, is_two_way: false, hook: Hook::Xdp, _rig: None })
+    Ok(Subject { name: YARDSTICK, program, role: Role::OneWay, hook: Hook::Xdp, _rig: None })
+}
+
+fn memory(generator: &mut Generator) -> Result<Subject> {
+    let program = generator.load_program("bench_memory")?;
+    Ok(Subject { name: MEMORY, program, role: Role::Look, hook: Hook::Xdp, _rig: None })
+}
+
+/// Says at how much a packet of a path looks.
+pub(super) fn extend(generator: &mut Generator, path: &Path) -> Result<()> {
+    let map = generator.ebpf.map_mut(bench::LOOKS).context("no map LOOKS")?;
+    let looks = Looks { mask: path.buckets - 1, number: if path.is_ever_new() { 2 } else { 1 }, sum: 0 };
+    Array::<&mut MapData, Looks>::try_from(map)?.set(0, looks, 0).context("write LOOKS")
 }
 
 /// Points the yardstick to the server of a path.

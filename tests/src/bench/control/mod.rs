@@ -7,6 +7,7 @@
 mod changes;
 mod log;
 mod maps;
+mod restart;
 mod scene;
 mod servers;
 mod size;
@@ -21,7 +22,7 @@ use anyhow::{Context as _, Result, ensure};
 use lb_common::backend::{ACTIVE, BackendValue};
 
 use self::changes::Changes;
-use self::log::{Moment, Tail};
+use self::log::Tail;
 use self::maps::Maps;
 use self::scene::{Inventory, Scene};
 use self::servers::{Fickle, Probes};
@@ -36,8 +37,6 @@ use crate::lab::wait;
 const SUBJECT: &str = "lb";
 /// Lets the agent's log tell of comparisons, too.
 const LOG: [&str; 2] = ["--log", "info,lb_userspace::control::task=debug"];
-/// How often it is restarted.
-const RESTARTS: u32 = 3;
 /// How long anything may take before this gives up.
 const DEADLINE: Duration = Duration::from_secs(180);
 
@@ -60,7 +59,7 @@ pub fn run(report: &mut Report, effort: Effort) -> Result<()> {
 
     create(&scene, &maps, &mut figures)?;
     undisturbed(&scene, &agent, &probes, &mut figures)?;
-    let agent = restart(&scene, &maps, agent, &mut figures)?;
+    let agent = restart::run(&scene, &maps, agent, &mut figures)?;
     disturbed(&scene, &agent, &maps, (&mut inventory, &mut fickle), &mut figures)?;
     agent.stop()
 }
@@ -157,36 +156,6 @@ fn undisturbed(scene: &Scene, agent: &Agent, probes: &Probes, figures: &mut Figu
     figures.add("processor, of one: probing", Unit::Percent, vec![share]);
     figures.check("processor, of one: probing", share, Unit::Percent, 100.0);
     Ok(())
-}
-
-/// Kills it and starts it anew over what it left.
-fn restart(scene: &Scene, maps: &Maps, mut agent: Agent, figures: &mut Figures<'_>) -> Result<Agent> {
-    let before = maps.backends()?;
-    let tables_before = tables(scene, maps, &before)?;
-    let mut times = Vec::new();
-    for _ in 0..RESTARTS {
-        agent.kill()?;
-        let mut log = Tail::open(&scene.installation.directory)?;
-        log.lines()?;
-        let started = Moment::now();
-        agent = scene.installation.start_with(&LOG)?;
-        let in_step = wait::until_some("the agent is in step", DEADLINE, || {
-            log.lines().ok()?.into_iter().find(|line| line.says("in step with what is desired"))
-        })?;
-        times.push(in_step.at.milliseconds_since(started));
-    }
-    let after = maps.backends()?;
-    let changed = before.iter().zip(&after).filter(|(before, after)| before != after).count();
-    ensure!(changed == 0, "a restart changed {changed} backends");
-    ensure!(tables(scene, maps, &after)? == tables_before, "a restart changed a table");
-    figures.check(
-        "restart over pinned maps, until they are compared",
-        quantile(&times, 0.5),
-        Unit::Milliseconds,
-        1000.0,
-    );
-    figures.add("restart over pinned maps, until they are compared", Unit::Milliseconds, times);
-    Ok(agent)
 }
 
 /// Changes things.

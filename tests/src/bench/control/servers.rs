@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{Backlog, listen as listen_again};
 
 use super::size::{FICKLE, STEADY};
 use crate::lab::namespace::Namespace;
@@ -33,6 +34,8 @@ impl Probes {
     /// Answers at all addresses.
     pub(super) fn answer(vms: &Namespace) -> Result<Self> {
         let listener = vms.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, STEADY)))?.context("listen")?;
+        // Each VM has a queue of its own; all that are here share one.
+        listen_again(&listener, Backlog::MAXCONN).context("lengthen the queue")?;
         let awake = listener.try_clone().context("share the socket")?;
         let (seen, stop) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
         let (noted, stopped) = (Arc::clone(&seen), Arc::clone(&stop));

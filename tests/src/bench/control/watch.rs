@@ -122,7 +122,9 @@ impl<'a> Watcher<'a> {
                 }
             }
             if !is_idle && last.elapsed() > DEADLINE {
-                bail!("changes have not come to the maps within {DEADLINE:?}: {:?}", self.waiting);
+                let late = self.waiting.iter().map(|waiting| (waiting.front(), waiting.len()));
+                let late: Vec<_> = late.filter(|(_, waiting)| *waiting != 0).collect();
+                bail!("not in the maps within {DEADLINE:?}, and how many wait for it: {late:?}");
             }
             if is_idle {
                 last = Instant::now();
