@@ -74,8 +74,6 @@ pub(super) struct Watcher<'a> {
     /// Probed backends by address.
     pub(super) probed: HashMap<Ipv4Addr, u32>,
     pub(super) progress: &'a Progress,
-    /// Addresses of backends by id: an id rests for longer than this watches before another backend gets it.
-    known: HashMap<u32, Ipv4Addr>,
     waiting: [VecDeque<(Moment, Effect)>; 3],
     latencies: [Vec<f64>; 3],
 }
@@ -88,8 +86,8 @@ impl<'a> Watcher<'a> {
         probed: HashMap<Ipv4Addr, u32>,
         progress: &'a Progress,
     ) -> Self {
-        let (known, waiting, latencies) = Default::default();
-        Self { maps, log, expected, probed, progress, known, waiting, latencies }
+        let (waiting, latencies) = Default::default();
+        Self { maps, log, expected, probed, progress, waiting, latencies }
     }
 
     /// Watches until all changes have arrived. Gives the milliseconds that each took from when the agent knew of
@@ -181,7 +179,7 @@ impl<'a> Watcher<'a> {
         self.waiting[kind as usize].extend(effects.into_iter().map(|effect| (known, effect)));
     }
 
-    fn has_come(&mut self, effect: Effect) -> Result<bool> {
+    fn has_come(&self, effect: Effect) -> Result<bool> {
         match effect {
             Effect::Takes { id, flows } => {
                 let backend = self.maps.backend(id)?;
@@ -189,14 +187,12 @@ impl<'a> Watcher<'a> {
                     && self.maps.table(backend.listener)?.contains(&id) == flows)
             }
             Effect::Serves { listener, address } => {
-                for id in self.maps.table(listener)? {
-                    let at = match self.known.get(&id) {
-                        Some(at) => *at,
-                        None => maps::address(&self.maps.backend(id)?),
-                    };
-                    self.known.insert(id, at);
-                    if at == address {
-                        return Ok(self.maps.backend(id)?.state == ACTIVE);
+                // Ids are read anew each time: once they have rested, they are other backends'.
+                let ids: HashSet<u32> = self.maps.table(listener)?.into_iter().collect();
+                for id in ids {
+                    let backend = self.maps.backend(id)?;
+                    if maps::address(&backend) == address {
+                        return Ok(backend.state == ACTIVE);
                     }
                 }
                 Ok(false)
