@@ -42,6 +42,8 @@ use crate::inventory::links::{self, Topology, WatchLinks};
 use crate::inventory::memory::MemoryProvider;
 use crate::inventory::sources::{Asked, Sources};
 use crate::inventory::vms::{self, Provider};
+use crate::ipam::announce;
+use crate::ipam::announce::model::Announced;
 use crate::ipam::dhcp;
 use crate::ipam::dhcp::clients::Settings;
 use crate::ipam::dhcp::machine::Patience;
@@ -131,8 +133,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     // Asked for before the first turn, so that backends found there are placed as they were.
     let known: BTreeSet<IpAddr> = addresses(&inventory.borrow());
     published.send_replace(links::snapshot(&known).await?);
-    let attached = attach(&mut cycle, &topology.borrow());
-    if let Err(error) = attached {
+    if let Err(error) = attach(&mut cycle, &topology.borrow()) {
         drop(cycle);
         if is_fresh {
             Kernel::detach(&config.pin_directory)?;
@@ -150,7 +151,8 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let (leases, lent) = start_dhcp(&mut supervisor, &config.dhcp);
     let vm_names = vm_names(inventory.clone());
     let inputs = Inputs { resources: registry.watch(), inventory, health, topology, leases: lent };
-    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, leases, ended };
+    let announced = start_announcements(&mut supervisor);
+    let outputs = Outputs { registry: Arc::clone(&registry), probes, addresses, leases, ended, announced };
     let about = About {
         node: config.node.clone(),
         started,
@@ -315,6 +317,16 @@ fn start_nudges(supervisor: &mut Supervisor, table: Arc<dyn FlowTable>) -> mpsc:
         Ok(())
     });
     ended
+}
+
+/// Starts what announces VIPs.
+fn start_announcements(supervisor: &mut Supervisor) -> watch::Sender<Announced> {
+    let (served, announced) = watch::channel(Announced::default());
+    supervisor.start("announcements", |mut stop| async move {
+        announce::task::run(announced, async move { stop.requested().await }).await;
+        Ok(())
+    });
+    served
 }
 
 /// Starts the probes of health checks.

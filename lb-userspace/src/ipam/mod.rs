@@ -5,6 +5,7 @@
 //!
 //! Architecture invariant: nothing here knows a clock or a store; asking twice gives the same address.
 
+pub mod announce;
 pub mod assign;
 pub mod dhcp;
 pub mod pool;

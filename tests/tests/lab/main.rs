@@ -2,6 +2,7 @@
 
 mod agent;
 mod alike;
+mod announcements;
 mod backend_life;
 mod balancing;
 mod cli;

@@ -27,9 +27,10 @@ use crate::control::status::status;
 use crate::datapath::Datapath;
 use crate::datapath::model::ListenerAddress;
 use crate::datapath::nudge::model::Ended;
-use crate::datapath::port::{self, Port};
+use crate::datapath::port::{self, Port, Role};
 use crate::health::model::{Snapshot, WantedBackends};
 use crate::inventory::links::Topology;
+use crate::ipam::announce::model::Announced;
 use crate::ipam::dhcp::model::{Facts as Leases, Wanted};
 use crate::model::check::Workload;
 use crate::model::meta::NamespacedName;
@@ -63,6 +64,8 @@ pub struct Wishes {
     pub statuses: Statuses,
     /// Whose clients to nudge.
     pub ended: Ended,
+    /// What to announce; `None` is what was announced before.
+    pub announced: Option<Announced>,
 }
 
 /// What the loop remembers from turn to turn.
@@ -218,8 +221,21 @@ impl<D: Datapath> Cycle<D> {
         if !backends.is_empty() {
             wishes.ended = Ended { backends, vips: desired.vips.keys().copied().collect() };
         }
+        wishes.announced = is_done.then(|| self.announced());
         wishes.statuses = self.statuses(facts, moment);
         wishes
+    }
+
+    /// What is served, where the network may have other notions.
+    fn announced(&self) -> Announced {
+        let vips = self.derived.desired.vips.iter().filter(|(_, policy)| !policy.leased);
+        let ports = self.ports.iter().flatten().filter(|(ifindex, port)| {
+            port.role != Role::VmPort && self.served_ports.attached.contains_key(ifindex)
+        });
+        Announced {
+            vips: vips.map(|(vip, _)| *vip).collect(),
+            ports: ports.map(|(ifindex, port)| (*ifindex, port.mac)).collect(),
+        }
     }
 
     /// What can't wait until all is known that a turn needs: an address whose lease has ended may be another's by now,

@@ -23,6 +23,7 @@ use crate::datapath::nudge::model::Ended;
 use crate::health::model::{Snapshot, WantedBackends};
 use crate::inventory::links::Topology;
 use crate::inventory::vms;
+use crate::ipam::announce::model::Announced;
 use crate::ipam::dhcp::model::{Facts as Leases, Wanted};
 use crate::store::StoreError;
 
@@ -59,6 +60,8 @@ pub struct Outputs {
     pub leases: watch::Sender<Wanted>,
     /// Whose clients to nudge. Full, it is in the middle of it; the next resync tells of the dead again.
     pub ended: mpsc::Sender<Ended>,
+    /// What to announce.
+    pub announced: watch::Sender<Announced>,
 }
 
 /// The control loop.
@@ -141,11 +144,14 @@ impl<D: Datapath> Control<D> {
     /// Does all that follows from the facts as they are.
     pub fn turn(&mut self) {
         self.read_facts();
-        let Wishes { probes, addresses, leases, statuses, ended } =
+        let Wishes { probes, addresses, leases, statuses, ended, announced } =
             self.cycle.turn(&self.facts, Instant::now().into_std(), Timestamp::now());
         publish(&self.outputs.probes, probes);
         publish(&self.outputs.addresses, addresses);
         publish(&self.outputs.leases, leases);
+        if let Some(announced) = announced {
+            publish(&self.outputs.announced, announced);
+        }
         if !ended.backends.is_empty() {
             // Whoever finds it full misses nothing that the next resync does not tell again.
             drop(self.outputs.ended.try_send(ended));

@@ -12,6 +12,6 @@ pub mod left;
 pub mod machine;
 pub mod message;
 pub mod model;
-mod socket;
+pub(in crate::ipam) mod socket;
 pub mod task;
 pub mod wire;

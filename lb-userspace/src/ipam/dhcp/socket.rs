@@ -111,7 +111,7 @@ fn open(link: Link) -> io::Result<AsyncFd<Socket>> {
 }
 
 /// The packet address of an interface. It names no protocol: the socket's own counts.
-fn address(ifindex: u32) -> io::Result<LinkAddr> {
+pub(in crate::ipam) fn address(ifindex: u32) -> io::Result<LinkAddr> {
     let found = getifaddrs()?.find_map(|interface| {
         let address = *interface.address?.as_link_addr()?;
         (u32::try_from(address.ifindex()) == Ok(ifindex)).then_some(address)

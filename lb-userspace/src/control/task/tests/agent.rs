@@ -125,6 +125,7 @@ impl Agent {
             addresses,
             leases: watch::channel(Wanted::default()).0,
             ended,
+            announced: watch::channel(Announced::default()).0,
         };
         let control = control(datapath.clone(), inputs, outputs);
         let (reports, requests) = ReportRequests::channel();

@@ -191,6 +191,7 @@ async fn a_status_due_while_another_is_stored_is_stored_after_it() {
         addresses,
         leases: watch::channel(Wanted::default()).0,
         ended,
+        announced: watch::channel(Announced::default()).0,
     };
     let mut control = control(Visible::default(), inputs, outputs);
     let (end, ended) = oneshot::channel::<()>();
