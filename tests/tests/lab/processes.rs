@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use aya::programs::ProgramInfo;
 use lb_tests::lab::namespace::{Namespace, output};
 use lb_tests::lab::server::{dns, echo};
 use lb_tests::lab::topology::{Hook, Topology};
@@ -141,15 +142,24 @@ fn processes_are_refused_where_nobody_serves(fixture: &mut Fixture) {
     fixture.until_answered_by(fixture.vip, &["vm1", "vm2", "vm3"]);
 }
 
+/// The ids of the pinned programs of processes' sockets.
+fn pinned(lab: &Lab) -> BTreeSet<u32> {
+    let programs = lab.installation.pins.join(lb_common::map::ABI_VERSION.to_string()).join("programs");
+    let id = |name| ProgramInfo::from_pin(programs.join(name)).unwrap().id();
+    lb_common::map::program::SOCKETS.map(id).into_iter().collect()
+}
+
 fn processes_are_served_while_no_agent_runs(fixture: &mut Fixture) {
     if !is_possible() {
         return;
     }
+    let before = pinned(&fixture.lab);
     fixture.agent.take().unwrap().kill().unwrap();
     let vip = fixture.at(echo::PORT);
     assert_eq!(reached(&fixture.lab, vip).len(), 3, "without an agent");
     fixture.agent = Some(fixture.lab.start_agent().unwrap());
     assert_eq!(reached(&fixture.lab, vip).len(), 3, "after the restart");
+    assert_eq!(pinned(&fixture.lab), before, "by the same programs");
 }
 
 #[test]
@@ -170,6 +180,9 @@ fn processes_are_left_alone_where_that_is_configured_and_after_detaching() {
     assert!(status.contains("of this node are served in /"), "{status}");
     agent.stop().unwrap();
     assert_eq!(links(), 2);
+    let version = lab.installation.pins.join(lb_common::map::ABI_VERSION.to_string());
+    let connect4 = version.join("programs/lb_connect4");
+    assert!(connect4.exists());
 
     let (served, place): (Vec<&str>, Vec<&str>) =
         configuration.lines().partition(|line| !line.starts_with("nodeProcesses"));
@@ -180,6 +193,7 @@ fn processes_are_left_alone_where_that_is_configured_and_after_detaching() {
         let status = lab.installation.lb(&["status"]).unwrap();
         assert!(status.contains("of this node are not served") && status.contains(reason), "{status}");
         assert_eq!(links(), 0);
+        assert!(!connect4.exists());
         agent.stop().unwrap();
     }
     lab.installation.configure(&configuration).unwrap();

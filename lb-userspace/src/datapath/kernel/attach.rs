@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::Ebpf;
 use aya::maps::{Array, MapData};
 use aya::util::KernelVersion;
 use lb_common::map;
@@ -55,22 +54,16 @@ pub(super) struct Attachments {
 
 /// The doors that attaching needs.
 pub(super) struct Doors<'a> {
-    pub(super) ebpf: &'a mut Ebpf,
     pub(super) pins: &'a Pins,
     pub(super) ports: &'a mut Array<MapData, PortValue>,
 }
 
 impl Attachments {
-    /// Lets what an earlier agent attached run the loaded programs.
-    pub(super) fn adopt(
-        ebpf: &mut Ebpf,
-        pins: &Pins,
-        tc: TcKind,
-        accounted: bool,
-    ) -> Result<Self, KernelError> {
+    /// Lets what an earlier agent attached run the pinned programs.
+    pub(super) fn adopt(pins: &Pins, tc: TcKind, accounted: bool) -> Result<Self, KernelError> {
         let mut pinned = BTreeSet::new();
-        for name in pins.link_names()?.iter().filter_map(|name| name.parse().ok()) {
-            if links::take_over(ebpf, pins, name)? {
+        for name in links::names(pins)? {
+            if links::run_pinned(pins, name)? {
                 pinned.insert(name);
             }
         }
@@ -202,10 +195,9 @@ impl Attachments {
             return Ok(());
         }
         if self.tc == TcKind::Clsact && matches!(place, Place::TcIngress | Place::TcEgress) {
-            return clsact::attach(doors.ebpf, place, &port.name);
+            return clsact::attach(doors.pins, place, &port.name);
         }
-        links::attach(doors.ebpf, doors.pins, name, &port.name)
-            .map_err(|error| refusal::explain(error, port, place))?;
+        links::attach(doors.pins, name, &port.name).map_err(|error| refusal::explain(error, port, place))?;
         self.pinned.insert(name);
         Ok(())
     }

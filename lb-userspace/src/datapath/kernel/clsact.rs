@@ -3,7 +3,6 @@
 //! They can't be pinned and need not be: a filter stays when its maker ends. Priority and handle are fixed, so
 //! that the next agent finds and replaces it. The qdisc itself is left behind: others may use it.
 
-use aya::Ebpf;
 use aya::programs::links::FdLink;
 use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
@@ -13,15 +12,16 @@ use aya::programs::{ProgramError, SchedClassifier};
 
 use super::error::KernelError;
 use super::links::{Place, classifier, direction};
+use super::pins::Pins;
 
 /// Before the filters of most others; the kernel gives 49152 to those that don't care.
 const PRIORITY: u16 = 77;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
-/// Attaches a program, in place of one that is there already.
-pub(super) fn attach(ebpf: &mut Ebpf, place: Place, interface: &str) -> Result<(), KernelError> {
-    let program = classifier(ebpf, place.program())?;
-    attach_program(program, place, interface).map_err(|source| KernelError::Attach {
+/// Attaches a pinned program, in place of one that is there already.
+pub(super) fn attach(pins: &Pins, place: Place, interface: &str) -> Result<(), KernelError> {
+    let mut program = classifier(pins, place.program())?;
+    attach_program(&mut program, place, interface).map_err(|source| KernelError::Attach {
         program: place.program(),
         interface: interface.to_owned(),
         source,

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, MapData, MapError};
-use aya::{Ebpf, Pod};
 use lb_common::listener::{ListenerKey, ListenerRangeKey, ListenerValue};
 use lb_common::map;
 use lb_common::net::{Address, Be16, Ipv4, Ipv6, Protocol};
@@ -12,7 +12,8 @@ use lb_common::policy::SourceKey;
 use lb_common::vip::VipValue;
 
 use super::error::KernelError;
-use super::maps::{absent_is_fine, failed, lookup, remove, take};
+use super::maps::{absent_is_fine, failed, lookup, open, remove};
+use super::pins::Pins;
 use super::wire;
 use crate::datapath::model::{BalancerIndex, ListenerAddress, ListenerIndex, Observed, Source, Subnet};
 use crate::datapath::range;
@@ -79,13 +80,13 @@ where
     ListenerRangeKey<A>: Pod,
     SourceKey<A>: Pod,
 {
-    /// Takes them out of what has been loaded.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+    /// Opens those that are pinned.
+    pub(super) fn open(pins: &Pins) -> Result<Self, KernelError> {
         Ok(Self {
-            vips: take(ebpf, A::NAMES.vips)?,
-            listeners: take(ebpf, A::NAMES.listeners)?,
-            ranges: take(ebpf, A::NAMES.ranges)?,
-            sources: take(ebpf, A::NAMES.sources)?,
+            vips: open(pins, A::NAMES.vips)?,
+            listeners: open(pins, A::NAMES.listeners)?,
+            ranges: open(pins, A::NAMES.ranges)?,
+            sources: open(pins, A::NAMES.sources)?,
         })
     }
 

@@ -1,17 +1,20 @@
 //! The pinned links: what keeps programs attached while no agent runs.
 
 use std::fmt;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
 use std::str::FromStr;
 
-use aya::Ebpf;
-use aya::programs::links::{FdLink, LinkError, PinnedLink};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
+use aya::programs::links::{FdLink, LinkError};
+use aya::programs::tc::TcAttachOptions;
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode};
+use aya_obj::programs::XdpAttachType;
 use lb_common::map::program;
 
 use super::error::KernelError;
 use super::pins::{self, Pins};
+use super::raw;
 
 /// Where on an interface a program is attached.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -69,59 +72,35 @@ impl FromStr for LinkName {
     }
 }
 
-/// Lets a pinned link run the loaded program, in one step. Removes the pin of a link whose interface is gone
-/// and then says `false`.
-pub(super) fn take_over(ebpf: &mut Ebpf, pins: &Pins, name: LinkName) -> Result<bool, KernelError> {
-    let path = pins.link(&name.to_string());
-    let failed =
-        |source: Box<dyn std::error::Error + Send + Sync>| KernelError::Link { path: path.clone(), source };
-    let link: FdLink = PinnedLink::from_pin(&path).map_err(|error| failed(error.into()))?.into();
-    match update(ebpf, link, name.place) {
+/// The pinned links to interfaces.
+pub(super) fn names(pins: &Pins) -> Result<Vec<LinkName>, KernelError> {
+    Ok(pins.link_names()?.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+/// Lets a pinned link run the pinned program of its place.
+pub(super) fn run_pinned(pins: &Pins, name: LinkName) -> Result<bool, KernelError> {
+    let path = pins.program(name.place.program());
+    let program = raw::open_pin(&path).map_err(|error| KernelError::Link { path, source: error.into() })?;
+    take_over(&pins.link(&name.to_string()), program.as_fd())
+}
+
+/// Lets a pinned link run a program, in one step. Removes the pin of a link whose interface or cgroup is gone and
+/// then says `false`.
+pub(super) fn take_over(path: &Path, program: BorrowedFd<'_>) -> Result<bool, KernelError> {
+    let failed = |error: io::Error| KernelError::Link { path: path.to_owned(), source: error.into() };
+    let link = raw::open_pin(path).map_err(failed)?;
+    match raw::update_link(link.as_fd(), program) {
         Ok(()) => Ok(true),
-        Err(Update::Program(ProgramError::SyscallError(call)))
-            if call.io_error.raw_os_error() == Some(libc::ENOLINK) =>
-        {
-            pins::remove(&path)?;
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
+            pins::remove(path)?;
             Ok(false)
         }
-        Err(Update::Program(error)) => Err(failed(error.into())),
-        Err(Update::Link(error)) => Err(failed(error.into())),
-        Err(Update::Lacking(error)) => Err(error),
+        Err(error) => Err(failed(error)),
     }
 }
 
-enum Update {
-    Program(ProgramError),
-    Link(LinkError),
-    Lacking(KernelError),
-}
-
-fn update(ebpf: &mut Ebpf, link: FdLink, place: Place) -> Result<(), Update> {
-    // Only the pin keeps the link: its descriptor is closed, so that removing the pin detaches.
-    match place {
-        Place::Xdp | Place::XdpGeneric => {
-            let link = XdpLink::try_from(link).map_err(Update::Link)?;
-            let program = xdp(ebpf).map_err(Update::Lacking)?;
-            let id = program.attach_to_link(link).map_err(Update::Program)?;
-            drop(program.take_link(id).map_err(Update::Program)?);
-        }
-        Place::TcIngress | Place::TcEgress => {
-            let link = SchedClassifierLink::try_from(link).map_err(Update::Link)?;
-            let program = classifier(ebpf, place.program()).map_err(Update::Lacking)?;
-            let id = program.attach_to_link(link).map_err(Update::Program)?;
-            drop(program.take_link(id).map_err(Update::Program)?);
-        }
-    }
-    Ok(())
-}
-
-/// Attaches a program to an interface and pins the link.
-pub(super) fn attach(
-    ebpf: &mut Ebpf,
-    pins: &Pins,
-    name: LinkName,
-    interface: &str,
-) -> Result<(), KernelError> {
+/// Attaches a pinned program to an interface and pins the link.
+pub(super) fn attach(pins: &Pins, name: LinkName, interface: &str) -> Result<(), KernelError> {
     let refused = |source| KernelError::Attach {
         program: name.place.program(),
         interface: interface.to_owned(),
@@ -133,7 +112,7 @@ pub(super) fn attach(
     let link: FdLink = match name.place {
         Place::Xdp | Place::XdpGeneric => {
             let mode = if name.place == Place::Xdp { XdpMode::Driver } else { XdpMode::Skb };
-            let program = xdp(ebpf)?;
+            let mut program = xdp(pins)?;
             let id = program.attach_to_if_index(name.ifindex, mode).map_err(refused)?;
             program
                 .take_link(id)
@@ -143,7 +122,7 @@ pub(super) fn attach(
         }
         Place::TcIngress | Place::TcEgress => {
             let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-            let program = classifier(ebpf, name.place.program())?;
+            let mut program = classifier(pins, name.place.program())?;
             let id =
                 program.attach_with_options(interface, direction(name.place), options).map_err(refused)?;
             program
@@ -164,15 +143,15 @@ pub(super) const fn direction(place: Place) -> TcAttachType {
     }
 }
 
-pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, KernelError> {
-    let program = ebpf.program_mut(program::XDP).and_then(|program| program.try_into().ok());
-    program.ok_or(KernelError::Lacking(program::XDP))
+/// The pinned XDP program.
+pub(super) fn xdp(pins: &Pins) -> Result<Xdp, KernelError> {
+    let name = program::XDP;
+    let pinned = Xdp::from_pin(pins.program(name), XdpAttachType::Interface);
+    pinned.map_err(|source| KernelError::Program { name, source })
 }
 
-pub(super) fn classifier<'a>(
-    ebpf: &'a mut Ebpf,
-    name: &'static str,
-) -> Result<&'a mut SchedClassifier, KernelError> {
-    let program = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
-    program.ok_or(KernelError::Lacking(name))
+/// A pinned tc program.
+pub(super) fn classifier(pins: &Pins, name: &'static str) -> Result<SchedClassifier, KernelError> {
+    let pinned = SchedClassifier::from_pin(pins.program(name));
+    pinned.map_err(|source| KernelError::Program { name, source })
 }

@@ -45,23 +45,23 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    /// Takes them out of what has been loaded.
-    pub(super) fn take(ebpf: &mut Ebpf, pins: &Pins, shapes: &Shapes) -> Result<Self, KernelError> {
+    /// Opens those that are pinned.
+    pub(super) fn open(pins: &Pins, shapes: &Shapes) -> Result<Self, KernelError> {
         let maglev = whole(pins, map::MAGLEV)?;
         let table_count = maglev.info().map_err(failed("read", map::MAGLEV))?.max_entries();
         Ok(Self {
-            v4: FamilyMaps::take(ebpf)?,
-            v6: FamilyMaps::take(ebpf)?,
-            backends: take(ebpf, map::BACKENDS)?,
+            v4: FamilyMaps::open(pins)?,
+            v6: FamilyMaps::open(pins)?,
+            backends: open(pins, map::BACKENDS)?,
             all_backends: whole(pins, map::BACKENDS)?,
-            ports: take(ebpf, map::PORTS)?,
+            ports: open(pins, map::PORTS)?,
             settings: SharedSettings::open(pins)?,
-            limits: take(ebpf, map::LIMITS)?,
+            limits: open(pins, map::LIMITS)?,
             all_limits: whole(pins, map::LIMITS)?,
-            listener_stats: take(ebpf, map::LISTENER_STATS)?,
-            listener_pasts: take(ebpf, map::LISTENER_PASTS)?,
-            backend_stats: take(ebpf, map::BACKEND_STATS)?,
-            reasons: take(ebpf, map::REASONS)?,
+            listener_stats: open(pins, map::LISTENER_STATS)?,
+            listener_pasts: open(pins, map::LISTENER_PASTS)?,
+            backend_stats: open(pins, map::BACKEND_STATS)?,
+            reasons: open(pins, map::REASONS)?,
             table_count,
             maglev,
             table: shapes.table,
@@ -83,7 +83,7 @@ impl Maps {
     /// The table at an index, in this process's memory; `None` where there is none.
     fn mapped_table(&self, index: u32) -> Result<Option<Mapping>, KernelError> {
         let failed_to_read = batch_failed("read a table of", map::MAGLEV);
-        let Some(id) = raw::inner_map(&self.maglev, index).map_err(&failed_to_read)? else { return Ok(None) };
+        let Some(id) = raw::id_at(&self.maglev, index).map_err(&failed_to_read)? else { return Ok(None) };
         let table = MapData::from_id(id).map_err(failed("open a table of", map::MAGLEV))?;
         Mapping::new(&table).map(Some).map_err(failed_to_read)
     }
@@ -140,6 +140,7 @@ fn write(table: &Mapping, slots: &[BackendId]) {
     }
 }
 
+/// Takes a map out of what has been loaded.
 pub(super) fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelError>
 where
     T: TryFrom<aya::maps::Map, Error = MapError>,
@@ -148,7 +149,16 @@ where
     T::try_from(map).map_err(failed("open", name))
 }
 
-/// Opens a pinned map once more, to be read whole.
+/// Opens a pinned map.
+pub(super) fn open<T>(pins: &Pins, name: &'static str) -> Result<T, KernelError>
+where
+    T: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let map = whole(pins, name)?;
+    aya::maps::Map::from_map_data(map).and_then(T::try_from).map_err(failed("open", name))
+}
+
+/// Opens a pinned map, to be read whole.
 pub(super) fn whole(pins: &Pins, name: &'static str) -> Result<MapData, KernelError> {
     MapData::from_pin(pins.map(name)).map_err(failed("open", name))
 }

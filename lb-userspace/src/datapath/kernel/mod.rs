@@ -1,8 +1,8 @@
 //! The packet programs in the kernel.
 //!
 //! Maps, programs and links are pinned below `<pinDirectory>/<ABI version>/`, so traffic flows while no agent
-//! runs, and the next one takes over what it finds: maps after a comparison of their shapes, links by an atomic
-//! change of their program.
+//! runs, and the next one takes over what it finds: maps after a comparison of their shapes, programs if they are of its
+//! own build, links by an atomic change of their program.
 //!
 //! Architecture invariant: the only place that names aya; nothing is changed before all pinned maps fit.
 #![expect(unsafe_code, reason = "system calls that no library offers")]
@@ -15,6 +15,7 @@ mod error;
 mod family;
 mod flows;
 mod links;
+mod loaded;
 mod maps;
 mod observe;
 mod pins;
@@ -35,11 +36,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use aya::include_bytes_aligned;
 use aya::maps::MapInfo;
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use lb_common::backend::{ABSENT, BackendValue, DEAD};
 use lb_common::config::ConfigValue;
-use lb_common::map::{self, program};
+use lb_common::map;
 use lb_common::net::{Ipv4, Ipv6};
 use lb_common::policy::Rate;
 
@@ -57,6 +58,7 @@ use crate::config;
 use attach::{Attachments, Doors, TcKind};
 pub use error::KernelError;
 use flows::Flows;
+use loaded::Build;
 use maps::{Maps, batch_failed, failed};
 use pins::Pins;
 pub use shape::Difference;
@@ -67,14 +69,15 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb.o"))
 /// The loaded programs, their maps and where they are attached.
 pub struct Kernel {
     pins: Pins,
-    ebpf: Ebpf,
+    build: Build,
     maps: Maps,
     flows: Arc<Flows>,
     attachments: Attachments,
 }
 
 impl Kernel {
-    /// Loads the programs; takes over the maps and links that an earlier agent pinned below `pin_directory`.
+    /// Takes over the maps and links that an earlier agent pinned below `pin_directory`, and its programs if they are
+    /// of this build; else loads them.
     ///
     /// # Errors
     /// When this CPU or kernel can't run the programs, or a pinned map has another shape: then nothing has been
@@ -104,29 +107,25 @@ impl Kernel {
         settings: &config::Datapath,
         tc: TcKind,
     ) -> Result<Self, KernelError> {
-        let mut loader = EbpfLoader::new();
-        for name in map::ALL {
-            loader.map_pin_path(name, pins.map(name));
-        }
-        for (name, entries) in shape::sizes(settings) {
-            loader.map_max_entries(name, entries);
-        }
-        let network = processes::network();
-        loader.override_global(program::NODE_NETWORK, &network, true);
-        let mut ebpf = loader.load(OBJECT)?;
-        let maps = Maps::take(&mut ebpf, &pins, shapes)?;
+        let mut build = Build::over(&pins)?;
+        let is_loaded = programs::are_loaded(&pins, build)?;
+        let mut object =
+            if is_loaded { None } else { Some(programs::object(&pins, &shape::sizes(settings))?) };
+        let maps = Maps::open(&pins, shapes)?;
         configure(&maps, settings)?;
         know(&maps)?;
-        programs::load(&mut ebpf, &pins)?;
+        if let Some(object) = &mut object {
+            build = programs::load(object, &pins)?;
+        }
         let flows = Arc::new(Flows::open(&pins, settings.flow_accounting)?);
-        let attachments = Attachments::adopt(&mut ebpf, &pins, tc, settings.flow_accounting)?;
+        let attachments = Attachments::adopt(&pins, tc, settings.flow_accounting)?;
         observe::sweep(&pins)?;
-        Ok(Self { pins, ebpf, maps, flows, attachments })
+        Ok(Self { pins, build, maps, flows, attachments })
     }
 
     /// Serves the node's own processes as the configuration wants, if the kernel can.
     pub fn serve_processes(&mut self, wanted: &config::NodeProcesses) -> Processes {
-        processes::serve(&mut self.ebpf, &self.pins, wanted)
+        processes::serve(&self.pins, self.build, wanted)
     }
 
     /// Removes links, programs and maps that are pinned below `pin_directory`, whoever left them there. All
@@ -260,7 +259,7 @@ impl Datapath for Kernel {
     }
 
     fn serve(&mut self, ports: &BTreeMap<u32, Port>) -> Result<Served, KernelError> {
-        let mut doors = Doors { ebpf: &mut self.ebpf, pins: &self.pins, ports: &mut self.maps.ports };
+        let mut doors = Doors { pins: &self.pins, ports: &mut self.maps.ports };
         self.attachments.serve(&mut doors, ports)
     }
 

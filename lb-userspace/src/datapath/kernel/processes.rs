@@ -3,6 +3,7 @@
 //! A link's name holds the number of its cgroup, `cgroup-1-lb_connect4`, so that links to another one are known.
 //! Without these programs everything else works, so what is in their way is told, and no error.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
@@ -10,15 +11,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::{CgroupAttachMode, CgroupSockAddr};
+use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError};
+use aya_obj::programs::CgroupSockAddrAttachType as Side;
 use lb_common::map::program;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use super::error::KernelError;
+use super::loaded::{self, Build, Set};
 use super::pins::{self, Pins};
-use super::raw;
+use super::{links, programs, raw};
 use crate::config::NodeProcesses;
 use crate::datapath::processes::Processes;
 
@@ -48,6 +50,18 @@ struct Cgroup {
     number: u64,
 }
 
+/// Where the programs are attached, in their order.
+const SIDES: [Side; program::SOCKETS.len()] = [
+    Side::Connect4,
+    Side::Connect6,
+    Side::UDPSendMsg4,
+    Side::UDPSendMsg6,
+    Side::UDPRecvMsg4,
+    Side::UDPRecvMsg6,
+    Side::GetPeerName4,
+    Side::GetPeerName6,
+];
+
 /// The cookie of this network namespace: that of the sockets made here. 0, which is nobody's, where the kernel
 /// does not tell.
 pub(super) fn network() -> u64 {
@@ -55,18 +69,18 @@ pub(super) fn network() -> u64 {
 }
 
 /// Attaches the programs, or lets those of an earlier agent's links run; removes the links to other cgroups.
-pub(super) fn serve(ebpf: &mut Ebpf, pins: &Pins, wanted: &NodeProcesses) -> Processes {
-    match try_serve(ebpf, pins, wanted) {
+pub(super) fn serve(pins: &Pins, build: Build, wanted: &NodeProcesses) -> Processes {
+    match try_serve(pins, build, wanted) {
         Ok(cgroup) => Processes::Served { cgroup },
         Err(error) => {
-            let removed = remove_links(pins, |_| true).err();
+            let removed = remove_links(pins, |_| true).and_then(|()| remove_programs(pins)).err();
             let also = removed.map(|error| format!("; {error}")).unwrap_or_default();
             Processes::NotServed { reason: format!("{error}{also}") }
         }
     }
 }
 
-fn try_serve(ebpf: &mut Ebpf, pins: &Pins, wanted: &NodeProcesses) -> Result<PathBuf, ServeProcesses> {
+fn try_serve(pins: &Pins, build: Build, wanted: &NodeProcesses) -> Result<PathBuf, ServeProcesses> {
     let path = match wanted {
         NodeProcesses::None => return Err(ServeProcesses::Unwanted),
         NodeProcesses::In(path) => path.clone(),
@@ -80,15 +94,46 @@ fn try_serve(ebpf: &mut Ebpf, pins: &Pins, wanted: &NodeProcesses) -> Result<Pat
     }
     let cgroup = Cgroup::open(path)?;
     remove_links(pins, |name| !name.starts_with(&cgroup.prefix()))?;
-    for name in program::SOCKETS {
-        let program = socket_program(ebpf, name)?;
-        program.load().map_err(|source| ServeProcesses::Load(KernelError::Program { name, source }))?;
+    if !are_loaded(pins, build)? {
+        load(pins, build)?;
+    }
+    for (name, side) in program::SOCKETS.into_iter().zip(SIDES) {
+        let path = pins.program(name);
+        let mut program = CgroupSockAddr::from_pin(path, side).map_err(refused(name))?;
         let link = pins.link(&format!("{}{name}", cgroup.prefix()));
-        if !take_over(program, &link)? {
-            attach(program, name, &cgroup, &link)?;
+        let fd = program.fd().map_err(refused(name))?;
+        if !link.exists() || !links::take_over(&link, fd.as_fd())? {
+            attach(&mut program, name, &cgroup, &link)?;
         }
     }
     Ok(cgroup.path)
+}
+
+/// Whether an agent of this build has loaded those that are pinned.
+fn are_loaded(pins: &Pins, build: Build) -> Result<bool, KernelError> {
+    let ids: Option<Vec<u32>> = program::SOCKETS.iter().map(|name| programs::pinned(pins, name)).collect();
+    match ids {
+        Some(ids) => loaded::is(pins, Set::Sockets, build, &ids),
+        None => Ok(false),
+    }
+}
+
+/// Loads and pins them.
+fn load(pins: &Pins, build: Build) -> Result<(), ServeProcesses> {
+    let mut object = programs::object(pins, &BTreeMap::new())?;
+    let mut ids = Vec::new();
+    for name in program::SOCKETS {
+        let program = object.program_mut(name).ok_or(KernelError::Lacking(name))?;
+        let socket: &mut CgroupSockAddr = program.try_into().map_err(refused(name))?;
+        socket.load().map_err(|source| ServeProcesses::Load(refused(name)(source)))?;
+        ids.push(socket.info().map_err(refused(name))?.id());
+        programs::pin(program, pins, name)?;
+    }
+    Ok(loaded::note(pins, Set::Sockets, build, &ids)?)
+}
+
+fn refused(name: &'static str) -> impl Fn(ProgramError) -> KernelError {
+    move |source| KernelError::Program { name, source }
 }
 
 impl Cgroup {
@@ -119,25 +164,8 @@ fn remove_links(pins: &Pins, unwanted: impl Fn(&str) -> bool) -> Result<(), Kern
     Ok(())
 }
 
-/// Lets a pinned link run the program. False: there is none.
-fn take_over(program: &CgroupSockAddr, path: &Path) -> Result<bool, KernelError> {
-    if !path.exists() {
-        return Ok(false);
-    }
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| KernelError::Link {
-        path: path.to_owned(),
-        source,
-    };
-    let link = raw::open_pin(path).map_err(|error| failed(error.into()))?;
-    let program = program.fd().map_err(|error| failed(error.into()))?;
-    match raw::update_link(link.as_fd(), program.as_fd()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
-            pins::remove(path)?;
-            Ok(false)
-        }
-        Err(error) => Err(failed(error.into())),
-    }
+fn remove_programs(pins: &Pins) -> Result<(), KernelError> {
+    program::SOCKETS.iter().try_for_each(|name| pins::remove(&pins.program(name)))
 }
 
 /// Beside whatever others have attached there: so is any link to a cgroup, whatever the mode, and the kernel refuses
@@ -159,11 +187,6 @@ fn attach(
     let link: FdLink = link.try_into().map_err(|error: LinkError| pinned(error.into()))?;
     drop(link.pin(path).map_err(|error| pinned(error.into()))?);
     Ok(())
-}
-
-fn socket_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut CgroupSockAddr, KernelError> {
-    let program = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
-    program.ok_or(KernelError::Lacking(name))
 }
 
 /// Where the cgroup2 file system is mounted: its root, of several mounts the first. See proc(5) for the fields.

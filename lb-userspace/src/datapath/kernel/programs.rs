@@ -1,33 +1,79 @@
 //! The packet programs: loaded, entered into the arrays by which they hand packets on, and pinned.
 
-use aya::Ebpf;
+use std::collections::BTreeMap;
+
 use aya::maps::{MapData, ProgramArray};
-use aya::programs::{Program, ProgramError};
-use lb_common::map::program;
+use aya::programs::{Program, ProgramError, ProgramInfo};
+use aya::{Ebpf, EbpfLoader};
+use lb_common::map::{self, program};
 
 use super::error::KernelError;
-use super::maps::failed;
+use super::loaded::{self, Build, Set};
+use super::maps::{failed, open, whole};
 use super::pins::{self, Pins};
+use super::{OBJECT, processes, raw};
+
+/// Those that are attached.
+pub(super) const ATTACHED: [&str; 3] = [program::XDP, program::TC_INGRESS, program::TC_EGRESS];
+
+/// The object of the programs, with the constants that they are loaded with. Maps that are not pinned are created.
+pub(super) fn object(pins: &Pins, sizes: &BTreeMap<&'static str, u32>) -> Result<Ebpf, KernelError> {
+    let mut loader = EbpfLoader::new();
+    for name in map::ALL {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    for (name, entries) in sizes {
+        loader.map_max_entries(name, *entries);
+    }
+    let network = processes::network();
+    loader.override_global(program::NODE_NETWORK, &network, true);
+    Ok(loader.load(OBJECT)?)
+}
+
+/// Whether an agent of this build has loaded those that are in their places.
+pub(super) fn are_loaded(pins: &Pins, build: Build) -> Result<bool, KernelError> {
+    match ids(pins) {
+        Some(ids) => loaded::is(pins, Set::Packets, build, &ids),
+        None => Ok(false),
+    }
+}
 
 /// Loads all of them, then puts them in the place of those of an earlier agent: stages hand on nothing that
-/// would have to fit. Those that are attached are pinned; the others are held by the pinned arrays.
-pub(super) fn load(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), KernelError> {
+/// would have to fit. Those that are attached are pinned; the others are held by the pinned arrays. Gives what they
+/// are of.
+pub(super) fn load(ebpf: &mut Ebpf, pins: &Pins) -> Result<Build, KernelError> {
     for &(_, _, name) in program::STAGES {
         let program = ebpf.program_mut(name).ok_or(KernelError::Lacking(name))?;
         load_one(program).map_err(|source| KernelError::Program { name, source })?;
     }
     for &(array, stage, name) in program::STAGES {
-        let stages = MapData::from_pin(pins.map(array)).map_err(failed("open", array))?;
-        let stages = aya::maps::Map::from_map_data(stages).map_err(failed("open", array))?;
-        let mut stages: ProgramArray<MapData> = stages.try_into().map_err(failed("open", array))?;
+        let mut stages: ProgramArray<MapData> = open(pins, array)?;
         let program = ebpf.program(name).ok_or(KernelError::Lacking(name))?;
         let fd = program.fd().map_err(|source| KernelError::Program { name, source })?;
         stages.set(stage as u32, fd, 0).map_err(failed("write", array))?;
     }
-    for name in [program::XDP, program::TC_INGRESS, program::TC_EGRESS] {
-        pin(ebpf, pins, name)?;
+    for name in ATTACHED {
+        let program = ebpf.program_mut(name).ok_or(KernelError::Lacking(name))?;
+        pin(program, pins, name)?;
     }
-    Ok(())
+    let build = Build::over(pins)?;
+    if let Some(ids) = ids(pins) {
+        loaded::note(pins, Set::Packets, build, &ids)?;
+    }
+    Ok(build)
+}
+
+/// The ids of those that are in their places. `None`: one is missing.
+pub(super) fn ids(pins: &Pins) -> Option<Vec<u32>> {
+    let in_array =
+        |&(array, stage, _): &program::Entry| raw::id_at(&whole(pins, array).ok()?, stage as u32).ok()?;
+    let attached = ATTACHED.iter().map(|name| pinned(pins, name));
+    program::STAGES.iter().map(in_array).chain(attached).collect()
+}
+
+/// The id of a pinned program; `None` where none is.
+pub(super) fn pinned(pins: &Pins, name: &str) -> Option<u32> {
+    ProgramInfo::from_pin(pins.program(name)).ok().map(|program| program.id())
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "stages are of these two kinds; aya may learn more")]
@@ -40,8 +86,7 @@ pub(super) fn load_one(program: &mut Program) -> Result<(), ProgramError> {
 }
 
 /// Pins a program, in place of an earlier agent's.
-fn pin(ebpf: &mut Ebpf, pins: &Pins, name: &'static str) -> Result<(), KernelError> {
-    let program = ebpf.program_mut(name).ok_or(KernelError::Lacking(name))?;
+pub(super) fn pin(program: &mut Program, pins: &Pins, name: &str) -> Result<(), KernelError> {
     let (path, fresh) = (pins.program(name), pins.program(&format!("{name}-new")));
     pins::remove(&fresh)?;
     let pinned = program.pin(&fresh);

@@ -17,10 +17,10 @@ const NOT_SUPPORTED: i32 = 524;
 /// Elements a call: enough to make the call cheap, few enough to keep the copies small.
 const CHUNK: u32 = 4096;
 
-/// The id of the map at an index of an array of maps; `None` where there is none.
-pub(super) fn inner_map(outer: &MapData, index: u32) -> io::Result<Option<u32>> {
+/// The id of the map or program at an index of an array of such; `None` where there is none.
+pub(super) fn id_at(array: &MapData, index: u32) -> io::Result<Option<u32>> {
     let mut id = 0_u32;
-    match element(bpf_cmd::BPF_MAP_LOOKUP_ELEM, outer, index, Some(&mut id)) {
+    match element(bpf_cmd::BPF_MAP_LOOKUP_ELEM, array, index, Some(&mut id)) {
         Ok(()) => Ok(Some(id)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -63,7 +63,7 @@ fn element(command: bpf_cmd, outer: &MapData, index: u32, value: Option<&mut u32
     element.map_fd = outer.fd().as_fd().as_raw_fd().cast_unsigned();
     element.key = &raw const index as u64;
     element.__bindgen_anon_1.value = value.map_or(0, |value| &raw mut *value as u64);
-    // SAFETY: an array of maps has keys and values of four bytes; both outlive the call.
+    // SAFETY: an array of maps or programs has keys and values of four bytes; both outlive the call.
     unsafe { call(command, &mut attributes) }.map(drop)
 }
 

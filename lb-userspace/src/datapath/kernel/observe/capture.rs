@@ -5,16 +5,11 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aya::maps::{MapData, PerCpuArray, RingBuf};
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::tc::SchedClassifierLink;
-use aya::programs::xdp::XdpLink;
-use aya::programs::{SchedClassifier, Xdp};
 use lb_common::observe::{BY_CLIENT, BY_PORT, BY_VIP, CAPTURE, CaptureFilter, Captured, IS_V6, SNAP};
 use lb_common::observe::{TC_EGRESS, TC_INGRESS};
 use lb_common::reason::Reason;
@@ -22,7 +17,7 @@ use lb_common::reason::Reason;
 use super::instance::{Instance, Purpose, STAGES};
 use super::{capture_pin, refused};
 use crate::datapath::kernel::error::KernelError;
-use crate::datapath::kernel::links::{self, LinkName, Place};
+use crate::datapath::kernel::links;
 use crate::datapath::kernel::maps::{failed, take};
 use crate::datapath::kernel::pins::{self, Pins};
 use crate::datapath::observe::{Capture, Filter, Frame, ObserveError, Packet, Side};
@@ -73,23 +68,20 @@ impl Running {
         let packets = take(&mut instance.ebpf, "CAPTURE")?;
         let lost = take(&mut instance.ebpf, "CAPTURE_LOST")?;
         // From here on, dropping it puts things back.
-        let mut running = Self { pins: pins.clone(), packets, lost, instance, _turn: turn };
-        for name in running.links()? {
-            links::take_over(&mut running.instance.ebpf, pins, name)?;
+        let running = Self { pins: pins.clone(), packets, lost, instance, _turn: turn };
+        for name in links::names(pins)? {
+            let program = running.instance.program(name.place.program())?;
+            links::take_over(&pins.link(&name.to_string()), program)?;
         }
         Ok(running)
-    }
-
-    fn links(&self) -> Result<Vec<LinkName>, KernelError> {
-        Ok(self.pins.link_names()?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         // One that can't be, as its interface has just gone, keeps no other from it. What it runs needs its stages.
-        let handed_back = self.links().and_then(|names| {
-            let failures = names.into_iter().filter_map(|name| hand_back(&self.pins, name).err());
+        let handed_back = links::names(&self.pins).and_then(|names| {
+            let failures = names.into_iter().filter_map(|name| links::run_pinned(&self.pins, name).err());
             // All are tried before the first failure is told.
             failures.collect::<Vec<_>>().into_iter().next().map_or(Ok(()), Err)
         });
@@ -102,36 +94,6 @@ impl Drop for Running {
 /// Removes what a capture has pinned.
 pub(in crate::datapath::kernel) fn sweep(pins: &Pins) -> Result<(), KernelError> {
     STAGES.iter().try_for_each(|name| pins::remove(&capture_pin(pins, name)))
-}
-
-/// Lets a link run the pinned program again.
-fn hand_back(pins: &Pins, name: LinkName) -> Result<(), KernelError> {
-    let path = pins.link(&name.to_string());
-    let program = pins.program(name.place.program());
-    let updated = match name.place {
-        Place::Xdp | Place::XdpGeneric => run_xdp(&path, &program),
-        Place::TcIngress | Place::TcEgress => run_tc(&path, &program),
-    };
-    updated.map_err(|source| KernelError::Link { path, source })
-}
-
-type Updated = Result<(), Box<dyn std::error::Error + Send + Sync>>;
-
-// Only the pin keeps the link: its descriptor is closed.
-fn run_xdp(link: &Path, program: &Path) -> Updated {
-    let mut program = Xdp::from_pin(program, aya_obj::programs::XdpAttachType::Interface)?;
-    let link = XdpLink::try_from(FdLink::from(PinnedLink::from_pin(link)?))?;
-    let id = program.attach_to_link(link)?;
-    drop(program.take_link(id)?);
-    Ok(())
-}
-
-fn run_tc(link: &Path, program: &Path) -> Updated {
-    let mut program = SchedClassifier::from_pin(program)?;
-    let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(link)?))?;
-    let id = program.attach_to_link(link)?;
-    drop(program.take_link(id)?);
-    Ok(())
 }
 
 fn constant(filter: &Filter) -> CaptureFilter {

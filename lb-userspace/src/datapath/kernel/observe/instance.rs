@@ -1,5 +1,7 @@
 //! Loading the programs once more.
 
+use std::os::fd::{AsFd as _, BorrowedFd};
+
 use aya::maps::{MapData, MapInfo, ProgramArray};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::map::{self, program};
@@ -60,6 +62,13 @@ impl Instance {
         let mut ebpf = loader.load(OBJECT)?;
         let stages = enter_stages(&mut ebpf, purpose.stages)?;
         Ok(Self { ebpf, _stages: stages })
+    }
+
+    /// A program that is loaded.
+    pub(super) fn program(&self, name: &'static str) -> Result<BorrowedFd<'_>, KernelError> {
+        let program = self.ebpf.program(name).ok_or(KernelError::Lacking(name))?;
+        let fd = program.fd().map_err(|source| KernelError::Program { name, source })?;
+        Ok(fd.as_fd())
     }
 }
 

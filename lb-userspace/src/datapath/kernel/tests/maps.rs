@@ -81,7 +81,7 @@ fn a_table_of_as_many_slots_is_changed_where_it_is() {
             let table: Table = slots.iter().copied().map(BackendId).collect();
             kernel.execute(&Command::PutTable(ListenerIndex(0), Table::clone(&table))).unwrap();
             assert_eq!(kernel.observe().unwrap().tables[&ListenerIndex(0)], table);
-            crate::datapath::kernel::raw::inner_map(kernel.maps.outer(), 0).unwrap().unwrap()
+            crate::datapath::kernel::raw::id_at(kernel.maps.outer(), 0).unwrap().unwrap()
         };
         let first = put(&mut kernel, &[1, 2, 3, 4, 5]);
         assert_eq!(put(&mut kernel, &[1, 9, 3, 8, 7]), first);

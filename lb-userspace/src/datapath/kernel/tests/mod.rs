@@ -6,6 +6,7 @@ mod foreign;
 mod hooks;
 mod maps;
 mod one_bucket;
+mod upgrades;
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};

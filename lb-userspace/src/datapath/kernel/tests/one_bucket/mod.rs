@@ -11,8 +11,9 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use aya::maps::MapData;
-use aya::programs::{Program, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use lb_common::head::{Head, State};
+use lb_common::map::program;
 use lb_common::port::{ATTACHED, PortValue, UPLINK};
 
 use super::super::flows::mapping::Mapping;
@@ -90,18 +91,12 @@ impl Bench {
         Self { kernel, mapping, family, clients }
     }
 
-    fn xdp(&self) -> &Xdp {
-        match self.kernel.ebpf.program(program::XDP) {
-            Some(Program::Xdp(xdp)) => xdp,
-            _ => panic!("no XDP program"),
-        }
+    fn xdp(&self) -> Xdp {
+        links::xdp(&self.kernel.pins).unwrap()
     }
 
-    fn egress(&self) -> &SchedClassifier {
-        match self.kernel.ebpf.program(program::TC_EGRESS) {
-            Some(Program::SchedClassifier(tc)) => tc,
-            _ => panic!("no tc program"),
-        }
+    fn egress(&self) -> SchedClassifier {
+        links::classifier(&self.kernel.pins, program::TC_EGRESS).unwrap()
     }
 
     /// Sends packets of all flows, both ways and in all moods, until time is up. Gives how many were rewritten.
