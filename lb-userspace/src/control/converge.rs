@@ -7,13 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::model::Desired;
-use super::plan::{Plan, Planner, withdrawal};
+use super::model::{Altered, Desired};
+use super::plan::{Catalogue, Plan, Planner, withdrawal};
 use crate::datapath::Datapath;
 use crate::datapath::flows::model::BackendRef;
-use crate::datapath::model::{
-    BackendEntry, BackendId, BackendState, Command, ListenerAddress, Observed, VipPolicy,
-};
+use crate::datapath::model::{BackendEntry, BackendId, BackendState, Command, Observed, VipPolicy};
 
 /// The pause after the first failure; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -39,7 +37,9 @@ pub struct Failure {
 pub struct Converger<D> {
     datapath: D,
     planner: Planner,
-    observed: Option<Observed>,
+    catalogue: Catalogue,
+    /// The catalogue tells what the datapath holds.
+    is_known: bool,
     failure: Option<Failure>,
     left_out: usize,
     /// All that was desired last has been done.
@@ -53,7 +53,8 @@ impl<D: Datapath> Converger<D> {
         Self {
             datapath,
             planner,
-            observed: None,
+            catalogue: Catalogue::default(),
+            is_known: false,
             failure: None,
             left_out: 0,
             is_followed: false,
@@ -70,21 +71,25 @@ impl<D: Datapath> Converger<D> {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn observed(&mut self) -> Result<&Observed, D::Error> {
-        let observed = if let Some(observed) = self.observed.take() {
-            observed
-        } else {
-            let observed = self.datapath.observe()?;
-            self.ended.extend(observed.backends.iter().filter_map(ended));
-            observed
-        };
-        Ok(self.observed.insert(observed))
+    pub fn observed(&self) -> Result<Observed, D::Error> {
+        if self.is_known { Ok(self.catalogue.observed().clone()) } else { self.datapath.observe() }
     }
 
     /// Forgets what the datapath holds: the next plan reads it back.
     pub fn forget(&mut self) {
-        self.observed = None;
+        self.catalogue.forget();
+        self.is_known = false;
         self.is_followed = false;
+    }
+
+    fn read_back(&mut self, now: Instant) -> Result<(), D::Error> {
+        if !self.is_known {
+            let observed = self.datapath.observe()?;
+            self.ended.extend(observed.backends.iter().filter_map(ended));
+            self.catalogue.replace(observed, now);
+            self.is_known = true;
+        }
+        Ok(())
     }
 
     /// The failure that waits for its next try.
@@ -110,35 +115,22 @@ impl<D: Datapath> Converger<D> {
         self.left_out
     }
 
-    /// Executes what leads to `desired`, up to the first failure. Waits out the pause after a failure.
+    /// Executes what leads to `desired`, up to the first failure. Waits out the pause after a failure. `altered` is
+    /// what is not desired, or not as it was, since this was asked last. All the rest is looked at, too, when the
+    /// datapath was read back, when something was withdrawn, and when something found no room.
     /// Says whether the datapath is as desired now.
-    pub fn converge(&mut self, desired: &Desired, now: Instant) -> bool {
-        let all = desired.listeners.keys().copied().collect();
-        self.converge_changes(desired, &all, now)
-    }
-
-    /// As [`Converger::converge`], where `changed` are the listeners that are not desired, or not as they were, since
-    /// this was asked last. All others are looked at, too, when the datapath was read back, when something found
-    /// no room, and when a time in the plan is over.
-    pub fn converge_changes(
-        &mut self,
-        desired: &Desired,
-        changed: &BTreeSet<ListenerAddress>,
-        now: Instant,
-    ) -> bool {
+    pub fn converge(&mut self, desired: &Desired, altered: &Altered, now: Instant) -> bool {
         if self.failure.as_ref().is_some_and(|failure| now < failure.retry_at) {
             return false;
         }
-        let is_due = self.planner.poll_timeout().is_some_and(|due| due <= now);
-        let is_whole = self.observed.is_none() || self.left_out > 0 || is_due || !self.is_followed;
-        let mut observed = match self.observed() {
-            Ok(_) => self.observed.take().unwrap_or_default(),
-            Err(error) => return self.fail("read the maps back".into(), &error, now),
-        };
+        let is_whole = !self.is_followed || self.left_out > 0;
+        if let Err(error) = self.read_back(now) {
+            return self.fail("read the maps back".into(), &error, now);
+        }
         let Plan { commands, unplaced_listeners, unplaced_backends } = if is_whole {
-            self.planner.plan(desired, &observed, now)
+            self.planner.plan(desired, &self.catalogue, now)
         } else {
-            self.planner.plan_changes(desired, &observed, changed, now)
+            self.planner.plan_changes(desired, &self.catalogue, altered, now)
         };
         self.report_left_out(unplaced_listeners.len() + unplaced_backends.len());
         for run in commands.chunk_by(are_tables).flat_map(|run| run.chunks(TOGETHER)) {
@@ -150,18 +142,22 @@ impl<D: Datapath> Converger<D> {
             }
             for command in run {
                 tracing::debug!("{}", describe(command));
-                if let Command::PutBackend(id, entry) = command {
-                    self.ended.extend(ended((id, entry)));
-                }
-                observed.apply(command);
+                self.enter(command, now);
             }
         }
-        self.observed = Some(observed);
         self.is_followed = true;
         if let Some(failure) = self.failure.take() {
             tracing::info!("{}: done after {} failures", failure.action, failure.attempts);
         }
         true
+    }
+
+    /// Takes note of a command that was carried out.
+    fn enter(&mut self, command: &Command, now: Instant) {
+        if let Command::PutBackend(id, entry) = command {
+            self.ended.extend(ended((id, entry)));
+        }
+        self.catalogue.apply(command, now);
     }
 
     /// Stops serving VIPs at once, whatever else is known or not: nothing is desired by it. Whether there is anything
@@ -174,26 +170,19 @@ impl<D: Datapath> Converger<D> {
         if self.failure.as_ref().is_some_and(|failure| now < failure.retry_at) {
             return;
         }
-        let commands = match self.observed() {
-            Ok(observed) => withdrawal(observed, &which(&observed.vips)),
-            Err(error) => {
-                self.fail("read the maps back".into(), &error, now);
-                return;
-            }
-        };
-        self.is_followed &= commands.is_empty();
-        for command in commands {
+        if let Err(error) = self.read_back(now) {
+            self.fail("read the maps back".into(), &error, now);
+            return;
+        }
+        let vips = which(&self.catalogue.observed().vips);
+        for command in withdrawal(&self.catalogue, &vips) {
+            self.is_followed = false;
             if let Err(error) = self.datapath.execute(&command) {
                 self.fail(describe(&command), &error, now);
                 return;
             }
             tracing::info!("{}", describe(&command));
-            if let Command::PutBackend(id, entry) = &command {
-                self.ended.extend(ended((id, entry)));
-            }
-            if let Some(observed) = &mut self.observed {
-                observed.apply(&command);
-            }
+            self.enter(&command, now);
         }
     }
 
@@ -259,6 +248,8 @@ mod tests {
     use crate::datapath::memory::Memory;
     use crate::datapath::port::{Port, Served};
 
+    const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 80));
+
     /// A datapath in memory that refuses the first commands.
     #[derive(Default)]
     struct Refusing {
@@ -306,27 +297,31 @@ mod tests {
         Converger::new(Refusing { refusals, ..Refusing::default() }, Planner::new(capacity, 1))
     }
 
+    fn converge(converger: &mut Converger<Refusing>, desired: &Desired, now: Instant) -> bool {
+        let vips = BTreeSet::from([VIP]);
+        converger.converge(desired, &Altered { vips, ..Altered::default() }, now)
+    }
+
     fn desired() -> Desired {
-        let vip = "192.0.2.80".parse().unwrap();
-        Desired { vips: BTreeMap::from([(vip, VipPolicy::default())]), ..Desired::default() }
+        Desired { vips: BTreeMap::from([(VIP, VipPolicy::default())]), ..Desired::default() }
     }
 
     #[test]
     fn a_failed_command_is_tried_again_with_growing_pauses() {
         let mut converger = converger(2);
         let start = Instant::now();
-        assert!(!converger.converge(&desired(), start));
+        assert!(!converge(&mut converger, &desired(), start));
         let first = converger.failure().unwrap().clone();
         assert_eq!((first.attempts, first.retry_at), (1, start + FIRST_RETRY));
         assert_eq!(
             (first.action.as_str(), first.error.as_str()),
             ("answer for 192.0.2.80", "the map is full")
         );
-        assert!(!converger.converge(&desired(), start), "before its time");
-        assert!(!converger.converge(&desired(), first.retry_at));
+        assert!(!converge(&mut converger, &desired(), start), "before its time");
+        assert!(!converge(&mut converger, &desired(), first.retry_at));
         let second = converger.failure().unwrap().clone();
         assert_eq!((second.attempts, second.retry_at), (2, first.retry_at + 2 * FIRST_RETRY));
-        assert!(converger.converge(&desired(), second.retry_at));
+        assert!(converge(&mut converger, &desired(), second.retry_at));
         assert!(converger.failure().is_none());
     }
 
@@ -334,13 +329,13 @@ mod tests {
     fn the_maps_are_read_back_once_and_after_a_failure() {
         let mut converger = converger(0);
         for _ in 0..3 {
-            assert!(converger.converge(&desired(), Instant::now()));
+            assert!(converge(&mut converger, &desired(), Instant::now()));
         }
         assert_eq!(converger.datapath().reads.get(), 1);
         converger.datapath().refusals = 1;
         let start = Instant::now();
-        assert!(!converger.converge(&Desired::default(), start));
-        assert!(converger.converge(&Desired::default(), start + FIRST_RETRY));
+        assert!(!converge(&mut converger, &Desired::default(), start));
+        assert!(converge(&mut converger, &Desired::default(), start + FIRST_RETRY));
         assert_eq!(converger.datapath().reads.get(), 2);
         assert_eq!(converger.datapath().memory.observe().unwrap(), Observed::default());
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::backend_status::were_ready;
 use super::cycle::{Facts, listener_addresses};
 use super::desired::{Served, desired, probes};
-use super::model::{Desired, ForwardingMode};
+use super::model::{Altered, Desired, ForwardingMode};
 use super::select::Member;
 use super::services::{Changed, Service, Services};
 use crate::datapath::model::{ListenerAddress, Mac, Placement};
@@ -41,13 +41,14 @@ pub(super) struct Derived {
 }
 
 impl Derived {
-    /// Takes over what has changed. Tells whose listeners are, or were, among them.
+    /// Takes over what has changed. Adds what that alters to what was altered before.
     pub(super) fn follow(
         &mut self,
         changed: &Changed,
         services: &Services,
         context: &Context<'_>,
-    ) -> BTreeSet<ListenerAddress> {
+        altered: &mut Altered,
+    ) {
         if changed.members {
             self.follow_addresses(changed, services);
         }
@@ -56,20 +57,21 @@ impl Derived {
             changed.services.iter().filter_map(|lb| served(services.get(lb)?, topology)).collect();
         self.follow_probes(changed, &served, context.facts);
 
-        let mut listeners = BTreeSet::new();
         for lb in &changed.services {
             let Some((vip, addresses)) = self.placed.remove(lb) else { continue };
             if let Some(vip) = vip {
                 self.desired.vips.remove(&vip);
                 self.desired.policies.remove(&vip);
+                altered.vips.insert(vip);
             }
             for address in addresses {
                 self.desired.listeners.remove(&address);
-                listeners.insert(address);
+                altered.listeners.insert(address);
             }
         }
         let new = desired(&served, &context.facts.health, context.slots, context.place);
-        listeners.extend(new.listeners.keys());
+        altered.listeners.extend(new.listeners.keys());
+        altered.vips.extend(new.vips.keys());
         self.desired.vips.extend(new.vips);
         self.desired.policies.extend(new.policies);
         self.desired.listeners.extend(new.listeners);
@@ -79,7 +81,6 @@ impl Derived {
                 self.placed.insert(service.lb.key.clone(), (own, listener_addresses(service)));
             }
         }
-        listeners
     }
 
     fn follow_addresses(&mut self, changed: &Changed, services: &Services) {

@@ -21,6 +21,24 @@ pub struct Desired {
     pub policies: BTreeMap<IpAddr, CheckedPolicy>,
 }
 
+impl Desired {
+    /// Whether anything listens on a VIP.
+    pub fn has_listener(&self, vip: IpAddr) -> bool {
+        self.listeners.range(ListenerAddress::range_of(vip)).next().is_some()
+    }
+}
+
+/// What is not desired any more, or not as it was.
+#[derive(Clone, Default, Debug)]
+pub struct Altered {
+    /// VIPs, or what clients of theirs are granted.
+    pub vips: BTreeSet<IpAddr>,
+    /// Listeners, and their backends.
+    pub listeners: BTreeSet<ListenerAddress>,
+    /// Addresses at which no VM runs any more.
+    pub stopped: BTreeSet<IpAddr>,
+}
+
 /// One listener.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct DesiredListener {

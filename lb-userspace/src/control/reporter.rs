@@ -92,7 +92,7 @@ fn table_report(table: &Occupancy) -> TableReport {
 }
 
 fn read<D: Datapath>(cycle: &mut Cycle<D>) -> Result<(Observed, counters::Counters), String> {
-    let observed = cycle.converger.observed().map_err(|error| error.to_string())?.clone();
+    let observed = cycle.converger.observed().map_err(|error| error.to_string())?;
     let counters = cycle.converger.datapath().counters(&observed).map_err(|error| error.to_string())?;
     Ok((observed, counters))
 }

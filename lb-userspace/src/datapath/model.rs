@@ -1,8 +1,10 @@
 //! The packet programs' state as the agent sees it, and the commands on it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,13 @@ impl ListenerAddress {
     /// On one port.
     pub const fn new(vip: IpAddr, port: u16, protocol: Protocol) -> Self {
         Self { vip, port, last_port: None, protocol }
+    }
+
+    /// All that there may be on a VIP, from the first one to the last.
+    pub const fn range_of(vip: IpAddr) -> RangeInclusive<Self> {
+        let first = Self { vip, port: 0, last_port: None, protocol: Protocol::Tcp };
+        let last = Self { vip, port: u16::MAX, last_port: Some(u16::MAX), protocol: Protocol::Udp };
+        first..=last
     }
 
     /// What it is in the maps: itself, or the blocks of ports that its range consists of.
@@ -175,8 +184,8 @@ pub struct Observed {
     pub tables: BTreeMap<ListenerIndex, Table>,
     /// BACKENDS, absent ones left out.
     pub backends: BTreeMap<BackendId, BackendEntry>,
-    /// SOURCES.
-    pub sources: BTreeMap<(BalancerIndex, Subnet), Source>,
+    /// SOURCES, those of each load balancer that has any.
+    pub sources: BTreeMap<BalancerIndex, BTreeMap<Subnet, Source>>,
     /// LIMITS, those that limit nothing left out.
     pub limits: BTreeMap<BalancerIndex, CheckedLimits>,
 }
@@ -207,10 +216,15 @@ impl Observed {
                 self.listeners.remove(address);
             }
             Command::PutSource(balancer, range, source) => {
-                self.sources.insert((*balancer, *range), *source);
+                self.sources.entry(*balancer).or_default().insert(*range, *source);
             }
             Command::RemoveSource(balancer, range) => {
-                self.sources.remove(&(*balancer, *range));
+                if let Entry::Occupied(mut sources) = self.sources.entry(*balancer) {
+                    sources.get_mut().remove(range);
+                    if sources.get().is_empty() {
+                        sources.remove();
+                    }
+                }
             }
             Command::PutLimits(balancer, limits) => {
                 if *limits == CheckedLimits::default() {

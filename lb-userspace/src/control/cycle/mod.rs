@@ -16,6 +16,7 @@ use crate::control::derive::{Context, Derived, is_settled};
 use crate::control::desired::listener_address;
 use crate::control::hold::Stations;
 use crate::control::leases::{self, Networks};
+use crate::control::model::Altered;
 use crate::control::placement::place;
 use crate::control::plan::Planner;
 use crate::control::ports::{InterfaceProblem, assign};
@@ -83,8 +84,8 @@ pub struct Cycle<D> {
     adopted: bool,
     /// What the services come to.
     derived: Derived,
-    /// Listeners that are not desired as they were when the datapath was last led there.
-    changed: BTreeSet<ListenerAddress>,
+    /// What is not desired as it was when the datapath was last led there.
+    altered: Altered,
     /// Load balancers whose status may not be stored yet.
     unstored: BTreeSet<NamespacedName>,
 }
@@ -110,7 +111,7 @@ impl<D: Datapath> Cycle<D> {
             problems: Vec::new(),
             adopted: false,
             derived: Derived::default(),
-            changed: BTreeSet::new(),
+            altered: Altered::default(),
             unstored: BTreeSet::new(),
         }
     }
@@ -183,15 +184,13 @@ impl<D: Datapath> Cycle<D> {
         let changed = self.services.refresh(facts, virtual_machines, &mut self.stations, ports, now);
         let place = |mode, address, mac| place(address, mac, mode, &facts.topology, ports).placement;
         let context = Context { facts, slots: self.slots, place: &place };
-        self.changed.extend(self.derived.follow(&changed, &self.services, &context));
+        self.derived.follow(&changed, &self.services, &context, &mut self.altered);
         // What is held is held for whoever chooses it.
         if changed.stations || (!changed.services.is_empty() && self.stations.is_holding()) {
             let running = self.stations.addresses(&self.services.choices());
             let desired = &mut self.derived.desired;
             // Backends that any load balancer has left may have flows to finish at an address that is gone.
-            if !desired.running.is_subset(&running) {
-                self.changed.extend(desired.listeners.keys().copied());
-            }
+            self.altered.stopped.extend(desired.running.difference(&running));
             desired.running = running;
         }
         self.unstored.extend(changed.services);
@@ -211,7 +210,7 @@ impl<D: Datapath> Cycle<D> {
             return self.wait(wishes, facts, (now, moment));
         }
         let desired = &self.derived.desired;
-        let is_done = self.converger.converge_changes(desired, &std::mem::take(&mut self.changed), now);
+        let is_done = self.converger.converge(desired, &std::mem::take(&mut self.altered), now);
         if is_done && !self.adopted {
             let (vips, listeners) = (desired.vips.len(), desired.listeners.len());
             tracing::info!(vips, listeners, "in step with what is desired");

@@ -1,20 +1,20 @@
 //! Collects commands by stage, so that their order is right whatever the order in which they are found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use crate::control::maglev::Member;
 use crate::control::model::{Desired, DesiredListener};
 use crate::datapath::model::{
     BackendEntry, BackendId, BackendState, BalancerIndex, Command, ListenerAddress, ListenerEntry,
-    ListenerIndex, Observed, Table, Terms, VipPolicy, ticks,
+    ListenerIndex, Table, Terms, ticks,
 };
 
+use super::catalogue::Catalogue;
 use super::ids::{BackendIds, ListenerIndices};
-use super::leaving::Leaving;
-use super::policies::Policies;
-use super::ramp::Ramps;
+use super::life::Life;
+use super::policies::Balancers;
+use super::scope::Scope;
 use super::tables::Tables;
 
 /// Which listener it is, as the datapath knows it.
@@ -34,17 +34,10 @@ pub(super) struct Grants {
     pub(super) limited_by: Option<BalancerIndex>,
 }
 
-/// What only time can tell of backends.
-pub(super) struct Life<'a> {
-    pub(super) leaving: &'a mut Leaving,
-    pub(super) ramps: &'a mut Ramps,
-    pub(super) now: Instant,
-}
-
 /// What differs, by the stage in which it changes.
 #[derive(Debug)]
 pub(super) struct Commands<'a> {
-    observed: &'a Observed,
+    catalogue: &'a Catalogue,
     guard: Vec<Command>,
     admit: Vec<Command>,
     point: Vec<Command>,
@@ -60,9 +53,9 @@ pub(super) struct Commands<'a> {
 }
 
 impl<'a> Commands<'a> {
-    pub(super) fn new(observed: &'a Observed) -> Self {
+    pub(super) fn new(catalogue: &'a Catalogue) -> Self {
         Self {
-            observed,
+            catalogue,
             guard: Vec::new(),
             admit: Vec::new(),
             point: Vec::new(),
@@ -81,34 +74,34 @@ impl<'a> Commands<'a> {
     pub(super) fn listener(
         &mut self,
         placed: Placed,
-        listener: &DesiredListener,
+        (listener, desired): (&DesiredListener, &Desired),
         ids: &mut BackendIds<'_>,
         tables: &mut Tables,
         life: &mut Life<'_>,
     ) -> Vec<SocketAddr> {
         let Placed { address, index, grants } = placed;
+        let mut living = self.catalogue.servers_at(index);
         let mut left_out = Vec::new();
         let mut members = Vec::new();
         let mut member_ids = Vec::new();
         for (&server, backend) in &listener.backends {
             let takes_flows = backend.admitted && backend.weight > 0;
-            let kept = ids.keep(index, server);
-            let Some((id, generation)) = kept.or_else(|| if backend.admitted { ids.assign() } else { None })
+            // Who takes none and has none to finish needs no id.
+            let kept = self.kept(&mut living, server);
+            let Some((id, generation)) = kept.or_else(|| if takes_flows { ids.assign() } else { None })
             else {
-                life.ramps.stop(address, server);
-                left_out.extend(backend.admitted.then_some(server));
+                left_out.extend(takes_flows.then_some(server));
                 continue;
             };
             let state = if takes_flows {
-                let is_new = self.observed.backends.get(&id).is_none_or(|b| b.state != BackendState::Active);
-                let step = life.ramps.step((address, server), is_new, listener.slow_start, life.now);
-                life.leaving.stays((id, generation));
-                members.push(Member { address: server, weight: backend.weight * step });
+                let before = self.catalogue.observed().backends.get(&id);
+                let is_new = before.is_none_or(|before| before.state != BackendState::Active);
+                let share = life.share(server, is_new, listener.slow_start);
+                members.push(Member { address: server, weight: backend.weight * share });
                 member_ids.push(id);
                 BackendState::Active
             } else {
-                life.ramps.stop(address, server);
-                life.leaving.state((id, generation), listener.draining, life.now)
+                life.leave(id, server, listener.draining)
             };
             let (placement, weight) = (backend.placement, u16::try_from(backend.weight).unwrap_or(u16::MAX));
             let (listener, limited_by) = (index, grants.limited_by);
@@ -117,19 +110,39 @@ impl<'a> Commands<'a> {
                 BackendEntry { listener, address: server, placement, state, weight, generation, limited_by },
             );
         }
-        let observed = self.observed.tables.get(&index);
+        let observed = self.catalogue.observed().tables.get(&index);
         let table = tables.fill(address, (members, member_ids), listener.slots, observed);
         self.table(placed, listener, table);
+        for (server, id) in living {
+            let may_finish = listener.draining.is_some() && desired.running.contains(&server.ip());
+            let state =
+                if may_finish { life.leave(id, server, listener.draining) } else { BackendState::Dead };
+            self.end(id, state);
+        }
         left_out
     }
 
-    /// Source ranges and limits.
-    pub(super) fn policies(&mut self, policies: &Policies<'_>) {
-        (self.guard, self.unguard) = policies.changes(self.observed);
+    /// The id and generation of a server among those that live; it stays its own.
+    fn kept(
+        &self,
+        living: &mut BTreeSet<(SocketAddr, BackendId)>,
+        server: SocketAddr,
+    ) -> Option<(BackendId, u8)> {
+        let (server, id) =
+            living.range((server, BackendId(0))..=(server, BackendId(u32::MAX))).next().copied()?;
+        living.remove(&(server, id));
+        Some((id, self.catalogue.observed().backends.get(&id)?.generation))
+    }
+
+    /// A backend that is not desired.
+    fn end(&mut self, id: BackendId, state: BackendState) {
+        if let Some(entry) = self.catalogue.observed().backends.get(&id) {
+            self.backend(id, BackendEntry { state, ..*entry });
+        }
     }
 
     fn backend(&mut self, id: BackendId, entry: BackendEntry) {
-        if self.observed.backends.get(&id) == Some(&entry) {
+        if self.catalogue.observed().backends.get(&id) == Some(&entry) {
             return;
         }
         match entry.state {
@@ -139,6 +152,7 @@ impl<'a> Commands<'a> {
     }
 
     fn table(&mut self, placed: Placed, listener: &DesiredListener, table: Table) {
+        let observed = self.catalogue.observed();
         let Placed { address, index, grants } = placed;
         let slots = u32::try_from(table.len()).unwrap_or(u32::MAX);
         let &DesiredListener { drop_unserved, selection, affinity, .. } = listener;
@@ -146,11 +160,11 @@ impl<'a> Commands<'a> {
         let terms = grants.terms;
         let entry = ListenerEntry { index, slots, drop_unserved, selection, affinity, terms };
         for piece in address.pieces() {
-            if self.observed.listeners.get(&piece) != Some(&entry) {
+            if observed.listeners.get(&piece) != Some(&entry) {
                 self.listen.push(Command::PutListener(piece, entry));
             }
         }
-        match self.observed.tables.get(&index) {
+        match observed.tables.get(&index) {
             None if table.is_empty() => {}
             Some(_) if table.is_empty() => self.unpoint.push(Command::RemoveTable(index)),
             Some(old) if Table::ptr_eq(old, &table) || *old == table => {}
@@ -159,46 +173,34 @@ impl<'a> Commands<'a> {
         }
     }
 
+    /// Source ranges and limits.
+    pub(super) fn policies(&mut self, balancers: &Balancers, desired: &Desired, scope: &Scope) {
+        (self.guard, self.unguard) = balancers.changes(desired, self.catalogue.observed(), scope);
+    }
+
     /// A VIP and its policy.
-    pub(super) fn vip(&mut self, vip: IpAddr, policy: VipPolicy) {
-        if self.observed.vips.get(&vip) != Some(&policy) {
-            self.own.push(Command::PutVip(vip, policy));
+    pub(super) fn vip(&mut self, vip: IpAddr, desired: &Desired) {
+        let observed = self.catalogue.observed().vips.get(&vip);
+        match desired.vips.get(&vip) {
+            wanted if wanted == observed => {}
+            Some(policy) => self.own.push(Command::PutVip(vip, *policy)),
+            None => self.disown.push(Command::RemoveVip(vip)),
         }
     }
 
-    /// All that is there and not desired.
-    pub(super) fn remove_rest(
-        &mut self,
-        desired: &Desired,
-        indices: &ListenerIndices<'_>,
-        ids: &BackendIds<'_>,
-        life: &mut Life<'_>,
-    ) {
-        let observed = self.observed;
-        let vips = observed.vips.keys().filter(|vip| !desired.vips.contains_key(vip));
-        self.disown.extend(vips.map(|vip| Command::RemoveVip(*vip)));
-
-        let pieces: BTreeSet<_> = desired.listeners.keys().flat_map(|address| address.pieces()).collect();
-        let listeners = observed.listeners.keys().filter(|address| !pieces.contains(address));
-        self.close.extend(listeners.map(|address| Command::RemoveListener(*address)));
-
-        let wanted: BTreeMap<_, _> = desired
-            .listeners
-            .iter()
-            .filter_map(|(address, listener)| Some((indices.existing(*address)?, listener)))
-            .collect();
-        let tables = observed.tables.keys().filter(|index| !wanted.contains_key(index));
-        self.unpoint.extend(tables.map(|index| Command::RemoveTable(*index)));
-
-        for (id, entry) in ids.abandoned() {
-            let time = wanted.get(&entry.listener).and_then(|listener| listener.draining);
-            let state = match time {
-                Some(_) if desired.running.contains(&entry.address.ip()) => {
-                    life.leaving.state((id, entry.generation), time, life.now)
-                }
-                Some(_) | None => BackendState::Dead,
-            };
-            self.backend(id, BackendEntry { state, ..*entry });
+    /// All that is there and nobody's.
+    pub(super) fn remove_rest(&mut self, scope: &Scope, desired: &Desired, indices: &ListenerIndices) {
+        let wanted = scope.listeners.iter().filter(|listener| desired.listeners.contains_key(listener));
+        let wanted: BTreeSet<_> = wanted.flat_map(|listener| listener.pieces()).collect();
+        let pieces = scope.pieces.difference(&wanted);
+        self.close.extend(pieces.map(|piece| Command::RemoveListener(*piece)));
+        for index in scope.indices.iter().filter(|index| indices.taker(**index).is_none()) {
+            if self.catalogue.observed().tables.contains_key(index) {
+                self.unpoint.push(Command::RemoveTable(*index));
+            }
+            for (id, _) in self.catalogue.living_at(*index) {
+                self.end(id, BackendState::Dead);
+            }
         }
     }
 

@@ -7,29 +7,33 @@
 //! Architecture invariant: at every prefix of a plan, no table points to a backend that takes no packets, and
 //! no listener that has a ready backend before and after is without one in between.
 
+mod catalogue;
 mod commands;
 mod ids;
-mod leaving;
+mod life;
 mod policies;
 mod ramp;
+mod scope;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod timetable;
 mod withdrawal;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::datapath::model::{Command, ListenerAddress, Observed};
+use crate::datapath::model::{Command, ListenerAddress};
 
-use super::model::Desired;
-use commands::{Commands, Grants, Life, Placed};
-use ids::{BackendIds, ListenerIndices, Retired};
-use leaving::Leaving;
-use policies::Policies;
-use ramp::Ramps;
+use super::model::{Altered, Desired};
+pub use catalogue::Catalogue;
+use commands::{Commands, Grants, Placed};
+use ids::{BackendIds, ListenerIndices};
+use life::Life;
+use policies::Balancers;
+use scope::Scope;
 use tables::Tables;
+use timetable::Timetable;
 pub use withdrawal::withdrawal;
 
 /// How long the id of a dead backend rests before another backend gets it. Packets that are under way, and
@@ -56,14 +60,14 @@ pub struct Plan {
     pub unplaced_backends: Vec<(ListenerAddress, SocketAddr)>,
 }
 
-/// Plans, and remembers between plans what only time can tell.
-#[derive(Debug)]
+/// Plans, and remembers between plans what it would find out again, and what only time can tell.
+#[derive(Clone, Debug)]
 pub struct Planner {
     capacity: Capacity,
-    retired: Retired,
+    indices: ListenerIndices,
+    balancers: Balancers,
     tables: Tables,
-    leaving: Leaving,
-    ramps: Ramps,
+    timetable: Timetable,
 }
 
 impl Planner {
@@ -71,82 +75,70 @@ impl Planner {
     pub fn new(capacity: Capacity, seed: u64) -> Self {
         Self {
             capacity,
-            retired: Retired::default(),
+            indices: ListenerIndices::default(),
+            balancers: Balancers::default(),
             tables: Tables::new(seed),
-            leaving: Leaving::default(),
-            ramps: Ramps::default(),
+            timetable: Timetable::default(),
         }
     }
 
     /// When the next plan is due if nothing changes: a backend's time to finish is over, or its share rises.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.leaving.poll_timeout(), self.ramps.poll_timeout()].into_iter().flatten().min()
+        self.timetable.poll_timeout()
     }
 
-    /// The commands that lead to `desired`. None, if `observed` is already like it.
-    pub fn plan(&mut self, desired: &Desired, observed: &Observed, now: Instant) -> Plan {
-        self.tables.retain(&desired.listeners);
-        self.leaving.begin();
-        let plan = self.plan_where(desired, observed, now, |_| true);
-        self.leaving.end();
-        plan
+    /// The commands that lead to `desired`. None, if what is observed is already like it.
+    pub fn plan(&mut self, desired: &Desired, catalogue: &Catalogue, now: Instant) -> Plan {
+        let scope = Scope::whole(self, desired, catalogue);
+        self.plan_for(&scope, desired, catalogue, now)
     }
 
-    /// As [`Planner::plan`], where `observed` is like what was desired before, but for the listeners in `changed`:
-    /// those that were desired otherwise, or not at all.
+    /// As [`Planner::plan`], where all commands of the plan before were carried out and nothing but what was altered
+    /// is desired otherwise since then. It costs what was altered, and what time has come for.
     pub fn plan_changes(
         &mut self,
         desired: &Desired,
-        observed: &Observed,
-        changed: &BTreeSet<ListenerAddress>,
+        catalogue: &Catalogue,
+        altered: &Altered,
         now: Instant,
     ) -> Plan {
-        self.plan_where(desired, observed, now, |address| changed.contains(address))
+        let scope = Scope::of(self, altered, catalogue, now);
+        self.plan_for(&scope, desired, catalogue, now)
     }
 
-    fn plan_where(
-        &mut self,
-        desired: &Desired,
-        observed: &Observed,
-        now: Instant,
-        is_wanted: impl Fn(&ListenerAddress) -> bool,
-    ) -> Plan {
-        self.retired.refresh(&observed.backends, now);
-        self.ramps.retain(|listener, server| {
-            desired.listeners.get(&listener).is_some_and(|entry| entry.backends.contains_key(&server))
-        });
-        let mut indices = ListenerIndices::new(observed, self.capacity.listeners);
-        let mut policies = Policies::new(desired, observed);
-        let mut commands = Commands::new(observed);
-        let mut placed = Vec::new();
+    fn plan_for(&mut self, scope: &Scope, desired: &Desired, catalogue: &Catalogue, now: Instant) -> Plan {
+        scope.listeners.iter().for_each(|listener| self.indices.release(*listener));
+        scope.vips.iter().for_each(|vip| self.balancers.release(*vip));
+        for &vip in scope.vips.iter().filter(|vip| desired.has_listener(**vip)) {
+            self.balancers.give(vip, catalogue);
+        }
+        let mut ids = BackendIds::new(catalogue, self.capacity.backends, now);
+        let mut commands = Commands::new(catalogue);
         let mut plan = Plan::default();
-        for (&address, listener) in &desired.listeners {
-            let terms = policies.terms(address, listener.strict);
-            let (Some(index), Some(terms)) = (indices.of(address), terms) else {
+        for &address in &scope.listeners {
+            let rising = self.timetable.take(address);
+            let Some(listener) = desired.listeners.get(&address) else {
+                self.tables.forget(address);
+                continue;
+            };
+            let index = self.indices.give(address, catalogue, self.capacity.listeners);
+            let terms = self.balancers.terms(desired, address, listener.strict);
+            let (Some(index), Some(terms)) = (index, terms) else {
                 plan.unplaced_listeners.push(address);
                 continue;
             };
-            let grants = Grants { terms, limited_by: policies.limited_by(address.vip) };
-            placed.push((Placed { address, index, grants }, listener));
-        }
-        let passed_over = placed.iter().filter(|(placed, _)| !is_wanted(&placed.address));
-        let passed_over = passed_over.map(|(placed, _)| placed.index).collect();
-        let reusable = self.retired.reusable(now);
-        let mut ids = BackendIds::new(&observed.backends, &passed_over, reusable, self.capacity.backends);
-        let mut life = Life { leaving: &mut self.leaving, ramps: &mut self.ramps, now };
-        for (placed, listener) in placed {
-            let address = placed.address;
-            if !is_wanted(&address) {
-                continue;
-            }
-            let left_out = commands.listener(placed, listener, &mut ids, &mut self.tables, &mut life);
+            let grants = Grants { terms, limited_by: self.balancers.limited_by(desired, address.vip) };
+            let placed = Placed { address, index, grants };
+            let mut life = Life::new(catalogue, rising, now);
+            let left_out =
+                commands.listener(placed, (listener, desired), &mut ids, &mut self.tables, &mut life);
             plan.unplaced_backends.extend(left_out.into_iter().map(|backend| (address, backend)));
+            let (rising, due) = life.end();
+            self.timetable.put(address, rising, due);
         }
-        for (&vip, &policy) in &desired.vips {
-            commands.vip(vip, policy);
-        }
-        commands.policies(&policies);
-        commands.remove_rest(desired, &indices, &ids, &mut life);
+        scope.vips.iter().for_each(|vip| commands.vip(*vip, desired));
+        commands.policies(&self.balancers, desired, scope);
+        commands.remove_rest(scope, desired, &self.indices);
         plan.commands = commands.in_order();
         plan
     }

@@ -13,34 +13,51 @@ use crate::datapath::model::{
 };
 use crate::model::check::CheckedPolicy;
 
-/// Indices of load balancers, and what is to be kept under them.
-#[derive(Debug)]
-pub(super) struct Policies<'a> {
-    desired: &'a Desired,
-    kept: BTreeMap<IpAddr, BalancerIndex>,
-    used: BTreeSet<BalancerIndex>,
+use super::catalogue::Catalogue;
+use super::scope::Scope;
+
+/// Indices of load balancers: kept where there is one, else the lowest free one.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Balancers {
+    given: BTreeMap<IpAddr, BalancerIndex>,
+    taken: BTreeSet<BalancerIndex>,
 }
 
-impl<'a> Policies<'a> {
-    pub(super) fn new(desired: &'a Desired, observed: &Observed) -> Self {
-        let mut used = BTreeSet::new();
-        let mut kept = BTreeMap::new();
-        for (address, entry) in &observed.listeners {
-            let index = entry.terms.balancer;
-            if !kept.contains_key(&address.vip) && used.insert(index) {
-                kept.insert(address.vip, index);
-            }
+impl Balancers {
+    /// All VIPs that have an index.
+    pub(super) fn vips(&self) -> impl Iterator<Item = IpAddr> {
+        self.given.keys().copied()
+    }
+
+    /// The index that a VIP with listeners was given.
+    pub(super) fn of(&self, vip: IpAddr) -> Option<BalancerIndex> {
+        self.given.get(&vip).copied()
+    }
+
+    /// Takes its index from a VIP.
+    pub(super) fn release(&mut self, vip: IpAddr) {
+        if let Some(index) = self.given.remove(&vip) {
+            self.taken.remove(&index);
         }
-        // What is left of a load balancer that has gone rests until it has gone, too.
-        used.extend(observed.sources.keys().map(|(index, _)| *index));
-        used.extend(observed.limits.keys());
-        Self { desired, kept, used }
+    }
+
+    /// Gives a VIP its index, if there is room.
+    pub(super) fn give(&mut self, vip: IpAddr, catalogue: &Catalogue) {
+        let is_taken = |index: &BalancerIndex| self.taken.contains(index);
+        let mut own = catalogue.listeners_of(vip).map(|(_, entry)| entry.terms.balancer);
+        let all = (0..u16::try_from(MAX_BALANCERS).unwrap_or(u16::MAX)).map(BalancerIndex);
+        let mut free = all.filter(|index| catalogue.is_free_balancer(*index));
+        let index = own.find(|index| !is_taken(index)).or_else(|| free.find(|index| !is_taken(index)));
+        if let Some(index) = index {
+            self.given.insert(vip, index);
+            self.taken.insert(index);
+        }
     }
 
     /// On what terms flows to a listener are opened; `None` when there is no room for its load balancer.
-    pub(super) fn terms(&mut self, listener: ListenerAddress, strict: bool) -> Option<Terms> {
-        let balancer = self.index(listener.vip)?;
-        let Some(policy) = self.desired.policies.get(&listener.vip) else {
+    pub(super) fn terms(&self, desired: &Desired, listener: ListenerAddress, strict: bool) -> Option<Terms> {
+        let balancer = self.of(listener.vip)?;
+        let Some(policy) = desired.policies.get(&listener.vip) else {
             return Some(Terms { balancer, strict, ..Terms::default() });
         };
         let filtered = !sources(listener.vip, policy).is_empty();
@@ -48,51 +65,43 @@ impl<'a> Policies<'a> {
     }
 
     /// Whose limits of packets hold for a backend of this VIP.
-    pub(super) fn limited_by(&self, vip: IpAddr) -> Option<BalancerIndex> {
-        let policy = self.desired.policies.get(&vip).filter(|policy| policy.limits.limits_packets());
-        policy.and_then(|_| self.kept.get(&vip).copied())
-    }
-
-    fn index(&mut self, vip: IpAddr) -> Option<BalancerIndex> {
-        if let Some(index) = self.kept.get(&vip) {
-            return Some(*index);
-        }
-        let all = u16::try_from(MAX_BALANCERS).unwrap_or(u16::MAX);
-        let index = (0..all).map(BalancerIndex).find(|index| !self.used.contains(index))?;
-        self.used.insert(index);
-        self.kept.insert(vip, index);
-        Some(index)
+    pub(super) fn limited_by(&self, desired: &Desired, vip: IpAddr) -> Option<BalancerIndex> {
+        let policy = desired.policies.get(&vip).filter(|policy| policy.limits.limits_packets());
+        policy.and_then(|_| self.of(vip))
     }
 
     /// What must be entered before listeners look at it, and what may go once none looks at it.
-    pub(super) fn changes(&self, observed: &Observed) -> (Vec<Command>, Vec<Command>) {
-        let mut wanted_sources = BTreeMap::new();
-        let mut wanted_limits = BTreeMap::new();
-        for (vip, policy) in &self.desired.policies {
-            let Some(&index) = self.kept.get(vip) else { continue };
-            let sources = sources(*vip, policy).into_iter();
-            wanted_sources.extend(sources.map(|(range, source)| ((index, range), source)));
-            if policy.limits != CheckedLimits::default() {
-                wanted_limits.insert(index, policy.limits);
+    pub(super) fn changes(
+        &self,
+        desired: &Desired,
+        observed: &Observed,
+        scope: &Scope,
+    ) -> (Vec<Command>, Vec<Command>) {
+        let given =
+            scope.vips.iter().filter_map(|vip| Some((self.of(*vip)?, *vip, desired.policies.get(vip)?)));
+        let given: BTreeMap<_, _> = given.map(|(index, vip, policy)| (index, (vip, policy))).collect();
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for index in scope.balancers.iter().chain(given.keys()).copied().collect::<BTreeSet<_>>() {
+            let (wanted, limits) = given
+                .get(&index)
+                .map_or_else(Default::default, |(vip, policy)| (sources(*vip, policy), policy.limits));
+            let held = observed.sources.get(&index);
+            let is_held = |range: &Subnet, source| held.and_then(|held| held.get(range)) == Some(source);
+            let mut enter: Vec<_> = wanted.iter().filter(|(range, source)| !is_held(range, source)).collect();
+            // The range that denies all others comes after those that it would deny.
+            enter.sort_by_key(|(range, _)| u8::MAX - range.prefix());
+            before
+                .extend(enter.into_iter().map(|(range, source)| Command::PutSource(index, *range, *source)));
+            let held = held.into_iter().flat_map(BTreeMap::keys);
+            let mut leave: Vec<_> = held.filter(|range| !wanted.contains_key(range)).collect();
+            leave.sort_by_key(|range| range.prefix());
+            after.extend(leave.into_iter().map(|range| Command::RemoveSource(index, *range)));
+            if limits != observed.limits.get(&index).copied().unwrap_or_default() {
+                let is_limited = limits != CheckedLimits::default();
+                if is_limited { &mut before } else { &mut after }.push(Command::PutLimits(index, limits));
             }
         }
-        let mut enter: Vec<_> =
-            wanted_sources.iter().filter(|(key, source)| observed.sources.get(key) != Some(source)).collect();
-        // The range that denies all others comes after those that it would deny.
-        enter.sort_by_key(|((index, range), _)| (*index, u8::MAX - range.prefix()));
-        let mut leave: Vec<_> =
-            observed.sources.keys().filter(|key| !wanted_sources.contains_key(key)).collect();
-        leave.sort_by_key(|(index, range)| (*index, range.prefix()));
-
-        let limits =
-            wanted_limits.iter().filter(|(index, limits)| observed.limits.get(index) != Some(limits));
-        let before =
-            enter.into_iter().map(|(&(index, range), &source)| Command::PutSource(index, range, source));
-        let before = before.chain(limits.map(|(index, limits)| Command::PutLimits(*index, *limits)));
-        let unlimited = observed.limits.keys().filter(|index| !wanted_limits.contains_key(index));
-        let after = leave.into_iter().map(|&(index, range)| Command::RemoveSource(index, range));
-        let after = after.chain(unlimited.map(|index| Command::PutLimits(*index, CheckedLimits::default())));
-        (before.collect(), after.collect())
+        (before, after)
     }
 }
 
@@ -143,9 +152,12 @@ mod tests {
     fn reach(datapath: &mut Memory, desired: &Desired) -> Vec<Command> {
         let mut planner = Planner::new(Capacity { listeners: 64, backends: 64 }, 7);
         let now = std::time::Instant::now();
-        let plan = planner.plan(desired, &datapath.observe().unwrap(), now);
+        let mut catalogue = Catalogue::default();
+        catalogue.replace(datapath.observe().unwrap(), now);
+        let plan = planner.plan(desired, &catalogue, now);
         plan.commands.iter().for_each(|command| datapath.execute(command).unwrap());
-        let again = planner.plan(desired, &datapath.observe().unwrap(), now);
+        catalogue.replace(datapath.observe().unwrap(), now);
+        let again = planner.plan(desired, &catalogue, now);
         assert_eq!(again.commands, [], "nothing is left to do");
         plan.commands
     }
@@ -187,7 +199,7 @@ mod tests {
         let observed = datapath.observe().unwrap();
         let indices: Vec<_> = observed.listeners.values().map(|entry| entry.terms.balancer.0).collect();
         assert_eq!(indices, [1, 0]);
-        assert_eq!(observed.sources.len(), 2);
+        assert_eq!(observed.sources.values().map(BTreeMap::len).collect::<Vec<_>>(), [1, 1]);
         reach(&mut datapath, &desired(&[(1, deny())]));
         assert_eq!(datapath.observe().unwrap().sources.len(), 1);
     }

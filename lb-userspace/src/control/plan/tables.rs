@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::control::maglev::{self, Member};
-use crate::control::model::DesiredListener;
 use crate::datapath::model::{BackendId, ListenerAddress, Table};
 
 /// Tables by listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tables {
     seed: u64,
     filled: BTreeMap<ListenerAddress, Filled>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Filled {
     members: Vec<Member>,
     ids: Vec<BackendId>,
@@ -26,9 +25,9 @@ impl Tables {
         Self { seed, filled: BTreeMap::new() }
     }
 
-    /// Forgets the listeners that are no longer desired.
-    pub(super) fn retain(&mut self, listeners: &BTreeMap<ListenerAddress, DesiredListener>) {
-        self.filled.retain(|address, _| listeners.contains_key(address));
+    /// Forgets a listener that is no longer desired.
+    pub(super) fn forget(&mut self, listener: ListenerAddress) {
+        self.filled.remove(&listener);
     }
 
     /// The table of a listener: see [`maglev::table`]. `ids` are those of the members. Of tables that are alike,

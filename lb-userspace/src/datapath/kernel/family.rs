@@ -120,7 +120,7 @@ where
             let prefix = u8::try_from(prefix).unwrap_or(u8::MAX);
             let Some(range) = Subnet::new(key.address.ip(), prefix) else { continue };
             let index = BalancerIndex(u16::from_be_bytes([high, low]));
-            observed.sources.insert((index, range), wire::source(value));
+            observed.sources.entry(index).or_default().insert(range, wire::source(value));
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ fn after_a_restart_the_time_begins_anew() {
     let mut node = two_serve(&draining(&[(11, true), (12, true)], &[11, 12]));
     node.reach(&leaving);
     node.now += TIME;
-    node.planner = Planner::new(CAPACITY, 7);
+    node.restart();
     assert_eq!(node.reach(&leaving), []);
     assert_eq!(node.planner.poll_timeout(), Some(node.now + TIME));
 }
@@ -89,6 +89,23 @@ fn weight_zero_takes_no_new_flows_and_keeps_the_old_ones() {
     assert_eq!(state(&node, 11), BackendState::Draining);
     assert_eq!(servers_of(&node.observe(), listener(1, 80)), BTreeMap::from([(server(12), 251)]));
     assert_eq!(node.planner.poll_timeout(), None);
+}
+
+/// With each plan it was given another id, to drain anew.
+#[test]
+fn weight_zero_needs_no_id_once_its_flows_are_over() {
+    let mut desired = draining(&[(11, true)], &[11]);
+    let mut node = two_serve(&desired);
+    let backend = desired.listeners.get_mut(&listener(1, 80)).unwrap().backends.get_mut(&server(11)).unwrap();
+    backend.weight = 0;
+    node.reach(&desired);
+    node.now += TIME;
+    node.reach(&desired);
+    assert_eq!((state(&node, 11), node.reach(&desired)), (BackendState::Dead, Vec::new()));
+    assert_eq!(
+        (Node::new().plan(&desired).unplaced_backends, node.observe().backends.len()),
+        (Vec::new(), 1)
+    );
 }
 
 /// The slots of .11 beside one other backend.
