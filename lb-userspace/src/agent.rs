@@ -81,6 +81,9 @@ pub enum StartAgent {
     /// The node's network can't be looked at.
     #[error(transparent)]
     Links(#[from] WatchLinks),
+    /// Store and programs could not be opened to the end.
+    #[error("open the store and the packet programs: {0}")]
+    Opening(#[from] tokio::task::JoinError),
     /// A configured interface can't be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Interfaces(Vec<InterfaceProblem>),
@@ -116,23 +119,22 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     socket::check_free(&config.socket).await?;
     let (published, topology) = watch::channel(links::snapshot(&BTreeSet::new()).await?);
     check_interfaces(&config, &topology.borrow())?;
-    let store = RedbStore::open(&config.state_directory.join(STORE_FILE))?;
-    let registry = Arc::new(Registry::open(Box::new(store))?.with_vlans(config.dhcp.vlans())?);
-    // What an earlier agent left serves on, even if this one can't start.
     let is_fresh = !pins(&config).exists();
-    let (kernel, processes) = open_kernel(&config)?;
+    let mut supervisor = Supervisor::default();
+    // Each takes its time, and neither needs the other.
+    let (opened, (provider, place, inventory, known)) = tokio::try_join!(open(&config), async {
+        let (provider, place, inventory) = start_inventory(&mut supervisor, &config, topology.clone()).await;
+        // Asked for before the first turn, so that backends found there are placed as they were.
+        let known: BTreeSet<IpAddr> = addresses(&inventory.borrow());
+        published.send_replace(links::snapshot(&known).await?);
+        Ok((provider, place, inventory, known))
+    })?;
+    let Opened { registry, kernel, processes } = opened;
     let planner = Planner::new(capacity(&config), kernel.maglev_seed()?);
-    let flow_table = kernel.flow_table();
-    let observer = Observer::new(kernel.observation());
+    let (flow_table, observer) = (kernel.flow_table(), Observer::new(kernel.observation()));
     let stations = Stations::new(config.inventory.hold_down);
     let mut cycle = Cycle::new(kernel, planner, config.interfaces.clone(), config.maglev_slots, stations)
         .with_dhcp(config.dhcp.clone());
-
-    let mut supervisor = Supervisor::default();
-    let (provider, place, inventory) = start_inventory(&mut supervisor, &config, topology.clone()).await;
-    // Asked for before the first turn, so that backends found there are placed as they were.
-    let known: BTreeSet<IpAddr> = addresses(&inventory.borrow());
-    published.send_replace(links::snapshot(&known).await?);
     if let Err(error) = attach(&mut cycle, &topology.borrow()) {
         drop(cycle);
         if is_fresh {
@@ -239,6 +241,25 @@ fn attach(cycle: &mut Cycle<Kernel>, topology: &Topology) -> Result<(), StartAge
 
 fn capacity(config: &Config) -> Capacity {
     Capacity { listeners: config.datapath.max_listeners, backends: config.datapath.max_backends }
+}
+
+/// What an agent works on.
+struct Opened {
+    registry: Arc<Registry>,
+    kernel: Kernel,
+    processes: Processes,
+}
+
+/// Opens the store, then the packet programs: what an earlier agent left serves on, even if this one can't start.
+async fn open(config: &Config) -> Result<Opened, StartAgent> {
+    let config = config.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let store = RedbStore::open(&config.state_directory.join(STORE_FILE))?;
+        let registry = Arc::new(Registry::open(Box::new(store))?.with_vlans(config.dhcp.vlans())?);
+        let (kernel, processes) = open_kernel(&config)?;
+        Ok(Opened { registry, kernel, processes })
+    });
+    opening.await?
 }
 
 /// The packet programs; and those for processes, without which everything else works.

@@ -51,9 +51,14 @@ const MAX_NODES: usize = 16_000_000;
 /// # Errors
 /// The place at which the text is not what it should be.
 pub fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
-    let mut path = String::new();
     let budget = serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 2 * MAX_NODES };
     let options = serde_saphyr::options! { budget: budget };
+    // To follow the path takes as long as all the rest: only what is wrong is read with it.
+    let read = |deserializer: serde_saphyr::Deserializer<'_, '_>| T::deserialize(deserializer);
+    if let Ok(value) = serde_saphyr::with_deserializer_from_str_with_options(text, options.clone(), read) {
+        return Ok(value);
+    }
+    let mut path = String::new();
     let result = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
         serde_path_to_error::deserialize(deserializer).map_err(|error| {
             path = shown(error.path());
@@ -76,6 +81,9 @@ pub fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
 /// # Errors
 /// The place at which the text is not what it should be.
 pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, ParseError> {
+    if let Ok(value) = serde_json::from_slice(text) {
+        return Ok(value);
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| json_error(shown(error.path()), error.inner()))?;

@@ -9,6 +9,7 @@
 //! Architecture invariant: the only place that names rtnetlink.
 
 mod model;
+mod questions;
 mod socket;
 mod state;
 mod task;

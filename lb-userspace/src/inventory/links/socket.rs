@@ -1,4 +1,4 @@
-//! The door to rtnetlink: one socket for requests, one for notifications.
+//! The door to rtnetlink: sockets for requests, and one for notifications.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection
 use tokio::task::JoinHandle;
 
 use super::model::{Path, Topology};
+use super::questions::Questions;
 use super::state;
 
 /// Why the network can't be watched.
@@ -30,6 +31,9 @@ pub enum WatchLinks {
         /// The kernel's answer.
         source: rtnetlink::Error,
     },
+    /// The kernel did not answer.
+    #[error("ask the kernel for paths: {0}")]
+    Paths(std::io::Error),
     /// The notifications ended.
     #[error("the kernel's notifications about the network ended")]
     Closed,
@@ -82,9 +86,10 @@ impl Events {
     }
 }
 
-/// The socket for requests.
+/// The sockets for requests.
 pub(super) struct Socket {
     handle: Handle,
+    questions: Questions,
     task: JoinHandle<()>,
 }
 
@@ -95,10 +100,11 @@ impl Drop for Socket {
 }
 
 impl Socket {
-    /// Opens it in this thread's network namespace.
+    /// Opens them in this thread's network namespace.
     pub(super) fn open() -> Result<Self, WatchLinks> {
+        let questions = Questions::open().map_err(WatchLinks::Open)?;
         let (connection, handle, _) = new_connection().map_err(WatchLinks::Open)?;
-        Ok(Self { handle, task: tokio::spawn(connection) })
+        Ok(Self { handle, questions, task: tokio::spawn(connection) })
     }
 
     /// Everything but paths.
@@ -136,31 +142,23 @@ impl Socket {
 
     /// The path to each of the addresses that has one.
     pub(super) async fn paths(
-        &self,
+        &mut self,
         addresses: &BTreeSet<IpAddr>,
     ) -> Result<BTreeMap<IpAddr, Path>, WatchLinks> {
+        let questions = addresses.iter().copied().map(route_to).collect();
+        let answers = self.questions.ask(questions).await.map_err(WatchLinks::Paths)?;
         let mut paths = BTreeMap::new();
-        for &address in addresses {
-            match self.route_to(address).await {
-                Ok(route) => paths.extend(route.as_ref().and_then(state::path).map(|path| (address, path))),
-                // No route is an answer.
-                Err(rtnetlink::Error::NetlinkError(refusal)) => {
-                    tracing::debug!(%address, %refusal, "no path");
+        for (&address, answer) in addresses.iter().zip(answers) {
+            match answer {
+                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route))) => {
+                    paths.extend(state::path(&route).map(|path| (address, path)));
                 }
-                Err(source) => return Err(ask("a path")(source)),
+                // No route is an answer.
+                Ok(NetlinkPayload::Error(refusal)) => tracing::debug!(%address, %refusal, "no path"),
+                unknown => tracing::debug!(%address, ?unknown, "no path"),
             }
         }
         Ok(paths)
-    }
-
-    async fn route_to(&self, address: IpAddr) -> Result<Option<RouteMessage>, rtnetlink::Error> {
-        let mut message = RouteMessage::default();
-        (message.header.address_family, message.header.destination_prefix_length) = match address {
-            IpAddr::V4(_) => (AddressFamily::Inet, 32),
-            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
-        };
-        message.attributes.push(RouteAttribute::Destination(address.into()));
-        self.handle.route().get(message).execute().try_next().await
     }
 
     /// Uses a neighbour as a sender would: the kernel resolves it, or confirms an entry that has grown old.
@@ -172,6 +170,16 @@ impl Socket {
             tracing::debug!(ifindex, %address, %error, "neighbour not used");
         }
     }
+}
+
+fn route_to(address: IpAddr) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    (message.header.address_family, message.header.destination_prefix_length) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    message.attributes.push(RouteAttribute::Destination(address.into()));
+    RouteNetlinkMessage::GetRoute(message)
 }
 
 fn ask(subject: &'static str) -> impl Fn(rtnetlink::Error) -> WatchLinks {

@@ -29,7 +29,7 @@ const RESYNC: Duration = Duration::from_mins(1);
 /// # Errors
 /// When the kernel can't be asked.
 pub async fn snapshot(wanted: &Wanted) -> Result<Topology, WatchLinks> {
-    let socket = Socket::open()?;
+    let mut socket = Socket::open()?;
     let mut topology = socket.dump().await?;
     topology.paths = socket.paths(wanted).await?;
     topology.settled.clone_from(wanted);
@@ -47,7 +47,7 @@ pub async fn run(
 ) -> Result<(), WatchLinks> {
     // Notifications first: what changes during the dump is not missed.
     let mut events = Events::open()?;
-    let socket = Socket::open()?;
+    let mut socket = Socket::open()?;
     let mut topology = Topology { settled: published.borrow().settled.clone(), ..Topology::default() };
     let mut resolving = Resolving::default();
     let mut due = Due { resync: true, routes: true, wanted: true, at: Some(Instant::now()) };
@@ -61,7 +61,7 @@ pub async fn run(
             biased;
             () = &mut stop => return Ok(()),
             () = sleep_until(due.at.unwrap_or_else(Instant::now)), if due.at.is_some() => {
-                refresh(&socket, &mut topology, &due, &wanted, &mut resolving).await?;
+                refresh(&mut socket, &mut topology, &due, &wanted, &mut resolving).await?;
                 due = Due { at: resolving.settle(&mut topology, Instant::now()), ..Due::default() };
                 publish(&published, &topology);
             }
@@ -100,7 +100,7 @@ impl Due {
 }
 
 async fn refresh(
-    socket: &Socket,
+    socket: &mut Socket,
     topology: &mut Topology,
     due: &Due,
     wanted: &watch::Receiver<Wanted>,

@@ -127,6 +127,38 @@ fn paths_and_default_routes_follow_the_routing_table() {
     });
 }
 
+/// More than are asked for at once; some of them are refused.
+#[test]
+fn each_of_many_addresses_has_its_own_path() {
+    in_namespace(|| async {
+        ip("link add in0 type veth peer name in0p");
+        ip("link set in0 up");
+        ip("link set in0p up");
+        ip("addr add 10.0.0.1/24 dev in0");
+        ip("addr add 2001:db8::1/64 dev in0 nodad");
+        ip("route add 10.1.0.0/24 via 10.0.0.254");
+        ip("route add unreachable 10.2.0.0/24");
+        ip("route add blackhole 10.3.0.0/24");
+        let number = |network: u8, host: u8| IpAddr::from([10, network, 0, host]);
+        let v4 = (2..200).flat_map(|host| (0..5).map(move |network| number(network, host)));
+        let v6 = (2..99).map(|host| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]));
+        let wanted: Wanted = v4.chain(v6).collect();
+        let topology = snapshot(&wanted).await.unwrap();
+        let ifindex = topology.link("in0").unwrap().ifindex;
+        let expected = |address: IpAddr| match address {
+            IpAddr::V4(v4) => match v4.octets() {
+                [_, 0, ..] => Some(Path { ifindex, gateway: None }),
+                [_, 1, ..] => Some(Path { ifindex, gateway: Some(number(0, 254)) }),
+                _ => None,
+            },
+            IpAddr::V6(_) => Some(Path { ifindex, gateway: None }),
+        };
+        for address in wanted {
+            assert_eq!(topology.paths.get(&address), expected(address).as_ref(), "{address}");
+        }
+    });
+}
+
 #[test]
 fn paths_and_default_routes_of_ipv6_follow_the_routing_table() {
     in_namespace(|| async {
