@@ -117,7 +117,7 @@ pub async fn detach(config: &Config) -> Result<bool, StartAgent> {
 async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let started = Instant::now();
     socket::check_free(&config.socket).await?;
-    let (published, topology) = watch::channel(links::snapshot(&BTreeSet::new()).await?);
+    let (published, topology) = watch::channel(Arc::new(links::snapshot(&BTreeSet::new()).await?));
     check_interfaces(&config, &topology.borrow())?;
     let is_fresh = !pins(&config).exists();
     let mut supervisor = Supervisor::default();
@@ -126,7 +126,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
         let (provider, place, inventory) = start_inventory(&mut supervisor, &config, topology.clone()).await;
         // Asked for before the first turn, so that backends found there are placed as they were.
         let known: BTreeSet<IpAddr> = addresses(&inventory.borrow());
-        published.send_replace(links::snapshot(&known).await?);
+        published.send_replace(links::snapshot(&known).await?.into());
         Ok((provider, place, inventory, known))
     })?;
     let Opened { registry, kernel, processes } = opened;
@@ -145,7 +145,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
 
     start_flows(&mut supervisor, Arc::clone(&flow_table));
     let ended = start_nudges(&mut supervisor, Arc::clone(&flow_table));
-    let (addresses, wanted) = watch::channel(known);
+    let (addresses, wanted) = watch::channel(Arc::new(known));
     supervisor.start("links", |mut stop| async move {
         Ok(links::run(wanted, published, async move { stop.requested().await }).await?)
     });
@@ -283,7 +283,7 @@ fn check_interfaces(config: &Config, topology: &Topology) -> Result<(), StartAge
 async fn start_inventory(
     supervisor: &mut Supervisor,
     config: &Config,
-    topology: watch::Receiver<Topology>,
+    topology: watch::Receiver<Arc<Topology>>,
 ) -> (&'static str, String, watch::Receiver<vms::Facts>) {
     let config::Inventory { file, libvirt, leases, .. } = config.inventory.clone();
     let asked = Asked { file, libvirt, leases };
@@ -375,8 +375,8 @@ fn start_heap(supervisor: &mut Supervisor) {
 fn start_dhcp(
     supervisor: &mut Supervisor,
     config: &config::Dhcp,
-) -> (watch::Sender<dhcp::model::Wanted>, watch::Receiver<dhcp::model::Facts>) {
-    let (leases, wanted) = watch::channel(dhcp::model::Wanted::default());
+) -> (watch::Sender<Arc<dhcp::model::Wanted>>, watch::Receiver<dhcp::model::Facts>) {
+    let (leases, wanted) = watch::channel(Arc::<dhcp::model::Wanted>::default());
     let (published, lent) = watch::channel(dhcp::model::Facts::new());
     let patience = Patience { probe: config.probe, longest_pause: config.longest_pause };
     let settings = Settings { hardware: config.hardware, patience };

@@ -39,10 +39,7 @@ pub(super) fn backends(
     now: &str,
 ) -> Vec<BackendStatus> {
     let known: BTreeMap<&str, &BackendStatus> = old.iter().map(|old| (old.vm.as_str(), old)).collect();
-    members
-        .iter()
-        .map(|member| backend(known.get(member.vm.as_str()).copied(), lb, member, health, now))
-        .collect()
+    members.iter().map(|member| backend(known.get(&*member.vm).copied(), lb, member, health, now)).collect()
 }
 
 /// How a backend is, by one check.
@@ -101,7 +98,7 @@ fn backend(
     };
     let since = old.filter(|old| old.state == state).map(|old| &old.last_transition_time);
     BackendStatus {
-        vm: member.vm.clone(),
+        vm: (*member.vm).to_owned(),
         address: member.address().map(|address| address.to_string()).unwrap_or_default(),
         last_transition_time: since.map_or_else(|| now.to_owned(), Clone::clone),
         state,

@@ -20,20 +20,24 @@ pub(super) struct Choice<'a> {
     changed: &'a BTreeSet<NamespacedName>,
     /// Those of them that there are.
     new: Labelled<'a>,
+    /// Those of them that there were, as they were.
+    old: Labelled<'a>,
     everyone: Option<Labelled<'a>>,
 }
 
 impl<'a> Choice<'a> {
-    /// Among VMs of which these have changed, for as many load balancers that are new or want others.
+    /// Among VMs, as they were and are, of which these have changed, for as many load balancers that are new or want
+    /// others.
     pub(super) fn new(
-        vms: &'a VirtualMachines,
+        (before, vms): (Option<&'a VirtualMachines>, &'a VirtualMachines),
         stations: &'a Stations,
         changed: &'a BTreeSet<NamespacedName>,
         choosers: usize,
     ) -> Self {
         let new = Labelled::new(changed.iter().filter_map(|key| vms.get(key)));
+        let old = Labelled::new(changed.iter().filter_map(|key| before?.get(key)));
         let everyone = (choosers >= MANY).then(|| Labelled::new(vms.values()));
-        Self { vms, stations, changed, new, everyone }
+        Self { vms, stations, changed, new, old, everyone }
     }
 
     /// The members of a load balancer.
@@ -42,6 +46,11 @@ impl<'a> Choice<'a> {
             Some(labelled) => members(lb, family, labelled.candidates(lb), self.stations),
             None => members(lb, family, self.vms.values(), self.stations),
         }
+    }
+
+    /// Whether any of those that have changed may be, or have been, a member of a load balancer that asks as before.
+    pub(super) fn concerns(&self, lb: &CheckedLoadBalancer) -> bool {
+        self.new.candidates(lb).next().is_some() || self.old.candidates(lb).next().is_some()
     }
 
     /// The members of a load balancer that has chosen these before; `None` where they are the same. `before` is in
@@ -56,12 +65,12 @@ impl<'a> Choice<'a> {
         let mine = self.changed.iter().filter(|vm| vm.namespace == lb.key.namespace);
         let gone: BTreeSet<&str> = mine
             .map(|vm| vm.name.as_str())
-            .filter(|name| before.binary_search_by(|member| member.vm.as_str().cmp(name)).is_ok())
+            .filter(|name| before.binary_search_by(|member| (*member.vm).cmp(name)).is_ok())
             .collect();
         if joining.is_empty() && gone.is_empty() {
             return None;
         }
-        let stay = before.iter().filter(|member| !gone.contains(member.vm.as_str()));
+        let stay = before.iter().filter(|member| !gone.contains(&*member.vm));
         let mut all: Vec<Member> = stay.cloned().chain(joining).collect();
         all.sort_by(|one, other| one.vm.cmp(&other.vm));
         (all != before).then_some(all)
@@ -69,7 +78,7 @@ impl<'a> Choice<'a> {
 }
 
 /// The VMs that are not as they were, those that are gone included.
-pub(super) fn differing(before: &VirtualMachines, after: &VirtualMachines) -> BTreeSet<NamespacedName> {
+pub(super) fn differing_vms(before: &VirtualMachines, after: &VirtualMachines) -> BTreeSet<NamespacedName> {
     let mut changed = BTreeSet::new();
     let mut before = before.iter().peekable();
     for (key, vm) in after {
@@ -116,12 +125,14 @@ mod tests {
             let (mut before, mut known) = (VirtualMachines::new(), Vec::new());
             for step in steps {
                 let after = vms(&step);
-                let changed = by_steps.handle_changes(&after, &differing(&before, &after), now);
-                let choice = Choice::new(&after, &by_steps, &changed, 0);
-                known = choice.among_changed(&lb, Family::V4, &known).unwrap_or(known);
+                let changed = by_steps.handle_changes(&after, &differing_vms(&before, &after), now);
+                let choice = Choice::new((Some(&before), &after), &by_steps, &changed, 0);
+                let chosen = choice.among_changed(&lb, Family::V4, &known);
+                prop_assert!(chosen.is_none() || choice.concerns(&lb));
+                known = chosen.unwrap_or(known);
                 at_once.handle_facts(&after, now);
                 prop_assert_eq!(&known, &members(&lb, Family::V4, after.values(), &at_once));
-                let many = Choice::new(&after, &by_steps, &changed, MANY);
+                let many = Choice::new((Some(&before), &after), &by_steps, &changed, MANY);
                 prop_assert_eq!(&known, &many.among_all(&lb, Family::V4));
                 before = after;
             }

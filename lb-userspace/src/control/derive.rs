@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::backend_status::were_ready;
 use super::cycle::{Facts, listener_addresses};
@@ -29,7 +30,7 @@ pub(super) struct Context<'a> {
 pub(super) struct Derived {
     pub(super) desired: Desired,
     pub(super) probes: WantedBackends,
-    pub(super) addresses: BTreeSet<IpAddr>,
+    pub(super) addresses: Arc<BTreeSet<IpAddr>>,
     /// By how many members each of them is used.
     uses: BTreeMap<IpAddr, u32>,
     /// Those of each load balancer's members.
@@ -49,15 +50,13 @@ impl Derived {
         context: &Context<'_>,
         altered: &mut Altered,
     ) {
-        if changed.members {
-            self.follow_addresses(changed, services);
-        }
+        self.follow_addresses(changed, services);
         let topology = &context.facts.topology;
         let served: Vec<Served> =
-            changed.services.iter().filter_map(|lb| served(services.get(lb)?, topology)).collect();
+            changed.served.iter().filter_map(|lb| served(services.get(lb)?, topology)).collect();
         self.follow_probes(changed, &served, context.facts);
 
-        for lb in &changed.services {
+        for lb in &changed.served {
             let Some((vip, addresses)) = self.placed.remove(lb) else { continue };
             if let Some(vip) = vip {
                 self.desired.vips.remove(&vip);
@@ -75,7 +74,7 @@ impl Derived {
         self.desired.vips.extend(new.vips);
         self.desired.policies.extend(new.policies);
         self.desired.listeners.extend(new.listeners);
-        for service in changed.services.iter().filter_map(|lb| services.get(lb)) {
+        for service in changed.served.iter().filter_map(|lb| services.get(lb)) {
             if let Some(vip) = service.vip() {
                 let own = service.lb.shares.is_none().then_some(vip);
                 self.placed.insert(service.lb.key.clone(), (own, listener_addresses(service)));
@@ -84,7 +83,7 @@ impl Derived {
     }
 
     fn follow_addresses(&mut self, changed: &Changed, services: &Services) {
-        for lb in &changed.services {
+        for lb in &changed.rebuilt {
             let service = services.get(lb).filter(|service| service.vip().is_some());
             let new: Vec<IpAddr> = service
                 .iter()
@@ -92,15 +91,18 @@ impl Derived {
                 .collect();
             let old = self.reached.remove(lb).unwrap_or_default();
             for address in &new {
-                *self.uses.entry(*address).or_default() += 1;
-                self.addresses.insert(*address);
+                let count = self.uses.entry(*address).or_default();
+                *count += 1;
+                if *count == 1 {
+                    Arc::make_mut(&mut self.addresses).insert(*address);
+                }
             }
             for address in old {
                 if let Some(count) = self.uses.get_mut(&address) {
                     *count -= 1;
                     if *count == 0 {
                         self.uses.remove(&address);
-                        self.addresses.remove(&address);
+                        Arc::make_mut(&mut self.addresses).remove(&address);
                     }
                 }
             }
@@ -111,22 +113,26 @@ impl Derived {
     }
 
     fn follow_probes(&mut self, changed: &Changed, served: &[Served], facts: &Facts) {
-        let wanted = probes(served, |lb| {
+        let rebuilt = served.iter().filter(|service| changed.rebuilt.contains(&service.lb.key));
+        let wanted = probes(rebuilt, |lb| {
             let object = facts.resources.load_balancers.get(lb);
             object.map(|object| were_ready(&object.status)).unwrap_or_default()
         });
-        for lb in &changed.services {
+        for lb in &changed.rebuilt {
             let new = wanted.of(lb).cloned().unwrap_or_default();
-            let health = facts.health.of(lb);
-            if new.keys().all(|target| health.is_some_and(|all| all.contains_key(target))) {
-                self.unknown.remove(lb);
-            } else {
-                self.unknown.insert(lb.clone());
-            }
             let old = self.probes.of(lb);
             let is_same = old.map_or_else(|| new.is_empty(), |old| alike(old, &new));
             if !is_same {
                 self.probes.put(lb.clone(), new);
+            }
+        }
+        for lb in &changed.served {
+            let health = facts.health.of(lb);
+            let is_told = |target| health.is_some_and(|all| all.contains_key(target));
+            if self.probes.of(lb).is_none_or(|wanted| wanted.keys().all(is_told)) {
+                self.unknown.remove(lb);
+            } else {
+                self.unknown.insert(lb.clone());
             }
         }
     }
@@ -147,5 +153,5 @@ pub(super) fn is_settled(member: &Member, topology: &Topology) -> bool {
 
 fn served(service: &Service, topology: &Topology) -> Option<Served> {
     let members = service.members.iter().filter(|member| is_settled(member, topology)).cloned().collect();
-    Some(Served { lb: service.lb.clone(), vip: service.vip()?, members })
+    Some(Served { lb: Arc::clone(&service.lb), vip: service.vip()?, members })
 }

@@ -17,7 +17,7 @@ use crate::model::meta::NamespacedName;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Served {
     /// What it is.
-    pub lb: CheckedLoadBalancer,
+    pub lb: Arc<CheckedLoadBalancer>,
     /// Its address.
     pub vip: IpAddr,
     /// Who serves it.
@@ -71,7 +71,10 @@ pub fn listener_address(vip: IpAddr, listener: &CheckedListener) -> ListenerAddr
 
 /// Whom to probe. `were_ready` tells which backends of a load balancer that are new to the prober were found ready
 /// before, by the stored status: an agent that restarts changes nothing that didn't change.
-pub fn probes(served: &[Served], were_ready: impl Fn(&NamespacedName) -> BTreeSet<Target>) -> WantedBackends {
+pub fn probes<'a>(
+    served: impl IntoIterator<Item = &'a Served>,
+    were_ready: impl Fn(&NamespacedName) -> BTreeSet<Target>,
+) -> WantedBackends {
     let mut wanted = WantedBackends::new();
     for Served { lb, members, .. } in served {
         let ready = were_ready(&lb.key);
@@ -150,7 +153,7 @@ mod tests {
             vm("shop", "c", &web, ""),
             vm("bank", "d", &web, "192.0.2.14"),
         ];
-        Served { lb: lb.check().unwrap(), vip: VIP.into(), members: members_of(lb, &list) }
+        Served { lb: lb.check().unwrap().into(), vip: VIP.into(), members: members_of(lb, &list) }
     }
 
     /// By the last byte of the address.

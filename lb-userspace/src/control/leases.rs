@@ -16,16 +16,47 @@ use crate::ipam::dhcp::left;
 use crate::ipam::dhcp::model::{Facts, Lease, Place, Stored, Wanted, Wish};
 use crate::model::load_balancer::{LoadBalancer, LoadBalancerStatus};
 use crate::model::meta::{NamespacedName, ObjectMeta};
+use crate::model::shared::differing;
 
 /// Where addresses can be asked for.
 pub(super) struct Networks<'a> {
     pub(super) dhcp: &'a Dhcp,
     pub(super) interfaces: &'a Interfaces,
-    pub(super) topology: &'a Topology,
+    pub(super) topology: &'a Arc<Topology>,
+}
+
+/// What is wanted, from turn to turn: of a thousand load balancers, most ask for nothing new.
+#[derive(Default)]
+pub(super) struct Lending {
+    resources: Arc<Resources>,
+    topology: Arc<Topology>,
+    wanted: Arc<Wanted>,
+}
+
+impl Lending {
+    /// What is wanted now.
+    pub(super) fn follow(&mut self, resources: &Arc<Resources>, networks: &Networks<'_>) -> Arc<Wanted> {
+        let before = std::mem::replace(&mut self.resources, Arc::clone(resources));
+        let is_wired = Arc::ptr_eq(&self.topology, networks.topology);
+        if !is_wired || before.leases != resources.leases || asks_anew(&before, resources) {
+            self.topology = Arc::clone(networks.topology);
+            self.wanted = wanted(resources, networks).into();
+        }
+        Arc::clone(&self.wanted)
+    }
+}
+
+/// Whether any load balancer is in another network, takes an address otherwise, or has another of a pool.
+fn asks_anew(before: &Resources, after: &Resources) -> bool {
+    let asks = |object: &Arc<LoadBalancer>| {
+        (object.takes_lease(), allocated(object), object.metadata.annotation("network").to_owned())
+    };
+    let differing = differing(&before.load_balancers, &after.load_balancers);
+    differing.into_iter().any(|(_, old, new)| old.map(asks) != new.map(asks))
 }
 
 /// A lease for every load balancer that takes its address by DHCP; what is left of others is given back.
-pub(super) fn wanted(resources: &Resources, networks: &Networks<'_>) -> Wanted {
+fn wanted(resources: &Resources, networks: &Networks<'_>) -> Wanted {
     let mut wanted = Wanted::default();
     for (lb, object) in &resources.load_balancers {
         if object.takes_lease() {
@@ -187,7 +218,7 @@ mod tests {
     }
 
     fn wanted(resources: &Resources, dhcp: &Dhcp) -> Wanted {
-        let (interfaces, topology) = (Interfaces::default(), sample::vm_host());
+        let (interfaces, topology) = (Interfaces::default(), sample::vm_host().into());
         super::wanted(resources, &Networks { dhcp, interfaces: &interfaces, topology: &topology })
     }
 

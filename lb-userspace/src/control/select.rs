@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::hold::Stations;
 use crate::model::check::{CheckedLoadBalancer, Workload};
@@ -13,7 +14,7 @@ use crate::model::vm::{Station, VirtualMachine};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
     /// Its name; the namespace is the load balancer's.
-    pub vm: String,
+    pub vm: Arc<str>,
     /// Where it is reached, if that is known.
     pub station: Option<Station>,
     /// Its share of new flows, relative to the others; 0 takes none.
@@ -42,7 +43,7 @@ pub fn members<'a>(
         vm.running && vm.namespace == lb.key.namespace && lb.selector.matches_vm(&vm.name, &vm.labels)
     });
     let member = |vm: &VirtualMachine| Member {
-        vm: vm.name.clone(),
+        vm: vm.name.as_str().into(),
         station: stations.chosen(vm, family, &lb.backend_address),
         weight: lb.balancing.weight(vm),
     };

@@ -6,32 +6,32 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::admission::ALLOCATED;
-use super::choice::{Choice, differing};
+use super::choice::{Choice, differing_vms};
 use super::cycle::Facts;
 use super::hold::Stations;
 use super::leases;
 use super::origin::Origin;
+use super::resources::Resources;
 use super::select::Member;
 use crate::datapath::port::AttachedPort;
-use crate::health::model::{Health, OfBalancer};
+use crate::health::model::Snapshot;
 use crate::inventory::links::Topology;
 use crate::ipam::dhcp::model::{Facts as Leases, State};
 use crate::model::check::{AddressChoice, CheckedLoadBalancer};
 use crate::model::family::Family;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::NamespacedName;
+use crate::model::shared::differing;
 use crate::model::vm::VirtualMachines;
 
 /// A load balancer and who serves it.
 pub(super) struct Service {
     pub(super) object: Arc<LoadBalancer>,
-    pub(super) lb: CheckedLoadBalancer,
+    pub(super) lb: Arc<CheckedLoadBalancer>,
     pub(super) members: Vec<Member>,
     vip: Option<IpAddr>,
     /// How it goes with its lease, if it takes one.
     lease: Option<State>,
-    /// What is known of its backends.
-    health: Option<OfBalancer<Health>>,
 }
 
 impl Service {
@@ -59,20 +59,39 @@ impl Service {
 #[derive(Default)]
 pub(super) struct Services {
     all: BTreeMap<NamespacedName, Service>,
+    /// Those that share the address of another.
+    sharers: BTreeSet<NamespacedName>,
+    resources: Arc<Resources>,
     vms: Option<Arc<VirtualMachines>>,
-    topology: Topology,
+    health: Snapshot,
+    leases: Leases,
+    topology: Arc<Topology>,
     ports: BTreeMap<u32, AttachedPort>,
 }
 
 /// What is not as it was.
 #[derive(Default)]
 pub(super) struct Changed {
-    /// Load balancers about which anything is new, those that are gone included.
-    pub(super) services: BTreeSet<NamespacedName>,
-    /// There are other VIPs, or other members or addresses of members.
-    pub(super) members: bool,
+    /// Load balancers about which anything is new, those that are gone included: their status may be another.
+    pub(super) told: BTreeSet<NamespacedName>,
+    /// Those of them that may be served otherwise.
+    pub(super) served: BTreeSet<NamespacedName>,
+    /// Those of these of which more is new than how well their backends are.
+    pub(super) rebuilt: BTreeSet<NamespacedName>,
     /// The VMs' addresses may be others.
     pub(super) stations: bool,
+}
+
+impl Changed {
+    fn rebuild(&mut self, lb: &NamespacedName) {
+        self.serve(lb);
+        self.rebuilt.insert(lb.clone());
+    }
+
+    fn serve(&mut self, lb: &NamespacedName) {
+        self.served.insert(lb.clone());
+        self.told.insert(lb.clone());
+    }
 }
 
 impl Services {
@@ -86,12 +105,12 @@ impl Services {
 
     /// Which addresses load balancers choose, each beside their namespace.
     pub(super) fn choices(&self) -> BTreeSet<(&str, &AddressChoice)> {
-        let all = self.all.values().map(|service| &service.lb);
+        let all = self.all.values().map(|service| &*service.lb);
         let choosing = all.filter(|lb| !lb.backend_address.is_any());
         choosing.map(|lb| (lb.key.namespace.as_str(), &lb.backend_address)).collect()
     }
 
-    /// Takes over the facts.
+    /// Takes over the facts. Only whom one that has changed may concern is looked at.
     pub(super) fn refresh(
         &mut self,
         facts: &Facts,
@@ -100,61 +119,91 @@ impl Services {
         ports: &BTreeMap<u32, AttachedPort>,
         now: Instant,
     ) -> Changed {
-        let moved = match &self.vms {
+        let before = self.vms.replace(Arc::clone(vms));
+        let moved = match &before {
             Some(known) if Arc::ptr_eq(known, vms) => stations.handle_timeout(now),
-            Some(known) => stations.handle_changes(vms, &differing(known, vms), now),
+            Some(known) => stations.handle_changes(vms, &differing_vms(known, vms), now),
             None => stations.handle_changes(vms, &vms.keys().cloned().collect(), now),
         };
-        self.vms = Some(Arc::clone(vms));
-        let rewired = self.rewire(&facts.topology, ports);
-        let objects = &facts.resources.load_balancers;
+        let resources = std::mem::replace(&mut self.resources, Arc::clone(&facts.resources));
+        let objects = differing(&resources.load_balancers, &facts.resources.load_balancers);
         // A status that has been stored makes another object, which chooses as before.
-        let asks_as_before = |(key, object): (&NamespacedName, &Arc<LoadBalancer>)| {
-            let known = self.all.get(key).map(|known| &known.object);
-            known.is_some_and(|known| Arc::ptr_eq(known, object) || known.spec == object.spec)
+        let asks_anew = |old: Option<&Arc<LoadBalancer>>, new: Option<&Arc<LoadBalancer>>| {
+            new.is_some_and(|new| old.is_none_or(|old| old.spec != new.spec))
         };
-        let choosers = objects.iter().filter(|&object| !asks_as_before(object)).count();
-        let choice = Choice::new(vms, stations, &moved, choosers);
-        let mut before = std::mem::take(&mut self.all);
-        let mut changed = Changed { stations: !moved.is_empty(), ..Changed::default() };
-        for (key, object) in objects {
-            let Some(Followed { service, is_new, has_others }) =
-                follow(before.remove(key), object, facts, &choice)
-            else {
-                changed.services.insert(key.clone());
-                continue;
-            };
-            if is_new || rewired.concerns(&service.members) {
-                changed.services.insert(key.clone());
-            }
-            changed.members |= has_others;
-            self.all.insert(key.clone(), service);
+        let choosers = objects.iter().filter(|(_, old, new)| asks_anew(*old, *new)).count();
+        let choice = Choice::new((before.as_deref(), vms), stations, &moved, choosers);
+
+        let mut concerned: BTreeSet<NamespacedName> = objects.iter().map(|(lb, ..)| (*lb).clone()).collect();
+        concerned.extend(self.lend(&facts.leases));
+        if !moved.is_empty() {
+            let may_choose = |(_, service): &(&NamespacedName, &Service)| choice.concerns(&service.lb);
+            concerned.extend(self.all.iter().filter(may_choose).map(|(lb, _)| lb.clone()));
         }
-        changed.members |= !before.is_empty();
-        changed.services.extend(before.into_keys());
-        self.add_sharers(&mut changed.services);
+        let mut changed = Changed { stations: !moved.is_empty(), ..Changed::default() };
+        for lb in &concerned {
+            self.follow(lb, facts, &choice, &mut changed);
+        }
+        let probed = std::mem::replace(&mut self.health, facts.health.clone()).differing(&facts.health);
+        probed.iter().filter(|lb| self.all.contains_key(lb)).for_each(|lb| changed.serve(lb));
+        let rewired = self.rewire(&facts.topology, ports);
+        let reached = self.all.iter().filter(|(_, service)| rewired.concerns(&service.members));
+        reached.for_each(|(lb, _)| changed.rebuild(lb));
+        self.add_sharers(&mut changed);
         changed
     }
 
-    /// Adds those that share the address of any: what holds for it, holds for all of them.
-    fn add_sharers(&self, services: &mut BTreeSet<NamespacedName>) {
-        let follows = |service: &&Service| {
-            let owner = service.lb.shares.as_ref();
-            owner.is_some_and(|owner| services.contains(owner))
+    /// Takes over one that may have changed.
+    fn follow(&mut self, lb: &NamespacedName, facts: &Facts, choice: &Choice<'_>, changed: &mut Changed) {
+        self.sharers.remove(lb);
+        let object = facts.resources.load_balancers.get(lb);
+        let known = self.all.remove(lb);
+        let Some((service, news)) = object.and_then(|object| follow(known, object, facts, choice)) else {
+            changed.rebuild(lb);
+            return;
         };
-        let following: Vec<_> =
-            self.all.values().filter(follows).map(|service| service.lb.key.clone()).collect();
-        services.extend(following);
+        match news {
+            News::None => {}
+            News::Told => _ = changed.told.insert(lb.clone()),
+            News::Rebuilt => changed.rebuild(lb),
+        }
+        if service.lb.shares.is_some() {
+            self.sharers.insert(lb.clone());
+        }
+        self.all.insert(lb.clone(), service);
+    }
+
+    /// Takes over how it goes with leases. Tells whose are others.
+    fn lend(&mut self, leases: &Leases) -> Vec<NamespacedName> {
+        if self.leases == *leases {
+            return Vec::new();
+        }
+        let before = std::mem::replace(&mut self.leases, leases.clone());
+        let both = before.keys().chain(leases.keys());
+        both.filter(|lb| before.get(*lb) != leases.get(*lb)).cloned().collect()
+    }
+
+    /// Adds those that share the address of any: what holds for it, holds for all of them.
+    fn add_sharers(&self, changed: &mut Changed) {
+        for lb in &self.sharers {
+            let owner = self.all.get(lb).and_then(|service| service.lb.shares.as_ref());
+            let Some(owner) = owner else { continue };
+            if changed.rebuilt.contains(owner) {
+                changed.rebuild(lb);
+            } else if changed.served.contains(owner) {
+                changed.serve(lb);
+            }
+        }
     }
 
     /// Takes over how the node is wired. Tells whom that concerns.
-    fn rewire(&mut self, topology: &Topology, ports: &BTreeMap<u32, AttachedPort>) -> Rewired {
-        let concerned = if self.ports == *ports { rewired(&self.topology, topology) } else { Rewired::All };
-        if !matches!(&concerned, Rewired::Addresses(addresses) if addresses.is_empty()) {
-            self.topology.clone_from(topology);
-            self.ports.clone_from(ports);
+    fn rewire(&mut self, topology: &Arc<Topology>, ports: &BTreeMap<u32, AttachedPort>) -> Rewired {
+        let before = std::mem::replace(&mut self.topology, Arc::clone(topology));
+        if self.ports == *ports {
+            return rewired(&before, topology);
         }
-        concerned
+        self.ports.clone_from(ports);
+        Rewired::All
     }
 }
 
@@ -180,8 +229,11 @@ impl Rewired {
 }
 
 /// An address that is new to a node of ten thousand concerns nobody else.
-fn rewired(before: &Topology, after: &Topology) -> Rewired {
-    let Topology { links, stations, neighbours, default_routes, paths, settled } = after;
+fn rewired(before: &Arc<Topology>, after: &Arc<Topology>) -> Rewired {
+    if Arc::ptr_eq(before, after) {
+        return Rewired::Addresses(BTreeSet::new());
+    }
+    let Topology { links, stations, neighbours, default_routes, paths, settled } = &**after;
     let is_same = (links, stations, default_routes, neighbours)
         == (&before.links, &before.stations, &before.default_routes, &before.neighbours);
     if !is_same {
@@ -196,13 +248,13 @@ fn rewired(before: &Topology, after: &Topology) -> Rewired {
     Rewired::Addresses(others.chain(settled.symmetric_difference(&before.settled)).copied().collect())
 }
 
-/// A service as it is now.
-struct Followed {
-    service: Service,
-    /// Anything about it.
-    is_new: bool,
-    /// Another VIP, or other members or addresses of members.
-    has_others: bool,
+/// What is new about a service.
+enum News {
+    None,
+    /// What its status may tell.
+    Told,
+    /// What it asks for, its VIP, its members or their addresses.
+    Rebuilt,
 }
 
 /// What becomes of a service; `None` if its object is not right.
@@ -211,36 +263,36 @@ fn follow(
     object: &Arc<LoadBalancer>,
     facts: &Facts,
     choice: &Choice<'_>,
-) -> Option<Followed> {
-    let key = object.metadata.key();
-    let health = facts.health.of(&key).cloned();
-    let lease = facts.leases.get(&key).filter(|_| object.takes_lease()).cloned();
+) -> Option<(Service, News)> {
+    let lease = facts.leases.get(&object.metadata.key()).filter(|_| object.takes_lease()).cloned();
     let vip = vip(object, &facts.leases);
     let object = Arc::clone(object);
     let Some(known) = known else {
-        let lb = checked(&object)?;
+        let lb = Arc::new(checked(&object)?);
         let members = choice.among_all(&lb, family(&lb, vip));
-        let service = Service { object, lb, members, vip, lease, health };
-        return Some(Followed { service, is_new: true, has_others: true });
+        return Some((Service { object, lb, members, vip, lease }, News::Rebuilt));
     };
     let is_same = Arc::ptr_eq(&known.object, &object);
     let family_before = family(&known.lb, known.vip);
     // A status that is stored makes another object, which asks for the same.
-    let new = if is_same { None } else { Some(checked(&object)?).filter(|lb| *lb != known.lb) };
+    let new = if is_same { None } else { Some(checked(&object)?).filter(|lb| *lb != *known.lb) };
     let asks_anew = new.is_some();
-    let lb = new.unwrap_or(known.lb);
+    let lb = new.map_or(known.lb, Arc::new);
     let family = family(&lb, vip);
     let chosen = if asks_anew || family != family_before {
         Some(choice.among_all(&lb, family)).filter(|members| *members != known.members)
     } else {
         choice.among_changed(&lb, family, &known.members)
     };
-    let has_others = chosen.is_some() || vip != known.vip;
-    let is_as_well = health.as_ref().map(Arc::as_ptr) == known.health.as_ref().map(Arc::as_ptr);
-    let is_new = has_others || !is_same || !is_as_well || lease != known.lease;
+    let news = if asks_anew || chosen.is_some() || vip != known.vip {
+        News::Rebuilt
+    } else if !is_same || lease != known.lease {
+        News::Told
+    } else {
+        News::None
+    };
     let members = chosen.unwrap_or(known.members);
-    let service = Service { object, lb, members, vip, lease, health };
-    Some(Followed { service, is_new, has_others })
+    Some((Service { object, lb, members, vip, lease }, news))
 }
 
 /// The VIP's family; before there is one, that of the address that is asked for.

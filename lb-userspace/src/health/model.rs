@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::failure::ProbeFailed;
 use crate::model::check::CheckedHealthCheck;
 use crate::model::meta::NamespacedName;
+use crate::model::shared::differing;
 
 /// What one check looks at.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,17 +41,17 @@ impl Backend {
     }
 }
 
-/// Something about each backend, shared by load balancer: a copy costs as much as there are load balancers, not
-/// backends, and so does to tell what differs between two.
+/// Something about each backend, shared by load balancer: a copy costs nothing, and a change of it as much as there are
+/// load balancers, not backends. So does to tell what differs between two.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ByBackend<T>(BTreeMap<NamespacedName, Arc<BTreeMap<Target, T>>>);
+pub struct ByBackend<T>(Arc<BTreeMap<NamespacedName, OfBalancer<T>>>);
 
 /// What there is about the backends of one load balancer.
 pub type OfBalancer<T> = Arc<BTreeMap<Target, T>>;
 
 impl<T> Default for ByBackend<T> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(Arc::default())
     }
 }
 
@@ -82,26 +83,25 @@ impl<T: Clone + Eq> ByBackend<T> {
 
     /// Says something about a backend.
     pub fn insert(&mut self, backend: Backend, value: T) {
-        Arc::make_mut(self.0.entry(backend.lb).or_default()).insert(backend.target, value);
+        let all = Arc::make_mut(&mut self.0).entry(backend.lb).or_default();
+        Arc::make_mut(all).insert(backend.target, value);
     }
 
     /// Says something about all backends of a load balancer; nothing, if there are none.
     pub fn put(&mut self, lb: NamespacedName, all: OfBalancer<T>) {
         if all.is_empty() {
-            self.0.remove(&lb);
+            Arc::make_mut(&mut self.0).remove(&lb);
         } else {
-            self.0.insert(lb, all);
+            Arc::make_mut(&mut self.0).insert(lb, all);
         }
     }
 
     /// The load balancers about which this and another one share nothing.
     pub fn differing(&self, other: &Self) -> BTreeSet<NamespacedName> {
-        let differs = |one: &Self, lb: &NamespacedName, all| {
-            one.0.get(lb).is_none_or(|known: &OfBalancer<T>| !Arc::ptr_eq(known, all))
-        };
-        let new = other.0.iter().filter(|(lb, all)| differs(self, lb, all));
-        let gone = self.0.keys().filter(|lb| !other.0.contains_key(lb));
-        new.map(|(lb, _)| lb).chain(gone).cloned().collect()
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return BTreeSet::new();
+        }
+        differing(&self.0, &other.0).into_iter().map(|(lb, ..)| lb.clone()).collect()
     }
 
     /// In the order of load balancers and addresses.

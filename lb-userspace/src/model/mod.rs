@@ -23,5 +23,6 @@ pub mod policy;
 pub mod range;
 pub mod requirement;
 pub mod schema;
+pub mod shared;
 pub mod v1alpha1;
 pub mod vm;

@@ -15,7 +15,7 @@ use crate::control::converge::Converger;
 use crate::control::derive::{Context, Derived, is_settled};
 use crate::control::desired::listener_address;
 use crate::control::hold::Stations;
-use crate::control::leases::{self, Networks};
+use crate::control::leases::{self, Lending, Networks};
 use crate::control::model::Altered;
 use crate::control::placement::place;
 use crate::control::plan::Planner;
@@ -47,7 +47,7 @@ pub struct Facts {
     /// Who is well.
     pub health: Snapshot,
     /// This node's network.
-    pub topology: Topology,
+    pub topology: Arc<Topology>,
     /// What DHCP servers lent.
     pub leases: Leases,
 }
@@ -58,9 +58,9 @@ pub struct Wishes {
     /// Whom to probe.
     pub probes: WantedBackends,
     /// Which addresses to resolve.
-    pub addresses: BTreeSet<IpAddr>,
+    pub addresses: Arc<BTreeSet<IpAddr>>,
     /// Which addresses to obtain by DHCP.
-    pub leases: Wanted,
+    pub leases: Arc<Wanted>,
     /// What to store.
     pub statuses: Statuses,
     /// Whose clients to nudge.
@@ -79,6 +79,9 @@ pub struct Cycle<D> {
     slots: u32,
     stations: Stations,
     ports: Option<BTreeMap<u32, Port>>,
+    /// What they follow from.
+    topology: Arc<Topology>,
+    lending: Lending,
     problems: Vec<InterfaceProblem>,
     /// The maps have been led to what was desired once.
     adopted: bool,
@@ -108,6 +111,8 @@ impl<D: Datapath> Cycle<D> {
             slots,
             stations,
             ports: None,
+            topology: Arc::default(),
+            lending: Lending::default(),
             problems: Vec::new(),
             adopted: false,
             derived: Derived::default(),
@@ -171,14 +176,17 @@ impl<D: Datapath> Cycle<D> {
     /// One turn.
     pub fn turn(&mut self, facts: &Facts, now: Instant, moment: Timestamp) -> Wishes {
         let networks = Networks { dhcp: &self.dhcp, interfaces: &self.interfaces, topology: &facts.topology };
-        let leases = leases::wanted(&facts.resources, &networks);
+        let leases = self.lending.follow(&facts.resources, &networks);
         // Without facts about VMs, what the maps hold is better than nothing.
         let Some(virtual_machines) = &facts.virtual_machines else {
             return self.wait(Wishes { leases, ..Wishes::default() }, facts, (now, moment));
         };
-        if let Err(error) = self.serve_ports(&facts.topology) {
-            tracing::warn!("interfaces can't be served: {error}; tried again at the next change");
-            self.ports = None;
+        if self.ports.is_none() || !Arc::ptr_eq(&self.topology, &facts.topology) {
+            self.topology = Arc::clone(&facts.topology);
+            if let Err(error) = self.serve_ports(&facts.topology) {
+                tracing::warn!("interfaces can't be served: {error}; tried again at the next change");
+                self.ports = None;
+            }
         }
         let ports = &self.served_ports.attached;
         let changed = self.services.refresh(facts, virtual_machines, &mut self.stations, ports, now);
@@ -186,17 +194,17 @@ impl<D: Datapath> Cycle<D> {
         let context = Context { facts, slots: self.slots, place: &place };
         self.derived.follow(&changed, &self.services, &context, &mut self.altered);
         // What is held is held for whoever chooses it.
-        if changed.stations || (!changed.services.is_empty() && self.stations.is_holding()) {
+        if changed.stations || (!changed.rebuilt.is_empty() && self.stations.is_holding()) {
             let running = self.stations.addresses(&self.services.choices());
             let desired = &mut self.derived.desired;
             // Backends that any load balancer has left may have flows to finish at an address that is gone.
             self.altered.stopped.extend(desired.running.difference(&running));
             desired.running = running;
         }
-        self.unstored.extend(changed.services);
+        self.unstored.extend(changed.told);
         let mut wishes = Wishes {
             probes: self.derived.probes.clone(),
-            addresses: self.derived.addresses.clone(),
+            addresses: Arc::clone(&self.derived.addresses),
             leases,
             ..Wishes::default()
         };

@@ -43,7 +43,7 @@ pub struct Inputs {
     /// Who is well.
     pub health: watch::Receiver<Snapshot>,
     /// This node's network.
-    pub topology: watch::Receiver<Topology>,
+    pub topology: watch::Receiver<Arc<Topology>>,
     /// What DHCP servers lent.
     pub leases: watch::Receiver<Leases>,
 }
@@ -55,9 +55,9 @@ pub struct Outputs {
     /// Whom to probe.
     pub probes: watch::Sender<WantedBackends>,
     /// Which addresses to resolve.
-    pub addresses: watch::Sender<BTreeSet<IpAddr>>,
+    pub addresses: watch::Sender<Arc<BTreeSet<IpAddr>>>,
     /// Which addresses to obtain by DHCP.
-    pub leases: watch::Sender<Wanted>,
+    pub leases: watch::Sender<Arc<Wanted>>,
     /// Whose clients to nudge. Full, it is in the middle of it; the next resync tells of the dead again.
     pub ended: mpsc::Sender<Ended>,
     /// What to announce.
@@ -169,8 +169,11 @@ impl<D: Datapath> Control<D> {
         drop(inventory);
         self.facts.resources = Arc::clone(&self.inputs.resources.borrow_and_update());
         self.facts.health.clone_from(&self.inputs.health.borrow_and_update());
-        self.facts.topology.clone_from(&self.inputs.topology.borrow_and_update());
-        self.facts.leases.clone_from(&self.inputs.leases.borrow_and_update());
+        self.facts.topology = Arc::clone(&self.inputs.topology.borrow_and_update());
+        let leases = self.inputs.leases.borrow_and_update();
+        if self.facts.leases != *leases {
+            self.facts.leases.clone_from(&leases);
+        }
     }
 
     /// Stores statuses, one transaction at a time; what changes meanwhile is held back for a turn after it.

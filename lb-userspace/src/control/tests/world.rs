@@ -135,7 +135,7 @@ impl World {
             resources: self.registry.snapshot(),
             virtual_machines: self.is_read.then(|| vms.into()),
             health: self.health.clone(),
-            topology: self.topology(),
+            topology: self.topology().into(),
             leases: self.clients.facts(),
         }
     }

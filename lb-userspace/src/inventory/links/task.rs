@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -41,8 +42,8 @@ pub async fn snapshot(wanted: &Wanted) -> Result<Topology, WatchLinks> {
 /// # Errors
 /// When the kernel can't be asked, or its notifications end.
 pub async fn run(
-    mut wanted: watch::Receiver<Wanted>,
-    published: watch::Sender<Topology>,
+    mut wanted: watch::Receiver<Arc<Wanted>>,
+    published: watch::Sender<Arc<Topology>>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), WatchLinks> {
     // Notifications first: what changes during the dump is not missed.
@@ -103,7 +104,7 @@ async fn refresh(
     socket: &mut Socket,
     topology: &mut Topology,
     due: &Due,
-    wanted: &watch::Receiver<Wanted>,
+    wanted: &watch::Receiver<Arc<Wanted>>,
     resolving: &mut Resolving,
 ) -> Result<(), WatchLinks> {
     if due.resync {
@@ -113,7 +114,7 @@ async fn refresh(
     if !due.routes && !due.wanted {
         return Ok(());
     }
-    let wanted = wanted.borrow().clone();
+    let wanted = Arc::clone(&wanted.borrow());
     let kept = if due.routes {
         topology.default_routes = socket.default_routes().await?;
         BTreeMap::new()
@@ -174,11 +175,11 @@ async fn use_all(socket: &Socket, next_hops: BTreeSet<(u32, IpAddr)>) {
     }
 }
 
-fn publish(published: &watch::Sender<Topology>, topology: &Topology) {
+fn publish(published: &watch::Sender<Arc<Topology>>, topology: &Topology) {
     published.send_if_modified(|last| {
-        let is_new = last != topology;
+        let is_new = **last != *topology;
         if is_new {
-            last.clone_from(topology);
+            *last = Arc::new(topology.clone());
         }
         is_new
     });

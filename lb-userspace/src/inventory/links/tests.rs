@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::net::Mac;
@@ -47,8 +48,8 @@ fn ip(arguments: &str) {
 }
 
 struct Watching {
-    wanted: watch::Sender<Wanted>,
-    topology: watch::Receiver<Topology>,
+    wanted: watch::Sender<Arc<Wanted>>,
+    topology: watch::Receiver<Arc<Topology>>,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<Result<(), WatchLinks>>,
 }
@@ -59,15 +60,15 @@ impl Watching {
     }
 
     fn start_from(first: Topology) -> Self {
-        let (wanted, wants) = watch::channel(first.settled.clone());
-        let (publish, topology) = watch::channel(first);
+        let (wanted, wants) = watch::channel(Arc::new(first.settled.clone()));
+        let (publish, topology) = watch::channel(Arc::new(first));
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(wants, publish, async move { drop(stopped.await) }));
         Self { wanted, topology, stop, task }
     }
 
     /// Waits until a snapshot is as described.
-    async fn until(&mut self, what: &str, mut is_so: impl FnMut(&Topology) -> bool) -> Topology {
+    async fn until(&mut self, what: &str, mut is_so: impl FnMut(&Topology) -> bool) -> Arc<Topology> {
         let waiting = tokio::time::timeout(Duration::from_secs(5), self.topology.wait_for(|t| is_so(t)));
         let found = waiting.await.map(|found| found.unwrap().clone());
         found.unwrap_or_else(|_| panic!("{what}: {:#?}", self.topology.borrow()))
@@ -111,7 +112,7 @@ fn paths_and_default_routes_follow_the_routing_table() {
         ip("link set in0p up");
         ip("addr add 198.51.100.2/24 dev in0");
         let mut watching = Watching::start();
-        watching.wanted.send_replace(Wanted::from([BACKEND]));
+        watching.wanted.send_replace(Wanted::from([BACKEND]).into());
         watching.until("in0", |t| t.link("in0").is_some() && t.paths.is_empty()).await;
         ip("route add default via 198.51.100.1");
         let topology = watching.until("a gateway", |t| t.paths.contains_key(&BACKEND)).await;
@@ -167,7 +168,7 @@ fn paths_and_default_routes_of_ipv6_follow_the_routing_table() {
         ip("link set in0p up");
         ip("addr add 2001:db8:1::2/64 dev in0 nodad");
         let mut watching = Watching::start();
-        watching.wanted.send_replace(Wanted::from([BACKEND_V6]));
+        watching.wanted.send_replace(Wanted::from([BACKEND_V6]).into());
         watching.until("in0", |t| t.link("in0").is_some() && t.paths.is_empty()).await;
         ip("route add default via fe80::1 dev in0");
         let topology = watching.until("a gateway", |t| t.paths.contains_key(&BACKEND_V6)).await;
@@ -195,7 +196,7 @@ fn wanted_neighbours_of_both_families_are_resolved_and_their_port_known() {
         ip("link set vnet1 master br0 up");
         let vm = Vm::start("vm1");
         let mut watching = Watching::start();
-        watching.wanted.send_replace(Wanted::from([BACKEND, BACKEND_V6]));
+        watching.wanted.send_replace(Wanted::from([BACKEND, BACKEND_V6]).into());
         let resolved = |t: &Topology| t.next_hop(BACKEND).is_some() && t.next_hop(BACKEND_V6).is_some();
         let topology = watching.until("the MACs", resolved).await;
         assert_eq!(topology.settled, Wanted::from([BACKEND, BACKEND_V6]));
@@ -224,7 +225,7 @@ fn a_silent_neighbour_settles_after_a_while_and_one_without_a_path_at_once() {
         let topology = watching.until("in0", |t| t.link("in0").is_some()).await;
         assert_eq!(topology.settled, Wanted::from([GATEWAY]), "it was settled before");
         let before = std::time::Instant::now();
-        watching.wanted.send_replace(Wanted::from([BACKEND, BACKEND_V6]));
+        watching.wanted.send_replace(Wanted::from([BACKEND, BACKEND_V6]).into());
         let topology = watching.until("the one without a path", |t| t.settled.contains(&BACKEND_V6)).await;
         assert_eq!(topology.settled, Wanted::from([BACKEND_V6]));
         let topology = watching.until("the silent one", |t| t.settled.contains(&BACKEND)).await;

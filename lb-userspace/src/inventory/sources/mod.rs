@@ -37,13 +37,13 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Sources {
     asked: Asked,
-    topology: watch::Receiver<Topology>,
+    topology: watch::Receiver<Arc<Topology>>,
     facts: watch::Sender<Facts>,
 }
 
 impl Sources {
     /// Of these, and this network's neighbours. Nothing is read before [`Sources::run`].
-    pub fn new(asked: Asked, topology: watch::Receiver<Topology>) -> Self {
+    pub fn new(asked: Asked, topology: watch::Receiver<Arc<Topology>>) -> Self {
         Self { asked, topology, facts: watch::Sender::default() }
     }
 
@@ -79,7 +79,7 @@ struct Inputs {
     in_file: watch::Receiver<Reading>,
     by_libvirt: watch::Receiver<Reading>,
     leases: watch::Receiver<Leases>,
-    topology: watch::Receiver<Topology>,
+    topology: watch::Receiver<Arc<Topology>>,
 }
 
 impl Inputs {
@@ -142,7 +142,7 @@ impl Inputs {
 
 fn look(
     leases: &watch::Receiver<Leases>,
-    topology: &watch::Receiver<Topology>,
+    topology: &watch::Receiver<Arc<Topology>>,
     macs: &BTreeSet<Mac>,
 ) -> Sightings {
     Sightings::new(&leases.borrow().live, &topology.borrow(), macs)

@@ -32,7 +32,7 @@ const WEB: &str = r#"virtualMachines:
 struct Running {
     directory: PathBuf,
     facts: watch::Receiver<Facts>,
-    network: watch::Sender<Topology>,
+    network: watch::Sender<Arc<Topology>>,
     task: JoinHandle<()>,
 }
 
@@ -53,7 +53,7 @@ impl Running {
         if let Some(text) = text {
             fs::write(&path, text).unwrap();
         }
-        let (network, topology) = watch::channel(Topology::default());
+        let (network, topology) = watch::channel(Arc::default());
         let provider = Sources::new(Asked { file: Some(path), leases, ..Asked::default() }, topology);
         let facts = provider.facts();
         Self { directory, facts, network, task: tokio::spawn(provider.run()) }
@@ -163,15 +163,15 @@ async fn a_vm_without_an_agent_gets_its_address_from_a_lease_or_a_neighbour() {
     };
     running.until(|facts| facts.vms.len() == 1 && at(facts, None)).await;
     let station = lb_common::net::Mac([0x52, 0x54, 0, 0, 0, 1]);
-    running
-        .network
-        .send_modify(|topology| _ = topology.neighbours.insert((2, [192, 0, 2, 7].into()), station));
+    running.network.send_modify(|topology| {
+        Arc::make_mut(topology).neighbours.insert((2, [192, 0, 2, 7].into()), station);
+    });
     running.until(|facts| at(facts, Some([192, 0, 2, 7]))).await;
     fs::write(running.directory.join("leases"), "0 52:54:00:00:00:01 192.0.2.11 * *\n").unwrap();
     running.until(|facts| at(facts, Some([192, 0, 2, 11]))).await;
     fs::write(running.directory.join("leases"), "").unwrap();
     running.until(|facts| at(facts, Some([192, 0, 2, 7]))).await;
-    running.network.send_modify(|topology| topology.neighbours.clear());
+    running.network.send_modify(|topology| Arc::make_mut(topology).neighbours.clear());
     running.until(|facts| at(facts, None)).await;
     fs::remove_file(running.directory.join("leases")).unwrap();
     let facts = running.until(|facts| facts.lacking.is_some()).await;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +21,7 @@ const HEARD: usize = 1024;
 /// then: VIPs go on being served.
 pub async fn run(
     settings: Settings,
-    mut wanted: watch::Receiver<Wanted>,
+    mut wanted: watch::Receiver<Arc<Wanted>>,
     published: watch::Sender<Facts>,
     stop: impl Future<Output = ()>,
 ) {

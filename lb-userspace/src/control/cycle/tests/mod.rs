@@ -44,7 +44,7 @@ fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
     Facts {
         health: addresses.iter().map(health).collect(),
         virtual_machines: Some(vms(&addresses.iter().map(web).collect::<Vec<_>>()).into()),
-        topology,
+        topology: topology.into(),
         leases: Leases::new(),
         resources: Arc::new(Resources {
             load_balancers: [(key.clone(), front.into())].into(),
@@ -70,7 +70,7 @@ fn a_backend_is_chosen_once_it_is_known_where_it_is() {
     assert_eq!(turn(&mut cycle, &facts(&[FIRST], &[FIRST])).0, [first]);
     let (chosen, wishes) = turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST]));
     assert_eq!(chosen, [first]);
-    assert_eq!(wishes.addresses, BTreeSet::from([first, second]));
+    assert_eq!(*wishes.addresses, BTreeSet::from([first, second]));
     assert!(wishes.statuses.load_balancers.is_empty(), "it would tell of a backend that takes nothing");
     let (chosen, wishes) = turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST, SECOND]));
     assert_eq!(chosen, [first, second]);

@@ -98,8 +98,8 @@ impl Agent {
         let registry = Arc::new(Registry::open(Box::new(MemoryStore::default())).unwrap());
         let datapath = Visible::default();
         let (inventory, facts) = watch::channel(first);
-        let (found, topology) = watch::channel(Topology::default());
-        let (addresses, sought) = watch::channel(BTreeSet::new());
+        let (found, topology) = watch::channel(Arc::<Topology>::default());
+        let (addresses, sought) = watch::channel(Arc::default());
         let (probes, wanted) = watch::channel(WantedBackends::new());
         let (states, health) = watch::channel(Snapshot::new());
         let mut supervisor = Supervisor::default();
@@ -123,7 +123,7 @@ impl Agent {
             registry: Arc::clone(&registry),
             probes,
             addresses,
-            leases: watch::channel(Wanted::default()).0,
+            leases: watch::channel(Arc::<Wanted>::default()).0,
             ended,
             announced: watch::channel(Announced::default()).0,
         };
@@ -184,12 +184,12 @@ pub(super) fn pool() -> Value {
 
 /// A network in which no address is found: what is known of each is that.
 pub(super) async fn find_nobody(
-    mut sought: watch::Receiver<BTreeSet<IpAddr>>,
-    found: &watch::Sender<Topology>,
+    mut sought: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
+    found: &watch::Sender<Arc<Topology>>,
 ) {
     while sought.changed().await.is_ok() {
-        let settled = sought.borrow_and_update().clone();
-        found.send_replace(Topology { settled, ..Topology::default() });
+        let settled = BTreeSet::clone(&sought.borrow_and_update());
+        found.send_replace(Topology { settled, ..Topology::default() }.into());
     }
     std::future::pending::<()>().await;
 }

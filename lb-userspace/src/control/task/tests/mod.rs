@@ -173,7 +173,7 @@ async fn a_status_due_while_another_is_stored_is_stored_after_it() {
         .submit(&crate::control::registry::Submission { intents: &create, manager: "test", dry_run: false })
         .unwrap();
     let (_inventory, inventory) = watch::channel(facts(&[]));
-    let (_topology, topology) = watch::channel(Topology::default());
+    let (_topology, topology) = watch::channel(Arc::default());
     let (_states, health) = watch::channel(Snapshot::new());
     let inputs = Inputs {
         resources: registry.watch(),
@@ -183,13 +183,13 @@ async fn a_status_due_while_another_is_stored_is_stored_after_it() {
         leases: watch::channel(Leases::new()).1,
     };
     let (probes, _) = watch::channel(WantedBackends::new());
-    let (addresses, _) = watch::channel(BTreeSet::new());
+    let (addresses, _) = watch::channel(Arc::default());
     let (ended, _) = mpsc::channel(1);
     let outputs = Outputs {
         registry: Arc::clone(&registry),
         probes,
         addresses,
-        leases: watch::channel(Wanted::default()).0,
+        leases: watch::channel(Arc::<Wanted>::default()).0,
         ended,
         announced: watch::channel(Announced::default()).0,
     };
