@@ -12,6 +12,7 @@ use crate::ipam::dhcp::model::Lease;
 use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::{NamespacedName, ObjectMeta};
+use crate::model::shared::differing;
 use crate::store::{Key, Record, Write};
 
 /// The resource names of API paths and keys.
@@ -110,10 +111,17 @@ impl Resources {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
         };
-        let load_balancer = |key: &NamespacedName| namespaced(LOAD_BALANCERS, key);
         let pool =
             |name: &String| Key { resource: IP_POOLS.into(), namespace: String::new(), name: name.clone() };
-        let mut all = writes(&before.load_balancers, &self.load_balancers, load_balancer)?;
+        let mut all = Vec::new();
+        for (key, old, new) in differing(&before.load_balancers, &self.load_balancers) {
+            let key = namespaced(LOAD_BALANCERS, key);
+            match new {
+                Some(new) if old == Some(new) => {}
+                Some(new) => all.push(Write::Put(key, new.content()?)),
+                None => all.push(Write::Delete(key)),
+            }
+        }
         all.extend(writes(&before.pools, &self.pools, pool)?);
         let token =
             |name: &String| Key { resource: TOKENS.into(), namespace: String::new(), name: name.clone() };
@@ -132,16 +140,33 @@ impl Resources {
     /// # Errors
     /// When an object has no JSON form.
     pub fn changes_since(&self, before: &Self) -> Result<Vec<Entry>, serde_json::Error> {
-        let mut all = changes(LOAD_BALANCERS, &before.load_balancers, &self.load_balancers, self.revision)?;
-        all.extend(changes(IP_POOLS, &before.pools, &self.pools, self.revision)?);
-        Ok(all)
+        let objects = differing(&before.load_balancers, &self.load_balancers);
+        let objects = objects.into_iter().filter(|(_, old, new)| old != new);
+        let objects = objects.map(|(_, old, new)| entry(LOAD_BALANCERS, old, new, self.revision));
+        let changed = self.pools.iter().filter(|(name, new)| before.pools.get(*name) != Some(new));
+        let changed = changed.map(|(name, new)| (before.pools.get(name), Some(new)));
+        let gone = before.pools.iter().filter(|(name, _)| !self.pools.contains_key(*name));
+        let pools = changed.chain(gone.map(|(_, old)| (Some(old), None)));
+        let pools = pools.map(|(old, new)| entry(IP_POOLS, old, new, self.revision));
+        objects.chain(pools).filter_map(Result::transpose).collect()
     }
 
     /// Marks what has changed since `before` as written by `revision`.
     pub fn stamp(&mut self, before: &Self, revision: u64) {
         self.revision = revision;
-        stamp(&before.load_balancers, &mut self.load_balancers, revision);
-        stamp(&before.pools, &mut self.pools, revision);
+        let objects = differing(&before.load_balancers, &self.load_balancers);
+        let changed = objects.into_iter().filter(|(_, old, new)| old != new);
+        let changed: Vec<NamespacedName> = changed.map(|(key, ..)| key.clone()).collect();
+        for key in changed {
+            if let Some(object) = self.load_balancers.get_mut(&key) {
+                object.metadata().resource_version = revision.to_string();
+            }
+        }
+        for (name, pool) in &mut self.pools {
+            if before.pools.get(name) != Some(pool) {
+                pool.metadata.resource_version = revision.to_string();
+            }
+        }
     }
 }
 
@@ -222,39 +247,25 @@ fn writes<K: Ord, T: Stored>(
     Ok(writes)
 }
 
-fn changes<K: Ord, T: Object>(
+/// What has become of an object; nothing, if there neither was nor is one.
+fn entry<T: Object>(
     resource: &'static str,
-    before: &BTreeMap<K, T>,
-    after: &BTreeMap<K, T>,
+    old: Option<&T>,
+    new: Option<&T>,
     revision: u64,
-) -> Result<Vec<Entry>, serde_json::Error> {
-    let entry = |old: Option<&T>, new: Option<&T>| {
-        let (happened, object) = match (old, new) {
-            (None, Some(new)) => (Happened::Added, new),
-            (Some(_), Some(new)) => (Happened::Modified, new),
-            (Some(old), None) => (Happened::Deleted, old),
-            (None, None) => return Ok(None),
-        };
-        let mut object = object.clone();
-        object.metadata().resource_version = revision.to_string();
-        let text = String::from_utf8_lossy(&object.json()?).into_owned();
-        let ObjectMeta { namespace, name, labels, .. } = std::mem::take(object.metadata());
-        let labels_before = old.map(|old| old.clone().metadata().labels.clone());
-        Ok(Some(Entry { revision, happened, resource, namespace, name, labels_before, labels, text }))
+) -> Result<Option<Entry>, serde_json::Error> {
+    let (happened, object) = match (old, new) {
+        (None, Some(new)) => (Happened::Added, new),
+        (Some(_), Some(new)) => (Happened::Modified, new),
+        (Some(old), None) => (Happened::Deleted, old),
+        (None, None) => return Ok(None),
     };
-    let changed = after.iter().filter(|(key, new)| before.get(key) != Some(new));
-    let changed = changed.map(|(key, new)| entry(before.get(key), Some(new)));
-    let gone = before.iter().filter(|(key, _)| !after.contains_key(key));
-    let gone = gone.map(|(_, old)| entry(Some(old), None));
-    changed.chain(gone).filter_map(Result::transpose).collect()
-}
-
-fn stamp<K: Ord, T: Object>(before: &BTreeMap<K, T>, after: &mut BTreeMap<K, T>, revision: u64) {
-    for (key, object) in after {
-        if before.get(key) != Some(object) {
-            object.metadata().resource_version = revision.to_string();
-        }
-    }
+    let mut object = object.clone();
+    object.metadata().resource_version = revision.to_string();
+    let text = String::from_utf8_lossy(&object.json()?).into_owned();
+    let ObjectMeta { namespace, name, labels, .. } = std::mem::take(object.metadata());
+    let labels_before = old.map(|old| old.clone().metadata().labels.clone());
+    Ok(Some(Entry { revision, happened, resource, namespace, name, labels_before, labels, text }))
 }
 
 #[cfg(test)]

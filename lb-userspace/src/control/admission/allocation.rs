@@ -13,6 +13,7 @@ use crate::model::field::FieldError;
 use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
 use crate::model::meta::{Condition, NamespacedName, READY};
+use crate::model::shared::differing;
 
 /// The condition that tells whether a load balancer has the address that its specification asks for.
 pub const ALLOCATED: &str = "Allocated";
@@ -33,8 +34,8 @@ pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Re
     pool_status::refresh(before, draft, now);
     let mut pools: Vec<IpPool> = draft.pools.values().cloned().collect();
     let lent = lent(draft);
-    for owner in before.load_balancers.keys().filter(|key| !draft.load_balancers.contains_key(key)) {
-        let changed = release(&pools, owner);
+    for owner in gone(before, draft) {
+        let changed = release(&pools, &owner);
         replace(&mut pools, changed);
     }
     change_sides(before, draft, &mut pools);
@@ -70,13 +71,15 @@ fn lent(draft: &Resources) -> Lent {
 /// Load balancers without address, or whose wishes have changed; the oldest first. Before those without go those that may
 /// give one back. One that is about to go wants nothing any more.
 fn candidates(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
-    let is_asking = |object: &&Arc<LoadBalancer>| {
-        !object.metadata.is_terminating() && object.shares_address_of().is_none()
+    let is_asking = |object: &&LoadBalancer| {
+        !object.metadata.is_terminating() && object.spec.share_address_with.is_empty()
     };
-    let wanting = draft.load_balancers.values().filter(is_asking);
-    let wanting =
-        wanting.filter(|object| object.status.allocated_address.is_none() || is_changed(before, object));
-    let mut wanting: Vec<&LoadBalancer> = wanting.map(Arc::as_ref).collect();
+    let objects = draft.load_balancers.values().map(Arc::as_ref);
+    let without = objects.filter(|object| object.status.allocated_address.is_none());
+    let differing = differing(&before.load_balancers, &draft.load_balancers).into_iter();
+    let changed = differing.filter_map(|(_, old, new)| Some((old, new?))).filter(is_changed);
+    let changed = changed.map(|(_, new)| &**new).filter(|object| object.status.allocated_address.is_some());
+    let mut wanting: Vec<&LoadBalancer> = without.chain(changed).filter(is_asking).collect();
     wanting.sort_by_key(|object| {
         let waits = object.status.allocated_address.is_none();
         (waits, &object.metadata.creation_timestamp, object.metadata.key())
@@ -84,11 +87,14 @@ fn candidates(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
     wanting.into_iter().map(|object| object.metadata.key()).collect()
 }
 
-fn is_changed(before: &Resources, object: &LoadBalancer) -> bool {
-    before
-        .load_balancers
-        .get(&object.metadata.key())
-        .is_none_or(|old| old.spec != object.spec || old.metadata.annotations != object.metadata.annotations)
+fn is_changed((old, new): &(Option<&Arc<LoadBalancer>>, &Arc<LoadBalancer>)) -> bool {
+    old.is_none_or(|old| old.spec != new.spec || old.metadata.annotations != new.metadata.annotations)
+}
+
+/// Those that are deleted.
+fn gone(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
+    let differing = differing(&before.load_balancers, &draft.load_balancers).into_iter();
+    differing.filter(|(.., new)| new.is_none()).map(|(key, ..)| key.clone()).collect()
 }
 
 /// Whether it is asked for another address or pool than before. One that waits for what it asked for earlier goes on
@@ -138,11 +144,14 @@ fn settle_one(
 
 /// Takes back what those had that now share an address, and the shared one of those that want one of their own.
 fn change_sides(before: &Resources, draft: &mut Resources, pools: &mut [IpPool]) {
-    for (key, object) in &mut draft.load_balancers {
-        let old = before.load_balancers.get(key).map(|old| old.shares_address_of().is_some());
+    let differing = differing(&before.load_balancers, &draft.load_balancers).into_iter();
+    let changed: Vec<NamespacedName> = differing.map(|(key, ..)| key.clone()).collect();
+    for key in changed {
+        let Some(object) = draft.load_balancers.get_mut(&key) else { continue };
+        let old = before.load_balancers.get(&key).map(|old| old.shares_address_of().is_some());
         match (old.unwrap_or_default(), object.shares_address_of().is_some()) {
             (false, true) => {
-                let changed = release(pools, key);
+                let changed = release(pools, &key);
                 replace(pools, changed);
             }
             (true, false) => {

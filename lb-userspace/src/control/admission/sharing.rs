@@ -7,6 +7,7 @@ use super::{Reference, Refusal, Resources, ports};
 use crate::model::field::{FieldError, Problems};
 use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
 use crate::model::meta::NamespacedName;
+use crate::model::shared::differing;
 
 const FIELD: &str = "spec.shareAddressWith";
 
@@ -72,13 +73,13 @@ fn unfit(owner: Option<&LoadBalancer>) -> Option<&'static str> {
 /// Checks that nobody loses its address by sharing another's, or by ceasing to: as with another pool (decision D12), it
 /// keeps what it has until there is something in its place.
 pub(super) fn check_kept(before: &Resources, draft: &Resources) -> Vec<Refusal> {
-    let lost = |key: &NamespacedName, new: &LoadBalancer| {
-        let old = before.load_balancers.get(key)?;
+    let lost = |key: &NamespacedName, old: &LoadBalancer, new: &LoadBalancer| {
         let is_changed = old.shares_address_of() != new.shares_address_of();
         let had = old.status.allocated_address.as_ref().filter(|_| is_changed)?;
         new.status.allocated_address.is_none().then(|| not_kept(key, &new.spec.share_address_with, had))
     };
-    draft.load_balancers.iter().filter_map(|(key, new)| lost(key, new)).collect()
+    let differing = differing(&before.load_balancers, &draft.load_balancers).into_iter();
+    differing.filter_map(|(key, old, new)| lost(key, old?, new?)).collect()
 }
 
 fn not_kept(key: &NamespacedName, owner: &str, had: &AllocatedAddress) -> Refusal {

@@ -149,9 +149,7 @@ impl Registry {
         if is_given_back(&before, &after) {
             admission::serve_waiting(&before, &mut after, &now());
         }
-        if after != *before {
-            self.commit(store.as_mut(), &before, after)?;
-        }
+        self.commit(store.as_mut(), &before, after)?;
         Ok(())
     }
 

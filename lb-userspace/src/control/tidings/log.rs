@@ -13,6 +13,7 @@ use crate::control::resources::Resources;
 use crate::model::ip_pool::{self, IpPool};
 use crate::model::load_balancer::{self, LoadBalancer};
 use crate::model::meta::{API_VERSION, ObjectMeta};
+use crate::model::shared::differing;
 
 /// The resource name of API paths.
 pub const EVENTS: &str = "events";
@@ -61,11 +62,8 @@ impl Events {
 
     /// Tells of everything that a transaction has changed.
     pub fn observe(&self, before: &Resources, after: &Resources, now: Timestamp) {
-        for (key, object) in &after.load_balancers {
-            let old = before.load_balancers.get(key);
-            if old.is_some_and(|old| Arc::ptr_eq(old, object)) {
-                continue;
-            }
+        for (_, old, new) in differing(&before.load_balancers, &after.load_balancers) {
+            let Some(object) = new else { continue };
             for tiding in tidings(old.map(Arc::as_ref), object) {
                 self.log().add(&About::load_balancer(object), &tiding, now, &self.changes);
             }
