@@ -1,7 +1,7 @@
 //! One turn of the control loop: all facts in, everything that follows from them out.
 //!
 //! Input: [`Facts`] and the time. Output: commands to the datapath, whom to probe, which addresses to resolve,
-//! and the statuses to store.
+//! and, when they are asked for, the statuses to store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -61,8 +61,6 @@ pub struct Wishes {
     pub addresses: Arc<BTreeSet<IpAddr>>,
     /// Which addresses to obtain by DHCP.
     pub leases: Arc<Wanted>,
-    /// What to store.
-    pub statuses: Statuses,
     /// Whose clients to nudge.
     pub ended: Ended,
     /// What to announce; `None` is what was announced before.
@@ -91,6 +89,8 @@ pub struct Cycle<D> {
     altered: Altered,
     /// Load balancers whose status may not be stored yet.
     unstored: BTreeSet<NamespacedName>,
+    /// Not all is known that statuses follow from.
+    is_waiting: bool,
 }
 
 impl<D: Datapath> Cycle<D> {
@@ -118,6 +118,7 @@ impl<D: Datapath> Cycle<D> {
             derived: Derived::default(),
             altered: Altered::default(),
             unstored: BTreeSet::new(),
+            is_waiting: true,
         }
     }
 
@@ -179,7 +180,8 @@ impl<D: Datapath> Cycle<D> {
         let leases = self.lending.follow(&facts.resources, &networks);
         // Without facts about VMs, what the maps hold is better than nothing.
         let Some(virtual_machines) = &facts.virtual_machines else {
-            return self.wait(Wishes { leases, ..Wishes::default() }, facts, (now, moment));
+            self.wait(facts, (now, moment));
+            return Wishes { leases, ..Wishes::default() };
         };
         if self.ports.is_none() || !Arc::ptr_eq(&self.topology, &facts.topology) {
             self.topology = Arc::clone(&facts.topology);
@@ -215,7 +217,8 @@ impl<D: Datapath> Cycle<D> {
                 && leases::are_known(&wishes.leases, &facts.leases)
         };
         if !self.derived.unknown.is_empty() || !(self.adopted || all_settled()) {
-            return self.wait(wishes, facts, (now, moment));
+            self.wait(facts, (now, moment));
+            return wishes;
         }
         let desired = &self.derived.desired;
         let is_done = self.converger.converge(desired, &std::mem::take(&mut self.altered), now);
@@ -229,7 +232,7 @@ impl<D: Datapath> Cycle<D> {
             wishes.ended = Ended { backends, vips: desired.vips.keys().copied().collect() };
         }
         wishes.announced = is_done.then(|| self.announced());
-        wishes.statuses = self.statuses(facts, moment);
+        self.is_waiting = false;
         wishes
     }
 
@@ -245,19 +248,20 @@ impl<D: Datapath> Cycle<D> {
         }
     }
 
-    /// What can't wait until all is known that a turn needs: an address whose lease has ended may be another's by now,
-    /// and what has become of leases has to outlive this agent.
-    fn wait(&mut self, mut wishes: Wishes, facts: &Facts, (now, moment): (Instant, Timestamp)) -> Wishes {
+    /// What can't wait until all is known that a turn needs: an address whose lease has ended may be another's by now.
+    fn wait(&mut self, facts: &Facts, (now, moment): (Instant, Timestamp)) {
         self.converger.withdraw(|vips| leases::ended(vips, &facts.resources, &facts.leases, moment), now);
-        wishes.statuses = Statuses {
-            load_balancers: leases::lost(&facts.resources, &facts.leases, moment),
-            leases: leases::unstored(&facts.resources, &facts.leases),
-        };
-        wishes
+        self.is_waiting = true;
     }
 
-    /// The statuses that are not stored as they should be. They are told again until they are.
-    fn statuses(&mut self, facts: &Facts, moment: Timestamp) -> Statuses {
+    /// The statuses that are not stored as they should be, by the facts of the last turn. They are told again until they
+    /// are. What has become of leases has to outlive this agent, whatever else is known.
+    pub fn statuses(&mut self, facts: &Facts, moment: Timestamp) -> Statuses {
+        let leases = leases::unstored(&facts.resources, &facts.leases);
+        if self.is_waiting {
+            let load_balancers = leases::lost(&facts.resources, &facts.leases, moment);
+            return Statuses { load_balancers, leases };
+        }
         let mut load_balancers = Vec::new();
         self.unstored.retain(|key| {
             let Some(service) = self.services.get(key) else { return false };
@@ -273,7 +277,7 @@ impl<D: Datapath> Cycle<D> {
             }
             !is_stored
         });
-        Statuses { load_balancers, leases: leases::unstored(&facts.resources, &facts.leases) }
+        Statuses { load_balancers, leases }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cycle::{Cycle, Facts, Wishes};
-use super::registry::{Registry, Statuses};
+use super::registry::Registry;
 use super::report::Report;
 use super::reporter::{About, report};
 use super::resources::Resources;
@@ -31,6 +31,8 @@ use crate::store::StoreError;
 const SETTLE: Duration = Duration::from_millis(2);
 /// How often everything is looked at again, whatever has changed.
 const RESYNC: Duration = Duration::from_secs(30);
+/// From one transaction of statuses to the next: while much changes, what several turns have to tell is stored at once.
+const STATUS_PERIOD: Duration = Duration::from_millis(200);
 /// The pause after a status could not be stored.
 const STATUS_RETRY: Duration = Duration::from_secs(5);
 
@@ -72,7 +74,7 @@ pub struct Control<D> {
     about: About,
     facts: Facts,
     storing: Option<JoinHandle<Result<(), StoreError>>>,
-    /// Statuses were due while others were being stored.
+    /// Statuses may be due since others were being stored, or had just been.
     held_back: bool,
     store_after: Instant,
     resync_at: Instant,
@@ -130,21 +132,33 @@ impl<D: Datapath> Control<D> {
                 }
             }
         }
+        self.end().await;
+    }
+
+    /// Stores what is held back. Whatever comes of it, it has been tried.
+    async fn end(&mut self) {
         if let Some(storing) = self.storing.take() {
-            // Whatever comes of it, it has been tried.
+            drop(storing.await);
+        }
+        if self.held_back {
+            self.store_after = Instant::now();
+            self.store();
+        }
+        if let Some(storing) = self.storing.take() {
             drop(storing.await);
         }
     }
 
     fn due(&self) -> Instant {
         let next = self.cycle.poll_timeout().map(Instant::from_std);
-        next.map_or(self.resync_at, |next| next.min(self.resync_at))
+        let store = (self.held_back && self.storing.is_none()).then_some(self.store_after);
+        [next, store].into_iter().flatten().fold(self.resync_at, Instant::min)
     }
 
     /// Does all that follows from the facts as they are.
     pub fn turn(&mut self) {
         self.read_facts();
-        let Wishes { probes, addresses, leases, statuses, ended, announced } =
+        let Wishes { probes, addresses, leases, ended, announced } =
             self.cycle.turn(&self.facts, Instant::now().into_std(), Timestamp::now());
         publish(&self.outputs.probes, probes);
         publish(&self.outputs.addresses, addresses);
@@ -156,7 +170,7 @@ impl<D: Datapath> Control<D> {
             // Whoever finds it full misses nothing that the next resync does not tell again.
             drop(self.outputs.ended.try_send(ended));
         }
-        self.store(statuses);
+        self.store();
     }
 
     fn read_facts(&mut self) {
@@ -176,15 +190,19 @@ impl<D: Datapath> Control<D> {
         }
     }
 
-    /// Stores statuses, one transaction at a time; what changes meanwhile is held back for a turn after it.
-    fn store(&mut self, statuses: Statuses) {
-        if statuses.is_empty() || Instant::now() < self.store_after {
+    /// Stores statuses, one transaction at a time and no more than one in a while: the first at once; what changes then is
+    /// held back for a turn after it.
+    fn store(&mut self) {
+        let now = Instant::now();
+        self.held_back = self.storing.is_some() || now < self.store_after;
+        if self.held_back {
             return;
         }
-        if self.storing.is_some() {
-            self.held_back = true;
+        let statuses = self.cycle.statuses(&self.facts, Timestamp::now());
+        if statuses.is_empty() {
             return;
         }
+        self.store_after = now + STATUS_PERIOD;
         let registry = Arc::clone(&self.outputs.registry);
         self.storing = Some(tokio::task::spawn_blocking(move || registry.write_status(statuses)));
     }
@@ -195,10 +213,6 @@ impl<D: Datapath> Control<D> {
             tracing::warn!("statuses are not stored: {error}; tried again in {STATUS_RETRY:?}");
             self.store_after = Instant::now() + STATUS_RETRY;
             self.resync_at = self.resync_at.min(self.store_after);
-        }
-        // The change that asked for them may have been seen before this end was: nothing else would wake the loop.
-        if std::mem::take(&mut self.held_back) {
-            self.turn();
         }
     }
 }

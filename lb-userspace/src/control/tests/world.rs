@@ -164,12 +164,13 @@ impl World {
             let ready = Health { ready: true, reason: Reason::NotChecked };
             self.health = wishes.probes.iter().map(|(backend, _)| (backend, ready.clone())).collect();
             self.settled.clone_from(&wishes.addresses);
-            if !wishes.statuses.leases.is_empty()
+            let statuses = self.cycle.statuses(&facts, self.moment);
+            if !statuses.leases.is_empty()
                 && let Some(intent) = self.meanwhile.take()
             {
                 self.submit(&[intent]);
             }
-            drop(self.registry.write_status(wishes.statuses));
+            drop(self.registry.write_status(statuses));
             let after = self.facts();
             let is_stored = Arc::ptr_eq(&facts.resources, &after.resources);
             if !is_stored || self.checked.is_none() {

@@ -1,6 +1,7 @@
 //! Guests that answer, are silent and go away, over real sockets.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};

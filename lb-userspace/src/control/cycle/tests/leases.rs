@@ -73,10 +73,11 @@ fn a_refused_lease_ends_though_no_vm_is_known_and_its_status_says_so() {
     let mut cycle = restarted();
     let refused = [(leased(), state(None))].into();
     let facts = Facts { virtual_machines: None, leases: refused, ..world() };
-    let wishes = cycle.turn(&facts, Instant::now(), second(1));
+    cycle.turn(&facts, Instant::now(), second(1));
     assert_eq!(served(&mut cycle), [IpAddr::from(POOLED)]);
-    assert_eq!(wishes.statuses.leases, [(leased(), None)]);
-    let [(key, status)] = &wishes.statuses.load_balancers[..] else { panic!("{:?}", wishes.statuses) };
+    let statuses = cycle.statuses(&facts, second(1));
+    assert_eq!(statuses.leases, [(leased(), None)]);
+    let [(key, status)] = &statuses.load_balancers[..] else { panic!("{statuses:?}") };
     let ready = &status.conditions[0];
     assert_eq!((key, status.address.as_str(), ready.status.as_str()), (&leased(), "", "False"));
     assert_eq!(ready.message, "service is waiting for external IP");
@@ -99,8 +100,9 @@ fn an_extended_lease_is_stored_though_no_vm_is_known() {
     let extended = Lease { expires_at: Some(120_000), ..lease() };
     let facts = [(leased(), state(Some(extended.clone())))].into();
     let facts = Facts { virtual_machines: None, leases: facts, ..world() };
-    let wishes = cycle.turn(&facts, Instant::now(), second(61));
-    assert_eq!(wishes.statuses.leases, [(leased(), Some(extended))]);
-    assert_eq!(wishes.statuses.load_balancers, []);
+    cycle.turn(&facts, Instant::now(), second(61));
+    let statuses = cycle.statuses(&facts, second(61));
+    assert_eq!(statuses.leases, [(leased(), Some(extended))]);
+    assert_eq!(statuses.load_balancers, []);
     assert_eq!(served(&mut cycle), [LENT, POOLED].map(IpAddr::from));
 }
