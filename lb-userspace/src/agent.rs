@@ -187,9 +187,10 @@ fn vm_names(inventory: watch::Receiver<vms::Facts>) -> VmNames {
         // Whom it is the first address of comes before who has it beside others.
         let first = |vm: &VirtualMachine, family| vm.station(family).map(|station| station.address);
         let mine = || vms.values().filter(|vm| vm.namespace == namespace);
-        let has_first =
-            |vm: &&VirtualMachine| Family::ALL.into_iter().any(|family| first(vm, family) == Some(address));
-        let has = |vm: &&VirtualMachine| vm.addresses().iter().any(|(_, known)| *known == address);
+        let has_first = |vm: &&Arc<VirtualMachine>| {
+            Family::ALL.into_iter().any(|family| first(vm, family) == Some(address))
+        };
+        let has = |vm: &&Arc<VirtualMachine>| vm.addresses().iter().any(|(_, known)| *known == address);
         mine().find(has_first).or_else(|| mine().find(has)).map(|vm| vm.name.clone())
     })
 }

@@ -13,14 +13,19 @@ use tokio::time::{MissedTickBehavior, interval};
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Lets all threads share two heaps. Each heap keeps what was free at its fullest; without this, there may be eight for
-/// each processor. To be called before threads are started.
+/// each processor. Great pieces, as whole maps of the kernel that are read back, are in none: they are returned at once.
+/// To be called before threads are started.
 pub fn share() {
     #[cfg(target_env = "gnu")]
     {
         /// Most is taken by the control loop and by what stores, one at a time each.
         const ARENAS: libc::c_int = 2;
+        /// Bytes. Said, it stays; left alone, it grows with what is returned.
+        const GREAT: libc::c_int = 1 << 20;
         // SAFETY: sets a number of the allocator's.
         unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) };
+        // SAFETY: as above.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, GREAT) };
     }
 }
 
@@ -43,7 +48,7 @@ fn give_back() {
     #[cfg(target_env = "gnu")]
     {
         /// Bytes.
-        const MUCH: usize = 64 << 20;
+        const MUCH: usize = 16 << 20;
         // SAFETY: only tells.
         if unsafe { libc::mallinfo2() }.fordblks > MUCH {
             // SAFETY: changes nothing that is in use.

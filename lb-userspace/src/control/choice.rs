@@ -7,6 +7,7 @@ use super::select::{Labelled, Member, members};
 use crate::model::check::CheckedLoadBalancer;
 use crate::model::family::Family;
 use crate::model::meta::NamespacedName;
+use crate::model::shared::differing;
 use crate::model::vm::VirtualMachines;
 
 /// From how many load balancers on that choose among all VMs it is worth to order these by label.
@@ -34,9 +35,9 @@ impl<'a> Choice<'a> {
         changed: &'a BTreeSet<NamespacedName>,
         choosers: usize,
     ) -> Self {
-        let new = Labelled::new(changed.iter().filter_map(|key| vms.get(key)));
-        let old = Labelled::new(changed.iter().filter_map(|key| before?.get(key)));
-        let everyone = (choosers >= MANY).then(|| Labelled::new(vms.values()));
+        let new = Labelled::new(changed.iter().filter_map(|key| Some(&**vms.get(key)?)));
+        let old = Labelled::new(changed.iter().filter_map(|key| Some(&**before?.get(key)?)));
+        let everyone = (choosers >= MANY).then(|| Labelled::new(vms.values().map(AsRef::as_ref)));
         Self { vms, stations, changed, new, old, everyone }
     }
 
@@ -44,7 +45,7 @@ impl<'a> Choice<'a> {
     pub(super) fn among_all(&self, lb: &CheckedLoadBalancer, family: Family) -> Vec<Member> {
         match &self.everyone {
             Some(labelled) => members(lb, family, labelled.candidates(lb), self.stations),
-            None => members(lb, family, self.vms.values(), self.stations),
+            None => members(lb, family, self.vms.values().map(AsRef::as_ref), self.stations),
         }
     }
 
@@ -79,19 +80,8 @@ impl<'a> Choice<'a> {
 
 /// The VMs that are not as they were, those that are gone included.
 pub(super) fn differing_vms(before: &VirtualMachines, after: &VirtualMachines) -> BTreeSet<NamespacedName> {
-    let mut changed = BTreeSet::new();
-    let mut before = before.iter().peekable();
-    for (key, vm) in after {
-        while let Some((gone, _)) = before.next_if(|(known, _)| *known < key) {
-            changed.insert(gone.clone());
-        }
-        let known = before.next_if(|(known, _)| *known == key);
-        if known.is_none_or(|(_, known)| known != vm) {
-            changed.insert(key.clone());
-        }
-    }
-    changed.extend(before.map(|(gone, _)| gone.clone()));
-    changed
+    let differing = differing(before, after).into_iter().filter(|(_, old, new)| old != new);
+    differing.map(|(key, ..)| key.clone()).collect()
 }
 
 #[cfg(test)]
@@ -131,7 +121,7 @@ mod tests {
                 prop_assert!(chosen.is_none() || choice.concerns(&lb));
                 known = chosen.unwrap_or(known);
                 at_once.handle_facts(&after, now);
-                prop_assert_eq!(&known, &members(&lb, Family::V4, after.values(), &at_once));
+                prop_assert_eq!(&known, &members(&lb, Family::V4, after.values().map(AsRef::as_ref), &at_once));
                 let many = Choice::new((Some(&before), &after), &by_steps, &changed, MANY);
                 prop_assert_eq!(&known, &many.among_all(&lb, Family::V4));
                 before = after;

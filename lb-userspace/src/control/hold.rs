@@ -64,7 +64,7 @@ impl Stations {
         now: Instant,
     ) -> BTreeSet<NamespacedName> {
         for key in changed {
-            let vm = vms.get(key).filter(|vm| vm.running);
+            let vm = vms.get(key).map(AsRef::as_ref).filter(|vm| vm.running);
             self.see_first(key, vm, now);
             self.see_all(key, vm, now);
         }

@@ -106,7 +106,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::control) fn vms(list: &[VirtualMachine]) -> VirtualMachines {
-        list.iter().map(|vm| (vm.key(), vm.clone())).collect()
+        list.iter().map(|vm| (vm.key(), vm.clone().into())).collect()
     }
 
     /// The load balancer shop/front with TCP 80 to 8080 for `app: web`.
@@ -128,7 +128,7 @@ pub(super) mod tests {
         let vms = vms(list);
         let mut stations = Stations::new(Inventory::HOLD_DOWN);
         stations.handle_facts(&vms, Instant::now());
-        members(&lb.check().unwrap(), Family::V4, vms.values(), &stations)
+        members(&lb.check().unwrap(), Family::V4, vms.values().map(AsRef::as_ref), &stations)
     }
 
     /// How many match, and how many of them have an address.
@@ -157,7 +157,8 @@ pub(super) mod tests {
         let vms = vms(&[both, vm("shop", "b", &[("app", "web")], "192.0.2.12")]);
         let mut stations = Stations::new(Inventory::HOLD_DOWN);
         stations.handle_facts(&vms, Instant::now());
-        let members = members(&raw_lb().check().unwrap(), Family::V6, vms.values(), &stations);
+        let members =
+            members(&raw_lb().check().unwrap(), Family::V6, vms.values().map(AsRef::as_ref), &stations);
         let addresses: Vec<_> = members.iter().map(|m| m.address().map(|a| a.to_string())).collect();
         assert_eq!(addresses, [Some("2001:db8::11".to_owned()), None]);
     }

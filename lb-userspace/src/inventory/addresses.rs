@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lb_common::net::Mac;
 
@@ -63,20 +64,27 @@ impl Sightings {
         }
     }
 
-    fn complete_by_mac(&self, vm: &mut VirtualMachine) {
-        for interface in vm.interfaces.iter_mut().filter(|interface| is_unknown(interface)) {
+    fn complete_by_mac(&self, vm: &mut Arc<VirtualMachine>) {
+        let is_seen = |interface: &Interface| {
+            is_unknown(interface) && interface.mac.is_some_and(|mac| self.by_mac.contains_key(&mac))
+        };
+        if !vm.interfaces.iter().any(is_seen) {
+            return;
+        }
+        for interface in Arc::make_mut(vm).interfaces.iter_mut().filter(|interface| is_unknown(interface)) {
             if let Some(addresses) = interface.mac.and_then(|mac| self.by_mac.get(&mac)) {
                 give(interface, addresses);
             }
         }
     }
 
-    fn complete_by_name(&self, vm: &mut VirtualMachine) {
+    fn complete_by_name(&self, vm: &mut Arc<VirtualMachine>) {
         let has_mac = vm.interfaces.iter().any(|interface| interface.mac.is_some());
         if has_mac || vm.interfaces.iter().any(|interface| !is_unknown(interface)) {
             return;
         }
         if let Some((mac, addresses)) = self.by_name.get(&vm.name) {
+            let vm = Arc::make_mut(vm);
             if vm.interfaces.is_empty() {
                 vm.interfaces.push(Interface::default());
             }
@@ -144,7 +152,7 @@ mod tests {
     }
 
     fn station(sightings: &Sightings, vm: VirtualMachine, family: Family) -> Option<(String, Option<u8>)> {
-        let mut vms = VirtualMachines::from([(vm.key(), vm)]);
+        let mut vms = VirtualMachines::from([(vm.key(), vm.into())]);
         sightings.complete(&mut vms);
         let station = vms.into_values().find_map(|vm| vm.station(family));
         station.map(|station| (station.address.to_string(), station.mac.map(|mac| mac.0[5])))
@@ -190,9 +198,9 @@ mod tests {
     fn a_clients_name_is_nobodys_while_vms_of_two_namespaces_have_it() {
         let seen = Sightings::new(&[lease(1, "web", "192.0.2.11")], &Topology::default(), &BTreeSet::new());
         let stations = |declared: &[VirtualMachine]| {
-            let mut vms = declared.iter().map(|vm| (vm.key(), vm.clone())).collect();
+            let mut vms = declared.iter().map(|vm| (vm.key(), vm.clone().into())).collect();
             seen.complete(&mut vms);
-            let address = |vm: VirtualMachine| vm.station(Family::V4).map(|s| s.address.to_string());
+            let address = |vm: Arc<VirtualMachine>| vm.station(Family::V4).map(|s| s.address.to_string());
             vms.into_values().map(address).collect::<Vec<_>>()
         };
         let of = |namespace: &str, last| VirtualMachine {
@@ -208,7 +216,7 @@ mod tests {
     #[test]
     fn macs_are_wanted_of_interfaces_without_address() {
         let all = [vm("a", &[(Some(1), ""), (None, "")]), vm("b", &[(Some(2), "192.0.2.1")])];
-        let vms = all.into_iter().map(|vm| (vm.key(), vm)).collect();
+        let vms = all.into_iter().map(|vm| (vm.key(), vm.into())).collect();
         assert_eq!(wanted(&vms), [mac(1)].into());
     }
 }

@@ -39,7 +39,7 @@ mod tests {
         let provider = MemoryProvider::default();
         let mut facts = provider.facts();
         assert_eq!(*facts.borrow(), Facts::default());
-        let vms: VirtualMachines = [(NamespacedName::default(), VirtualMachine::default())].into();
+        let vms: VirtualMachines = [(NamespacedName::default(), VirtualMachine::default().into())].into();
         provider.tell(vms.clone());
         facts.changed().await.unwrap();
         assert_eq!(*facts.borrow().vms, vms);

@@ -36,6 +36,15 @@ pub fn differing<'a, K: Ord, V>(
     }
 }
 
+/// Takes from an earlier version what is as it was there.
+pub fn share<K: Ord, V: PartialEq>(after: &mut BTreeMap<K, Arc<V>>, before: &BTreeMap<K, Arc<V>>) {
+    for (key, value) in after {
+        if let Some(known) = before.get(key).filter(|known| *known == value) {
+            *value = Arc::clone(known);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,11 +57,8 @@ mod tests {
         let values = || proptest::collection::btree_map(0_u8..8, 0_u8..3, 0..8);
         (values(), values()).prop_map(|(before, after)| {
             let before: Map = before.into_iter().map(|(key, value)| (key, Arc::new(value))).collect();
-            let version = |(key, value)| {
-                let kept = before.get(&key).filter(|old| ***old == value).cloned();
-                (key, kept.unwrap_or_else(|| Arc::new(value)))
-            };
-            let after = after.into_iter().map(version).collect();
+            let mut after: Map = after.into_iter().map(|(key, value)| (key, Arc::new(value))).collect();
+            share(&mut after, &before);
             (before, after)
         })
     }

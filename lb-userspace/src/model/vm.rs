@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lb_common::net::Mac;
 use serde::{Deserialize, Serialize};
@@ -36,8 +37,8 @@ pub struct VirtualMachine {
     pub interfaces: Vec<Interface>,
 }
 
-/// All VMs that exist, running or not.
-pub type VirtualMachines = BTreeMap<NamespacedName, VirtualMachine>;
+/// All VMs that exist, running or not. Those that are as they were are shared with the facts before.
+pub type VirtualMachines = BTreeMap<NamespacedName, Arc<VirtualMachine>>;
 
 /// One interface of a VM.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]

@@ -130,7 +130,7 @@ impl World {
     fn facts(&self) -> Facts {
         let web =
             |host: &u8| vm("shop", &format!("web-{host}"), &[("app", "web")], &format!("192.0.2.{host}"));
-        let vms: VirtualMachines = self.vms.iter().map(web).map(|vm| (vm.key(), vm)).collect();
+        let vms: VirtualMachines = self.vms.iter().map(web).map(|vm| (vm.key(), vm.into())).collect();
         Facts {
             resources: self.registry.snapshot(),
             virtual_machines: self.is_read.then(|| vms.into()),

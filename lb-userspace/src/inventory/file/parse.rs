@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -76,7 +77,7 @@ pub fn parse(text: &str) -> Result<Declared, ParseError> {
             declared.guests.insert(vm.key(), path);
         }
         match declared.vms.entry(vm.key()) {
-            btree_map::Entry::Vacant(free) => _ = free.insert(vm),
+            btree_map::Entry::Vacant(free) => _ = free.insert(Arc::new(vm)),
             btree_map::Entry::Occupied(first) => {
                 let key = first.key();
                 return Err(wrong(

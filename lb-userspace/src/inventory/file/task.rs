@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::Reading;
 use super::parse::parse;
 use crate::inventory::watch::Watch;
+use crate::model::shared::share;
 
 pub(in crate::inventory) async fn run(path: PathBuf, readings: watch::Sender<Reading>) {
     let mut watch = Watch::new([&path]);
@@ -41,7 +42,8 @@ async fn read(path: &Path, readings: &watch::Sender<Reading>, last: &mut Option<
         }
     };
     readings.send_if_modified(|reading| match result {
-        Ok(declared) => {
+        Ok(mut declared) => {
+            share(&mut declared.vms, &reading.declared.vms);
             let new = Reading { declared, problem: None };
             let changed = is_first || *reading != new;
             if changed {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -13,6 +14,7 @@ use super::domain::{self, Defined};
 use super::wire::{Domain, Found, Source};
 use crate::inventory::file::{Declared, Reading};
 use crate::model::range::unfit;
+use crate::model::shared::share;
 use crate::model::vm::{Interface, VirtualMachine, VirtualMachines};
 
 /// From one look to the next.
@@ -37,7 +39,10 @@ pub(in crate::inventory) async fn run(socket: PathBuf, readings: watch::Sender<R
         };
         readings.send_if_modified(|reading| {
             let new = match result {
-                Ok(vms) => Reading { declared: Declared { vms, ..Declared::default() }, problem: None },
+                Ok(mut vms) => {
+                    share(&mut vms, &reading.declared.vms);
+                    Reading { declared: Declared { vms, ..Declared::default() }, problem: None }
+                }
                 Err(problem) => Reading { problem: Some(problem), ..reading.clone() },
             };
             let is_news = is_first || *reading != new;
@@ -70,7 +75,7 @@ async fn look(socket: &Path) -> Result<VirtualMachines, AskLibvirt> {
         if is_running {
             running.push((key.clone(), domain, defined.has_agent));
         }
-        vms.insert(key, VirtualMachine { running: is_running, ..defined.vm });
+        vms.insert(key, VirtualMachine { running: is_running, ..defined.vm }.into());
     }
     let found = stream::iter(running)
         .map(|(key, domain, has_agent)| async move { (key, addresses(socket, &domain, has_agent).await) })
@@ -78,7 +83,8 @@ async fn look(socket: &Path) -> Result<VirtualMachines, AskLibvirt> {
         .collect::<Vec<_>>()
         .await;
     for (key, found) in found {
-        for interface in vms.get_mut(&key).into_iter().flat_map(|vm| &mut vm.interfaces) {
+        let interfaces = vms.get_mut(&key).map(|vm| &mut Arc::make_mut(vm).interfaces);
+        for interface in interfaces.into_iter().flatten() {
             give(interface, &found);
         }
     }

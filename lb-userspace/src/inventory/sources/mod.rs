@@ -133,7 +133,7 @@ impl Inputs {
         let mut reading = self.in_file.borrow_and_update().clone();
         let by_libvirt = self.by_libvirt.borrow_and_update();
         for (key, vm) in &by_libvirt.declared.vms {
-            reading.declared.vms.entry(key.clone()).or_insert_with(|| vm.clone());
+            reading.declared.vms.entry(key.clone()).or_insert_with(|| Arc::clone(vm));
         }
         reading.problem = reading.problem.or_else(|| by_libvirt.problem.clone());
         reading
@@ -150,8 +150,9 @@ fn look(
 
 fn complete(reading: &Reading, agents: &mut Agents, sightings: &Sightings, lacking: Option<String>) -> Facts {
     let told = agents.told();
-    let merged =
-        |(key, declared): (&NamespacedName, &VirtualMachine)| (key.clone(), merge(declared, told.get(key)));
+    let merged = |(key, declared): (&NamespacedName, &Arc<VirtualMachine>)| {
+        (key.clone(), merge(declared, told.get(key)))
+    };
     let mut vms: VirtualMachines = reading.declared.vms.iter().map(merged).collect();
     sightings.complete(&mut vms);
     Facts { vms: Arc::new(vms), problem: reading.problem.clone(), lacking }

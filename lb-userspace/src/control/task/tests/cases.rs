@@ -38,7 +38,7 @@ async fn c4_a_vm_that_stops_is_out_and_back_when_it_starts() {
     becomes(&agent, "True", "").await;
     let mut stopped = facts(&["web-1 192.0.2.11"]);
     for vm in Arc::make_mut(&mut stopped.vms).values_mut() {
-        vm.running = false;
+        Arc::make_mut(vm).running = false;
     }
     agent.inventory.send_replace(stopped);
     serves(&agent, &[]).await;
