@@ -15,6 +15,7 @@ pub mod observe;
 pub mod port;
 pub mod processes;
 pub mod range;
+pub mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

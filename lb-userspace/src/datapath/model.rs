@@ -5,7 +5,6 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::config::{MAX_TIMEOUT, TICK_SHIFT};
@@ -14,6 +13,7 @@ pub use crate::model::check::Selection;
 pub use lb_common::net::{Mac, Protocol};
 
 use super::range;
+pub use super::table::Table;
 pub use crate::model::check::{CheckedLimits, Source};
 pub use crate::model::range::Subnet;
 
@@ -81,9 +81,6 @@ pub struct BackendId(pub u32);
 /// Index into LISTENER_STATS and MAGLEV.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerIndex(pub u32);
-
-/// The backend of each slot of a Maglev table. Shared: a thousand tables take 64 MiB.
-pub type Table = Arc<[BackendId]>;
 
 /// How a VIP behaves beside its listeners.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -204,7 +201,7 @@ impl Observed {
                 self.backends.insert(*id, *entry);
             }
             Command::PutTable(index, slots) => {
-                self.tables.insert(*index, Arc::clone(slots));
+                self.tables.insert(*index, slots.clone());
             }
             Command::RemoveTable(index) => {
                 self.tables.remove(index);

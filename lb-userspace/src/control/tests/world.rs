@@ -20,7 +20,7 @@ use crate::control::registry::{Registry, Submission};
 use crate::control::resources::Resources;
 use crate::control::sample::{self, ETH0, IN0, station};
 use crate::control::select::tests::vm;
-use crate::datapath::model::{BackendState, ListenerAddress, Observed, Placement, VipPolicy};
+use crate::datapath::model::{BackendState, ListenerAddress, Observed, Placement, Table, VipPolicy};
 use crate::health::model::{Health, Reason, Snapshot};
 use crate::inventory::links::Topology;
 use crate::ipam::dhcp::clients::tests::server::Server;
@@ -341,8 +341,8 @@ fn view(observed: &Observed) -> View {
     };
     let slots = observed.listeners.iter().map(|(address, entry)| {
         let table = observed.tables.get(&entry.index);
-        let table = table.into_iter().flat_map(|table| table.iter()).take(entry.slots as usize);
-        (*address, table.map(|id| observed.backends[id].address).collect())
+        let table = table.into_iter().flat_map(Table::iter).take(entry.slots as usize);
+        (*address, table.map(|id| observed.backends[&id].address).collect())
     });
     let active = observed.backends.values().filter(|backend| backend.state == BackendState::Active);
     let active = active.map(|b| ((listener(b.listener), b.address), (b.placement, b.weight)));

@@ -91,7 +91,7 @@ impl Maps {
     /// Puts tables at their indices. One that takes the place of another of as many slots is written into it, word
     /// by word, and a packet sees each slot as it was or as it is. The others are built whole, then swapped in
     /// together: the kernel waits until no packet looks at what was there before.
-    pub(super) fn put_tables(&mut self, tables: &[(u32, &[BackendId])]) -> Result<(), KernelError> {
+    pub(super) fn put_tables(&mut self, tables: &[(u32, Vec<BackendId>)]) -> Result<(), KernelError> {
         let mut fresh = Vec::new();
         for (index, slots) in tables {
             match self.mapped_table(*index)? {

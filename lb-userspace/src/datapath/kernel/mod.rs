@@ -221,7 +221,7 @@ impl Datapath for Kernel {
             Command::RemoveVip(IpAddr::V4(v4)) => maps.v4.remove_vip(Ipv4(v4.octets())),
             Command::RemoveVip(IpAddr::V6(v6)) => maps.v6.remove_vip(Ipv6::new(v6.octets())),
             Command::PutBackend(id, entry) => self.put_backend(*id, entry),
-            Command::PutTable(index, slots) => maps.put_tables(&[(index.0, slots)]),
+            Command::PutTable(index, table) => maps.put_tables(&[(index.0, table.iter().collect())]),
             Command::RemoveTable(index) => maps.remove_table(index.0),
             Command::PutListener(address, entry) => self.put_listener(*address, *entry),
             Command::RemoveListener(address) => match address.vip {
@@ -247,10 +247,10 @@ impl Datapath for Kernel {
     }
 
     fn execute_together(&mut self, commands: &[Command]) -> Result<(), KernelError> {
-        let mut tables: Vec<(u32, &[BackendId])> = Vec::new();
+        let mut tables: Vec<(u32, Vec<BackendId>)> = Vec::new();
         for command in commands {
-            if let Command::PutTable(index, slots) = command {
-                tables.push((index.0, slots));
+            if let Command::PutTable(index, table) = command {
+                tables.push((index.0, table.iter().collect()));
             } else {
                 self.execute(command)?;
             }

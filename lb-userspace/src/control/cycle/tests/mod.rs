@@ -9,7 +9,7 @@ use crate::control::plan::Capacity;
 use crate::control::sample::{self, ETH0, station};
 use crate::control::select::tests::{raw_lb, vm, vms};
 use crate::datapath::memory::Memory;
-use crate::datapath::model::Observed;
+use crate::datapath::model::{Observed, Table};
 use crate::health::model::{Backend, Health, Reason};
 use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
 
@@ -57,7 +57,7 @@ fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
 fn turn(cycle: &mut Cycle<Memory>, facts: &Facts) -> (Vec<IpAddr>, Wishes) {
     let wishes = cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH);
     let observed = cycle.converger.datapath().observe().unwrap();
-    let ids: BTreeSet<_> = observed.tables.values().flat_map(|table| table.iter()).copied().collect();
+    let ids: BTreeSet<_> = observed.tables.values().flat_map(Table::iter).collect();
     let chosen = observed.backends.iter().filter(|(id, _)| ids.contains(id));
     (chosen.map(|(_, backend)| backend.address.ip()).collect(), wishes)
 }

@@ -13,7 +13,7 @@ use crate::datapath::Datapath;
 use crate::datapath::memory::Memory;
 use crate::datapath::model::{
     BackendEntry, BackendId, BackendState, Command, ListenerAddress, Mac, Observed, Placement, Protocol,
-    VipPolicy,
+    Table, VipPolicy,
 };
 
 const CAPACITY: Capacity = Capacity { listeners: 64, backends: 256 };
@@ -132,16 +132,16 @@ fn is_served(observed: &Observed, address: ListenerAddress) -> bool {
 
 fn points_only_to_living(observed: &Observed) -> bool {
     let living =
-        |id: &BackendId| observed.backends.get(id).is_some_and(|entry| entry.state != BackendState::Dead);
-    observed.tables.values().flat_map(|table| table.iter()).all(living)
+        |id: BackendId| observed.backends.get(&id).is_some_and(|entry| entry.state != BackendState::Dead);
+    observed.tables.values().flat_map(Table::iter).all(living)
 }
 
 /// What clients get of a desired state: per listener the servers that take new flows.
 fn servers_of(observed: &Observed, address: ListenerAddress) -> BTreeMap<SocketAddr, usize> {
     let mut servers = BTreeMap::new();
     let entry = observed.listeners[&address];
-    for id in observed.tables.get(&entry.index).into_iter().flat_map(|table| table.iter()) {
-        *servers.entry(observed.backends[id].address).or_default() += 1;
+    for id in observed.tables.get(&entry.index).into_iter().flat_map(Table::iter) {
+        *servers.entry(observed.backends[&id].address).or_default() += 1;
     }
     servers
 }

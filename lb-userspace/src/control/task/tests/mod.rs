@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::control::admission::Intent;
 use crate::datapath::flows::model::Flow;
-use crate::datapath::model::Observed;
+use crate::datapath::model::{Observed, Table};
 use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::LoadBalancer;
 use crate::model::meta::READY;
@@ -37,7 +37,7 @@ async fn c1_a_created_load_balancer_is_served_by_its_vms_and_becomes_ready() {
     serves(&agent, &["192.0.2.11:8080", "192.0.2.12:8080"]).await;
     let observed = agent.datapath.observe().unwrap();
     assert!(observed.vips.contains_key(&"192.0.2.80".parse().unwrap()));
-    assert_eq!(observed.tables.values().map(|table| table.len()).collect::<Vec<_>>(), [251]);
+    assert_eq!(observed.tables.values().map(Table::len).collect::<Vec<_>>(), [251]);
     eventually("ready", async || {
         let front = agent.front().await;
         front["status"]["conditions"]

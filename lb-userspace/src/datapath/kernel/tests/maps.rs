@@ -65,9 +65,9 @@ fn every_table_size_fits() {
         // The programs declare the tables with BPF_F_INNER_MAP, else all would have to be of one size.
         let mut kernel = directory.open().unwrap();
         for slots in lb_common::maglev::SIZES {
-            let table = vec![BackendId(7); slots as usize];
-            kernel.execute(&Command::PutTable(ListenerIndex(0), table.clone().into())).unwrap();
-            assert_eq!(*kernel.observe().unwrap().tables[&ListenerIndex(0)], table);
+            let table = Table::from(vec![BackendId(7); slots as usize]);
+            kernel.execute(&Command::PutTable(ListenerIndex(0), table.clone())).unwrap();
+            assert_eq!(kernel.observe().unwrap().tables[&ListenerIndex(0)], table);
         }
     });
 }
@@ -254,7 +254,7 @@ fn tables_are_put_one_by_one_where_the_kernel_has_no_batches_of_maps() {
         let slots = [BackendId(3), BackendId(4)];
         let tables = [2, 5].map(|index| (index, kernel.maps.new_table(&slots).unwrap()));
         raw::set_one_by_one(kernel.maps.outer(), &tables).unwrap();
-        let table: Table = slots.into();
+        let table: Table = slots.into_iter().collect();
         let expected = [2, 5].map(|index| (ListenerIndex(index), Table::clone(&table)));
         assert_eq!(kernel.observe().unwrap().tables, expected.into());
     });
