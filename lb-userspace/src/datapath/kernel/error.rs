@@ -151,6 +151,14 @@ pub enum KernelError {
         /// Why not.
         why: &'static str,
     },
+    /// A program that was pinned can't be opened.
+    #[error("open the pinned program {path}: {}; a restart of the agent puts it back", chain(source))]
+    Pinned {
+        /// Its pin.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: aya::programs::ProgramError,
+    },
     /// A link could not be pinned or taken over.
     #[error("pin {path}: {}", chain(.source.as_ref()))]
     Link {

@@ -145,13 +145,12 @@ pub(super) const fn direction(place: Place) -> TcAttachType {
 
 /// The pinned XDP program.
 pub(super) fn xdp(pins: &Pins) -> Result<Xdp, KernelError> {
-    let name = program::XDP;
-    let pinned = Xdp::from_pin(pins.program(name), XdpAttachType::Interface);
-    pinned.map_err(|source| KernelError::Program { name, source })
+    let path = pins.program(program::XDP);
+    Xdp::from_pin(&path, XdpAttachType::Interface).map_err(|source| KernelError::Pinned { path, source })
 }
 
 /// A pinned tc program.
 pub(super) fn classifier(pins: &Pins, name: &'static str) -> Result<SchedClassifier, KernelError> {
-    let pinned = SchedClassifier::from_pin(pins.program(name));
-    pinned.map_err(|source| KernelError::Program { name, source })
+    let path = pins.program(name);
+    SchedClassifier::from_pin(&path).map_err(|source| KernelError::Pinned { path, source })
 }

@@ -7,12 +7,13 @@
 
 use aya::Pod;
 use aya::maps::{Array, Map, MapData, MapInfo};
-use lb_common::map;
+use lb_common::map::{self, program};
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 
 use super::error::KernelError;
 use super::maps::{self, failed};
 use super::pins::{self, Pins};
+use super::programs::ATTACHED;
 use super::{OBJECT, processes};
 
 /// The name of its pin. No program has to do with it.
@@ -31,19 +32,26 @@ pub(super) enum Set {
     Sockets,
 }
 
-/// All that makes a loaded program what it is: the object, the constants put into it, and the maps it works on.
+const _: () = assert!(program::STAGES.len() + ATTACHED.len() <= MOST && program::SOCKETS.len() <= MOST);
+
+/// All that makes a loaded program what it is: the object, who loads it, the constants put into it, and the maps it
+/// works on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Build([u8; SHA256_OUTPUT_LEN]);
 
 impl Build {
     /// This agent's, over the maps that are pinned.
     pub(super) fn over(pins: &Pins) -> Result<Self, KernelError> {
+        Self::of(OBJECT, pins)
+    }
+
+    pub(super) fn of(object: &[u8], pins: &Pins) -> Result<Self, KernelError> {
         let mut digest = Context::new(&SHA256);
-        digest.update(OBJECT);
+        digest.update(object);
+        digest.update(env!("CARGO_PKG_VERSION").as_bytes());
         digest.update(&processes::network().to_ne_bytes());
         for name in map::ALL {
             let path = pins.map(name);
-            // Programs that have been loaded have all: this is what none of them is of.
             let info = path.exists().then(|| MapInfo::from_pin(&path)).transpose();
             let id = info.map_err(failed("open the pinned map", name))?.map_or(0, |info| info.id());
             digest.update(&id.to_ne_bytes());
@@ -74,31 +82,30 @@ impl Loaded {
     }
 }
 
-/// Whether these are the programs of a set, as an agent of this build has loaded them.
+/// Whether these are the programs of a set, as an agent of this build has loaded them over maps that are all pinned.
 pub(super) fn is(pins: &Pins, set: Set, build: Build, ids: &[u32]) -> Result<bool, KernelError> {
-    let Some(array) = open(pins)? else { return Ok(false) };
+    if !map::ALL.iter().all(|name| pins.map(name).exists()) {
+        return Ok(false);
+    }
+    let Some(array) = open(pins) else { return Ok(false) };
     let loaded = array.get(&(set as u32), 0).map_err(failed("read", LOADED))?;
     Ok(loaded == Loaded::new(build, ids))
 }
 
 /// Notes the programs of a set, all of which are in their places.
 pub(super) fn note(pins: &Pins, set: Set, build: Build, ids: &[u32]) -> Result<(), KernelError> {
-    let mut array = match open(pins)? {
+    let mut array = match open(pins) {
         Some(array) => array,
         None => create(pins)?,
     };
     array.set(set as u32, Loaded::new(build, ids), 0).map_err(failed("write", LOADED))
 }
 
-/// `None` where there is none, or one of an agent that notes other things.
-fn open(pins: &Pins) -> Result<Option<Array<MapData, Loaded>>, KernelError> {
-    let path = pins.map(LOADED);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let found = MapData::from_pin(&path).and_then(Map::from_map_data).map_err(failed("open", LOADED))?;
+/// `None` where there is none, or something else, as of an agent that notes other things.
+fn open(pins: &Pins) -> Option<Array<MapData, Loaded>> {
+    let found = MapData::from_pin(pins.map(LOADED)).and_then(Map::from_map_data).ok()?;
     let array = Array::try_from(found).ok();
-    Ok(array.filter(|array: &Array<MapData, Loaded>| array.len() == SETS))
+    array.filter(|array: &Array<MapData, Loaded>| array.len() == SETS)
 }
 
 /// In place of whatever is there.

@@ -99,7 +99,8 @@ fn try_serve(pins: &Pins, build: Build, wanted: &NodeProcesses) -> Result<PathBu
     }
     for (name, side) in program::SOCKETS.into_iter().zip(SIDES) {
         let path = pins.program(name);
-        let mut program = CgroupSockAddr::from_pin(path, side).map_err(refused(name))?;
+        let program = CgroupSockAddr::from_pin(&path, side);
+        let mut program = program.map_err(|source| KernelError::Pinned { path, source })?;
         let link = pins.link(&format!("{}{name}", cgroup.prefix()));
         let fd = program.fd().map_err(refused(name))?;
         if !link.exists() || !links::take_over(&link, fd.as_fd())? {
@@ -165,7 +166,7 @@ fn remove_links(pins: &Pins, unwanted: impl Fn(&str) -> bool) -> Result<(), Kern
 }
 
 fn remove_programs(pins: &Pins) -> Result<(), KernelError> {
-    program::SOCKETS.iter().try_for_each(|name| pins::remove(&pins.program(name)))
+    program::SOCKETS.iter().try_for_each(|name| programs::unpin(pins, name))
 }
 
 /// Beside whatever others have attached there: so is any link to a cgroup, whatever the mode, and the kernel refuses

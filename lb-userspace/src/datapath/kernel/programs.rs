@@ -1,6 +1,7 @@
 //! The packet programs: loaded, entered into the arrays by which they hand packets on, and pinned.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use aya::maps::{MapData, ProgramArray};
 use aya::programs::{Program, ProgramError, ProgramInfo};
@@ -57,9 +58,13 @@ pub(super) fn load(ebpf: &mut Ebpf, pins: &Pins) -> Result<Build, KernelError> {
         pin(program, pins, name)?;
     }
     let build = Build::over(pins)?;
-    if let Some(ids) = ids(pins) {
-        loaded::note(pins, Set::Packets, build, &ids)?;
-    }
+    let id = |name| -> Result<u32, KernelError> {
+        let program = ebpf.program(name).ok_or(KernelError::Lacking(name))?;
+        Ok(program.info().map_err(|source| KernelError::Program { name, source })?.id())
+    };
+    let stages = program::STAGES.iter().map(|(_, _, name)| *name);
+    let ids: Vec<u32> = stages.chain(ATTACHED).map(id).collect::<Result<_, _>>()?;
+    loaded::note(pins, Set::Packets, build, &ids)?;
     Ok(build)
 }
 
@@ -85,9 +90,20 @@ pub(super) fn load_one(program: &mut Program) -> Result<(), ProgramError> {
     }
 }
 
+/// Where a program is pinned before it takes an earlier one's place.
+fn fresh(pins: &Pins, name: &str) -> PathBuf {
+    pins.program(&format!("{name}-new"))
+}
+
+/// Removes the pin of a program, wherever a pinning has come to.
+pub(super) fn unpin(pins: &Pins, name: &str) -> Result<(), KernelError> {
+    pins::remove(&fresh(pins, name))?;
+    pins::remove(&pins.program(name))
+}
+
 /// Pins a program, in place of an earlier agent's.
 pub(super) fn pin(program: &mut Program, pins: &Pins, name: &str) -> Result<(), KernelError> {
-    let (path, fresh) = (pins.program(name), pins.program(&format!("{name}-new")));
+    let (path, fresh) = (pins.program(name), fresh(pins, name));
     pins::remove(&fresh)?;
     let pinned = program.pin(&fresh);
     pinned.map_err(|error| KernelError::Link { path: fresh.clone(), source: error.into() })?;

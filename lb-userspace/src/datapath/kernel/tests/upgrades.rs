@@ -3,6 +3,7 @@
 use aya::Ebpf;
 use aya::maps::{MapData, ProgramArray};
 use aya::programs::ProgramInfo;
+use aya_obj::programs::XdpAttachType;
 use lb_common::map::program;
 use nix::sched::{CloneFlags, unshare};
 
@@ -74,6 +75,29 @@ fn programs_of_an_agent_that_notes_nothing_or_other_things_are_replaced() {
         let other = aya::maps::Array::<MapData, u64>::create(1, 0).unwrap();
         other.pin(&noted).unwrap();
         replaces(&directory, &old);
+    });
+}
+
+#[test]
+fn a_note_of_which_nothing_can_be_read_tells_nothing() {
+    in_namespace(|directory| {
+        let kernel = directory.open().unwrap();
+        let (old, pins) = (ids(&kernel), kernel.pins.clone());
+        drop(kernel);
+        let noted = pins.map(loaded::LOADED);
+        std::fs::remove_file(&noted).unwrap();
+        let program = aya::programs::Xdp::from_pin(pins.program(program::XDP), XdpAttachType::Interface);
+        program.unwrap().pin(&noted).unwrap();
+        replaces(&directory, &old);
+    });
+}
+
+#[test]
+fn another_object_is_another_build() {
+    in_namespace(|directory| {
+        let kernel = directory.open().unwrap();
+        assert_eq!(Build::of(OBJECT, &kernel.pins).unwrap(), kernel.build);
+        assert_ne!(Build::of(&OBJECT[1..], &kernel.pins).unwrap(), kernel.build);
     });
 }
 
