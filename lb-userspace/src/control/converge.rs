@@ -184,6 +184,8 @@ impl<D: Datapath> Converger<D> {
             tracing::info!("{}", describe(&command));
             self.enter(&command, now);
         }
+        // Its pause is over: nothing else would forget it before the next plan.
+        self.failure = None;
     }
 
     fn report_left_out(&mut self, left_out: usize) {

@@ -63,7 +63,7 @@ pub struct Wishes {
     pub leases: Arc<Wanted>,
     /// Whose clients to nudge.
     pub ended: Ended,
-    /// What to announce; `None` is what was announced before.
+    /// What to announce; `None` while too little is known.
     pub announced: Option<Announced>,
 }
 
@@ -87,6 +87,7 @@ pub struct Cycle<D> {
     derived: Derived,
     /// What is not desired as it was when the datapath was last led there.
     altered: Altered,
+    announced: Announced,
     /// Load balancers whose status may not be stored yet.
     unstored: BTreeSet<NamespacedName>,
     /// Not all is known that statuses follow from.
@@ -117,6 +118,7 @@ impl<D: Datapath> Cycle<D> {
             adopted: false,
             derived: Derived::default(),
             altered: Altered::default(),
+            announced: Announced::default(),
             unstored: BTreeSet::new(),
             is_waiting: true,
         }
@@ -218,6 +220,7 @@ impl<D: Datapath> Cycle<D> {
         };
         if !self.derived.unknown.is_empty() || !(self.adopted || all_settled()) {
             self.wait(facts, (now, moment));
+            wishes.announced = Some(self.announce(&facts.topology, false));
             return wishes;
         }
         let desired = &self.derived.desired;
@@ -231,21 +234,31 @@ impl<D: Datapath> Cycle<D> {
         if !backends.is_empty() {
             wishes.ended = Ended { backends, vips: desired.vips.keys().copied().collect() };
         }
-        wishes.announced = is_done.then(|| self.announced());
+        wishes.announced = Some(self.announce(&facts.topology, is_done));
         self.is_waiting = false;
         wishes
     }
 
-    /// What is served, where the network may have other notions.
-    fn announced(&self) -> Announced {
-        let vips = self.derived.desired.vips.iter().filter(|(_, policy)| !policy.leased);
-        let ports = self.ports.iter().flatten().filter(|(ifindex, port)| {
-            port.role != Role::VmPort && self.served_ports.attached.contains_key(ifindex)
-        });
-        Announced {
-            vips: vips.map(|(vip, _)| *vip).collect(),
-            ports: ports.map(|(ifindex, port)| (*ifindex, port.mac)).collect(),
+    /// What the network may have other notions of: what has been served and still is to be, and, once all `is_done`, what
+    /// is new. The MACs are those of now whatever else could be done.
+    fn announce(&mut self, topology: &Topology, is_done: bool) -> Announced {
+        let desired = &self.derived.desired.vips;
+        let is_ours = |vip: &IpAddr| desired.get(vip).is_some_and(|policy| !policy.leased);
+        self.announced.vips.retain(is_ours);
+        if is_done {
+            self.announced.vips.extend(desired.keys().copied().filter(is_ours));
         }
+        let is_up = |ifindex| topology.links.get(ifindex).is_some_and(|link| link.up);
+        if let Some(ports) = &self.ports {
+            let attached = ports.iter().filter(|(ifindex, port)| {
+                port.role != Role::VmPort
+                    && self.served_ports.attached.contains_key(ifindex)
+                    && is_up(*ifindex)
+            });
+            let macs = attached.map(|(ifindex, port)| (*ifindex, port.mac));
+            self.announced.ports = macs.filter(|(_, mac)| !mac.is_unset()).collect();
+        }
+        self.announced.clone()
     }
 
     /// What can't wait until all is known that a turn needs: an address whose lease has ended may be another's by now.

@@ -6,10 +6,10 @@ mod leases;
 use super::*;
 use crate::config::Inventory;
 use crate::control::plan::Capacity;
-use crate::control::sample::{self, ETH0, station};
+use crate::control::sample::{self, BRIDGE, ETH0, station};
 use crate::control::select::tests::{raw_lb, vm, vms};
 use crate::datapath::memory::Memory;
-use crate::datapath::model::{Observed, Table};
+use crate::datapath::model::{Mac, Observed, Table};
 use crate::health::model::{Backend, Health, Reason};
 use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
 
@@ -92,6 +92,30 @@ fn what_an_earlier_agent_left_serves_on_until_all_of_it_can_be_placed() {
     let both = [FIRST, SECOND].map(IpAddr::from);
     assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[SECOND])).0, both);
     assert_eq!(turn(&mut cycle, &facts(&[FIRST, SECOND], &[FIRST, SECOND])).0, both);
+}
+
+fn with_mac(facts: &Facts, mac: Mac) -> Facts {
+    let mut facts = facts.clone();
+    Arc::make_mut(&mut facts.topology).links.get_mut(&BRIDGE).unwrap().mac = Some(mac);
+    facts
+}
+
+#[test]
+fn a_vip_is_announced_once_it_is_served_and_where_it_is_now_whatever_else_waits() {
+    const OTHER: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    let vip = IpAddr::from([203, 0, 113, 10]);
+    let mut cycle = cycle();
+    let facts = facts(&[FIRST], &[FIRST]);
+    let mut unknown = facts.clone();
+    unknown.health = Snapshot::new();
+    assert_eq!(turn(&mut cycle, &unknown).1.announced.unwrap().vips, [].into(), "nobody serves it yet");
+    let before = turn(&mut cycle, &facts).1.announced.unwrap();
+    let mac = facts.topology.links[&BRIDGE].mac.unwrap();
+    assert_eq!(before, Announced { vips: [vip].into(), ports: [(ETH0, mac)].into() });
+    let moved = turn(&mut cycle, &with_mac(&unknown, OTHER)).1.announced.unwrap();
+    assert_eq!(moved, Announced { ports: [(ETH0, OTHER)].into(), ..before });
+    let gone = Facts { resources: Arc::default(), ..with_mac(&facts, OTHER) };
+    assert_eq!(turn(&mut cycle, &gone).1.announced.unwrap(), Announced { vips: [].into(), ..moved });
 }
 
 /// shop/front, and shop/more on port 81, which shares its address.

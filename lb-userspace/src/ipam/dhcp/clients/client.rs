@@ -68,6 +68,15 @@ impl Client {
         self.place = Some(place.clone());
     }
 
+    /// Speaks there as its network goes on: behind another MAC, the address is announced.
+    pub(super) fn go_on_at(&mut self, place: &Place, identity: Identity, now: Instant) {
+        let has_moved = self.place.as_ref().is_some_and(|before| before.mac != place.mac);
+        self.speak_at(place, identity);
+        if has_moved {
+            self.machine.announce(now);
+        }
+    }
+
     /// Learns at which links nothing can be said, and why.
     pub(super) fn hear_of(&mut self, silent: &BTreeMap<Link, String>) {
         let why = self.place.as_ref().and_then(|place| Some((&place.interface, silent.get(&place.link)?)));

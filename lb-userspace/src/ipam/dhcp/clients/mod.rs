@@ -140,7 +140,7 @@ impl Clients {
             // An interface that is gone for a while keeps its clients.
             let Some(place) = place else { return };
             if !client.is_elsewhere(place) {
-                client.speak_at(place, identity(lb, self.settings.hardware, place.mac));
+                client.go_on_at(place, identity(lb, self.settings.hardware, place.mac), now);
                 return;
             }
             tracing::info!(load_balancer = %lb, "another network: its address is left");

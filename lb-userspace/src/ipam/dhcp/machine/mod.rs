@@ -194,6 +194,7 @@ impl Machine {
             State::Rebooting(asking, granted) if asking.sent >= REBOOTS => {
                 self.problem = Some(Problem::NoAnswer);
                 self.state = State::Bound { granted, announce_at: None };
+                self.announce(now);
             }
             State::Probing { granted, sent, .. } => self.probe(granted, sent, now),
             State::Bound { granted, announce_at: Some(due) } if due <= now => {
@@ -260,7 +261,11 @@ impl Machine {
                 if let Some(granted) =
                     granted.filter(|new| before.is_some_and(|old| new.address == old.address))
                 {
+                    let is_reboot = matches!(self.state, State::Rebooting(..));
                     self.bind(granted, None);
+                    if is_reboot {
+                        self.announce(now);
+                    }
                 }
             }
             (
@@ -290,6 +295,15 @@ impl Machine {
                 self.defended_at = Some(now);
                 self.commands.push_back(Command::Announce(address));
             }
+        }
+    }
+
+    /// Tells the network where the address is: its MAC may be another one than before.
+    pub fn announce(&mut self, now: Instant) {
+        let Some(address) = self.held().map(|granted| granted.address) else { return };
+        self.commands.push_back(Command::Announce(address));
+        if let State::Bound { announce_at, .. } = &mut self.state {
+            *announce_at = now.checked_add(ANNOUNCE_INTERVAL);
         }
     }
 

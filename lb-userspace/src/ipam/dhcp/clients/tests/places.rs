@@ -78,6 +78,23 @@ fn another_network_gets_another_address_and_the_old_one_back() {
     assert_eq!(world.clients.links(), BTreeSet::from([place.link]));
 }
 
+#[test]
+fn an_address_is_announced_where_its_mac_is_another() {
+    let (mut world, lease) = World::bound();
+    world.clients.take_frames();
+    let stored = stored(&lease, &here());
+    let moved = Place { mac: Mac([2, 0, 0, 0, 0, 9]), ..here() };
+    for (place, announced) in [(here(), 0), (moved.clone(), 1), (moved.clone(), 0)] {
+        world.wish(Wish::Keep { place: Ok(place), stored: Some(stored.clone()) });
+        let announcement = frame::announcement(lease.address, moved.mac, LINK.vlan);
+        let frames = world.clients.take_frames();
+        assert_eq!(frames, vec![(LINK, announcement); announced]);
+    }
+    world.wait(Duration::from_secs(2));
+    world.clients.handle_timeout(world.now, world.moment);
+    assert_eq!(world.clients.take_frames().len(), 1, "twice");
+}
+
 /// It was forgotten, and its address lent to nobody until its end.
 #[test]
 fn a_stored_lease_of_another_network_is_given_back_after_a_restart() {

@@ -91,6 +91,9 @@ fn after_a_restart_the_address_is_asked_for_while_it_is_used() {
     lab.answer(ReplyKind::Ack, OTHER);
     assert_eq!((lab.machine.phase(), lab.machine.held().unwrap().server), (Phase::Bound, OTHER));
     assert_eq!(lab.left(lab.machine.held().unwrap().expires_at), LEASE);
+    assert_eq!(lab.commands(), [Command::Announce(ADDRESS)], "the MAC may be another one");
+    lab.step();
+    assert_eq!(lab.commands(), [Command::Announce(ADDRESS)]);
 }
 
 #[test]
@@ -99,6 +102,7 @@ fn after_a_restart_without_a_server_the_lease_goes_on_as_it_was() {
     let before = *lab.machine.held().unwrap();
     lab.until(Phase::Bound);
     assert_eq!(lab.machine.held(), Some(&before));
+    assert_eq!(lab.commands().last(), Some(&Command::Announce(ADDRESS)));
     lab.until(Phase::Renewing);
     lab.until(Phase::Rebinding);
     lab.until(Phase::Selecting);
