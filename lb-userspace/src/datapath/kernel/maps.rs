@@ -95,7 +95,7 @@ impl Maps {
         let mut fresh = Vec::new();
         for (index, slots) in tables {
             match self.mapped_table(*index)? {
-                Some(table) if wire::table(table.words()).len() == slots.len() => write(&table, slots),
+                Some(table) if wire::slots(table.words()) == slots.len() => write(&table, slots),
                 Some(_) | None => fresh.push((*index, self.new_table(slots)?)),
             }
         }

@@ -180,13 +180,17 @@ pub(super) fn slot_words(table: &[BackendId]) -> impl Iterator<Item = u64> {
     table.chunks(2).map(move |pair| SlotPair([id(pair.first()), id(pair.get(1))]).word())
 }
 
-/// The table in an array. Its slots all belong to somebody, so it ends before nobody's.
+/// The number of slots of the table in an array. They all belong to somebody, so it ends before nobody's.
+pub(super) fn slots(words: &[AtomicU64]) -> usize {
+    let pair = |word: &AtomicU64| SlotPair::of_word(word.load(Ordering::Relaxed));
+    let last = words.iter().map(pair).enumerate().rfind(|(_, pair)| pair.0 != [0, 0]);
+    last.map_or(0, |(position, pair)| position * 2 + if pair.0[1] == 0 { 1 } else { 2 })
+}
+
+/// The table in an array.
 pub(super) fn table(words: &[AtomicU64]) -> Vec<BackendId> {
     let pairs = words.iter().map(|word| SlotPair::of_word(word.load(Ordering::Relaxed)));
-    let mut table: Vec<_> = pairs.flat_map(|pair| pair.0).map(BackendId).collect();
-    let end = table.iter().rposition(|id| id.0 != 0).map_or(0, |last| last + 1);
-    table.truncate(end);
-    table
+    pairs.flat_map(|pair| pair.0).map(BackendId).take(slots(words)).collect()
 }
 
 pub(super) fn port_value(port: &Port, hook: Hook, accounted: bool) -> PortValue {
@@ -261,6 +265,7 @@ mod tests {
         fn tables_are_read_back(ids in proptest::collection::vec(1_u32..9, 0..9)) {
             let ids: Vec<_> = ids.into_iter().map(BackendId).collect();
             let words: Vec<_> = slot_words(&ids).map(AtomicU64::new).collect();
+            prop_assert_eq!(slots(&words), ids.len());
             prop_assert_eq!(table(&words), ids);
         }
 
