@@ -49,6 +49,20 @@ impl<'a> Choice<'a> {
         }
     }
 
+    /// The members of a load balancer that selected these before, and selects as it did. Their addresses and weights
+    /// may be others.
+    pub(super) fn among_known(
+        &self,
+        lb: &CheckedLoadBalancer,
+        family: Family,
+        before: &[Member],
+    ) -> Vec<Member> {
+        let keys = before.iter().map(|member| NamespacedName::new(&lb.key.namespace, &*member.vm));
+        let unchanged = keys.filter(|key| !self.changed.contains(key));
+        let stay = unchanged.filter_map(|key| Some(&**self.vms.get(&key)?));
+        members(lb, family, stay.chain(self.new.candidates(lb)), self.stations)
+    }
+
     /// Whether any of those that have changed may be, or have been, a member of a load balancer that asks as before.
     pub(super) fn concerns(&self, lb: &CheckedLoadBalancer) -> bool {
         self.new.candidates(lb).next().is_some() || self.old.candidates(lb).next().is_some()
@@ -117,9 +131,11 @@ mod tests {
                 let after = vms(&step);
                 let changed = by_steps.handle_changes(&after, &differing_vms(&before, &after), now);
                 let choice = Choice::new((Some(&before), &after), &by_steps, &changed, 0);
+                let again = choice.among_known(&lb, Family::V4, &known);
                 let chosen = choice.among_changed(&lb, Family::V4, &known);
                 prop_assert!(chosen.is_none() || choice.concerns(&lb));
                 known = chosen.unwrap_or(known);
+                prop_assert_eq!(&known, &again);
                 at_once.handle_facts(&after, now);
                 prop_assert_eq!(&known, &members(&lb, Family::V4, after.values().map(AsRef::as_ref), &at_once));
                 let many = Choice::new((Some(&before), &after), &by_steps, &changed, MANY);

@@ -17,9 +17,9 @@ use crate::datapath::port::AttachedPort;
 use crate::health::model::Snapshot;
 use crate::inventory::links::Topology;
 use crate::ipam::dhcp::model::{Facts as Leases, State};
-use crate::model::check::{AddressChoice, CheckedLoadBalancer};
+use crate::model::check::{AddressChoice, CheckedLoadBalancer, Selector, Workload};
 use crate::model::family::Family;
-use crate::model::load_balancer::LoadBalancer;
+use crate::model::load_balancer::{LoadBalancer, LoadBalancerSpec};
 use crate::model::meta::NamespacedName;
 use crate::model::shared::differing;
 use crate::model::vm::VirtualMachines;
@@ -127,11 +127,15 @@ impl Services {
         };
         let resources = std::mem::replace(&mut self.resources, Arc::clone(&facts.resources));
         let objects = differing(&resources.load_balancers, &facts.resources.load_balancers);
-        // A status that has been stored makes another object, which chooses as before.
-        let asks_anew = |old: Option<&Arc<LoadBalancer>>, new: Option<&Arc<LoadBalancer>>| {
-            new.is_some_and(|new| old.is_none_or(|old| old.spec != new.spec))
+        // A status that has been stored makes another object, which selects as before, and so does another weight.
+        let is_alike = |old: &LoadBalancerSpec, new: &LoadBalancerSpec| {
+            old.workload_type == new.workload_type
+                && old.backend_server_selector == new.backend_server_selector
         };
-        let choosers = objects.iter().filter(|(_, old, new)| asks_anew(*old, *new)).count();
+        let selects_anew = |old: Option<&Arc<LoadBalancer>>, new: Option<&Arc<LoadBalancer>>| {
+            new.is_some_and(|new| old.is_none_or(|old| !is_alike(&old.spec, &new.spec)))
+        };
+        let choosers = objects.iter().filter(|(_, old, new)| selects_anew(*old, *new)).count();
         let choice = Choice::new((before.as_deref(), vms), stations, &moved, choosers);
 
         let mut concerned: BTreeSet<NamespacedName> = objects.iter().map(|(lb, ..)| (*lb).clone()).collect();
@@ -277,10 +281,13 @@ fn follow(
     // A status that is stored makes another object, which asks for the same.
     let new = if is_same { None } else { Some(checked(&object)?).filter(|lb| *lb != *known.lb) };
     let asks_anew = new.is_some();
+    let selects_anew = new.as_ref().is_some_and(|lb| selection(lb) != selection(&known.lb));
     let lb = new.map_or(known.lb, Arc::new);
     let family = family(&lb, vip);
-    let chosen = if asks_anew || family != family_before {
+    let chosen = if selects_anew {
         Some(choice.among_all(&lb, family)).filter(|members| *members != known.members)
+    } else if asks_anew || family != family_before {
+        Some(choice.among_known(&lb, family, &known.members)).filter(|members| *members != known.members)
     } else {
         choice.among_changed(&lb, family, &known.members)
     };
@@ -293,6 +300,11 @@ fn follow(
     };
     let members = chosen.unwrap_or(known.members);
     Some((Service { object, lb, members, vip, lease }, news))
+}
+
+/// What decides which VMs serve it.
+const fn selection(lb: &CheckedLoadBalancer) -> (Workload, &Selector) {
+    (lb.workload, &lb.selector)
 }
 
 /// The VIP's family; before there is one, that of the address that is asked for.

@@ -1,9 +1,13 @@
 //! The agent's pinned maps, read fast: whole arrays in a few system calls.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::Pod;
@@ -22,6 +26,8 @@ pub(super) struct Maps {
     backends: Array<MapData, BackendValue>,
     all_backends: MapData,
     maglev: MapData,
+    /// Tables that were read, by listener, with the ids of their maps.
+    tables: Mutex<HashMap<u32, (u32, Mapping)>>,
 }
 
 impl Maps {
@@ -34,6 +40,7 @@ impl Maps {
             backends: Array::try_from(Map::Array(pin(map::BACKENDS)?)).context("open BACKENDS")?,
             all_backends: pin(map::BACKENDS)?,
             maglev: pin(map::MAGLEV)?,
+            tables: Mutex::default(),
         })
     }
 
@@ -50,10 +57,55 @@ impl Maps {
     /// The ids in the table of a listener, slot by slot; none where it has no table.
     pub(super) fn table(&self, listener: u32) -> Result<Vec<u32>> {
         let Some(id) = inner(&self.maglev, listener).context("read MAGLEV")? else { return Ok(Vec::new()) };
-        // It may have been replaced since.
-        let Ok(table) = MapData::from_id(id) else { return Ok(Vec::new()) };
-        let pairs: Vec<SlotPair> = read(&table).context("read a table")?;
-        Ok(pairs.into_iter().flat_map(|pair| pair.0).filter(|id| *id != 0).collect())
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if tables.get(&listener).is_none_or(|(known, _)| *known != id) {
+            // It may have been replaced since.
+            let Ok(table) = MapData::from_id(id) else { return Ok(Vec::new()) };
+            tables.insert(listener, (id, Mapping::new(&table).context("map a table")?));
+        }
+        let pairs = tables.get(&listener).into_iter().flat_map(|(_, table)| table.pairs());
+        Ok(pairs.flat_map(|pair| pair.0).filter(|id| *id != 0).collect())
+    }
+}
+
+/// A table in this process's memory, to be read.
+struct Mapping {
+    start: NonNull<AtomicU64>,
+    words: usize,
+}
+
+// SAFETY: it owns what is mapped, and words are read atomically.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    fn new(table: &MapData) -> Result<Self> {
+        let info = table.info()?;
+        ensure!(
+            info.value_size() as usize == size_of::<AtomicU64>(),
+            "values of {} bytes",
+            info.value_size()
+        );
+        let words = info.max_entries() as usize;
+        let (bytes, map) = (words * size_of::<AtomicU64>(), table.fd().as_fd().as_raw_fd());
+        // SAFETY: nothing of this process is there yet, and the kernel keeps the map as long as it is mapped.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, map, 0) };
+        ensure!(start != libc::MAP_FAILED, "{}", io::Error::last_os_error());
+        let start = NonNull::new(start).context("a table at address 0")?.cast();
+        Ok(Self { start, words })
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = SlotPair> {
+        // SAFETY: so many words are mapped as long as this lives; the agent changes them as a whole.
+        let words = unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) };
+        words.iter().map(|word| SlotPair::of_word(word.load(Ordering::Relaxed)))
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped so, and nobody looks at it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * size_of::<AtomicU64>()) };
     }
 }
 
