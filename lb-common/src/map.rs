@@ -51,7 +51,7 @@ pub const TC_INGRESS_STAGES: &str = "TC_INGRESS_STAGES";
 pub const TC_EGRESS_STAGES: &str = "TC_EGRESS_STAGES";
 /// Array of maps: listener index → array of [`SlotPair`](crate::maglev::SlotPair). Written by the agent.
 pub const MAGLEV: &str = "MAGLEV";
-/// Array: id → [`BackendValue`](crate::backend::BackendValue). Written by the agent.
+/// Mmapable array: id → [`BackendValue`](crate::backend::BackendValue). Written by the agent.
 pub const BACKENDS: &str = "BACKENDS";
 /// LRU hash: [`AffinityKey`](crate::affinity::AffinityKey) → [`AffinityValue`](crate::affinity::AffinityValue).
 /// Written by the datapath.

@@ -1,5 +1,6 @@
 //! Backends.
 
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::Array;
 use aya_ebpf::macros::btf_map;
 use lb_common::backend::{ACTIVE, BackendRef, BackendValue};
@@ -7,7 +8,8 @@ use lb_common::map;
 
 /// By id; written by the agent, which gives an id away again only under the next generation.
 #[btf_map]
-static BACKENDS: Array<BackendValue, { map::MAX_BACKENDS as usize }> = Array::new();
+static BACKENDS: Array<BackendValue, { map::MAX_BACKENDS as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
 
 /// The backend that serves a flow; `None` once it is dead or its id was given away.
 #[inline(always)]

@@ -27,8 +27,8 @@ pub(super) struct Maps {
     pub(super) v4: FamilyMaps<Ipv4>,
     pub(super) v6: FamilyMaps<Ipv6>,
     pub(super) backends: Array<MapData, BackendValue>,
-    /// BACKENDS again, to be read whole.
-    pub(super) all_backends: MapData,
+    /// BACKENDS again, in this process's memory, to be read whole.
+    pub(super) all_backends: Mapping,
     pub(super) ports: Array<MapData, PortValue>,
     pub(super) settings: SharedSettings,
     pub(super) limits: Array<MapData, LimitsValue>,
@@ -53,7 +53,8 @@ impl Maps {
             v4: FamilyMaps::open(pins)?,
             v6: FamilyMaps::open(pins)?,
             backends: open(pins, map::BACKENDS)?,
-            all_backends: whole(pins, map::BACKENDS)?,
+            all_backends: Mapping::new(&whole(pins, map::BACKENDS)?)
+                .map_err(batch_failed("map", map::BACKENDS))?,
             ports: open(pins, map::PORTS)?,
             settings: SharedSettings::open(pins)?,
             limits: open(pins, map::LIMITS)?,

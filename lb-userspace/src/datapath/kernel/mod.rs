@@ -197,9 +197,8 @@ impl Datapath for Kernel {
                 observed.tables.insert(ListenerIndex(index), table.into());
             }
         }
-        let backends = raw::read(&self.maps.all_backends).map_err(batch_failed("read", map::BACKENDS))?;
-        let entries =
-            (0..).zip(&backends).filter_map(|(id, value)| Some((BackendId(id), wire::backend_entry(value)?)));
+        let backends = (0..).map(BackendId).zip(self.maps.all_backends.values());
+        let entries = backends.filter_map(|(id, value)| Some((id, wire::backend_entry(&value)?)));
         observed.backends.extend(entries);
         let limits = raw::read(&self.maps.all_limits).map_err(batch_failed("read", map::LIMITS))?;
         let limits = (0..).map(BalancerIndex).zip(limits.iter().map(wire::limits));
@@ -294,9 +293,8 @@ fn know(maps: &Maps) -> Result<(), KernelError> {
     let mut observed = Observed::default();
     maps.v4.observe(&mut observed)?;
     maps.v6.observe(&mut observed)?;
-    let backends: Vec<BackendValue> =
-        raw::read(&maps.all_backends).map_err(batch_failed("read", map::BACKENDS))?;
-    let servers = backends.iter().filter_map(wire::backend_entry).map(|entry| entry.address.ip());
+    let backends = maps.all_backends.values::<BackendValue>();
+    let servers = backends.filter_map(|value| wire::backend_entry(&value)).map(|entry| entry.address.ip());
     maps.settings.know_only(observed.vips.into_keys(), servers);
     Ok(())
 }

@@ -1,10 +1,11 @@
-//! The flow table, mapped into this process.
+//! Arrays, the flow tables among them, mapped into this process.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use aya::Pod;
 use aya::maps::MapData;
 
 /// The words of a mmapable array map, shared with the packet programs.
@@ -36,6 +37,23 @@ impl Mapping {
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
         Ok(Self { start, words: bytes / 8 })
+    }
+
+    /// Its elements, each word as it is now. `V` has the map's value size.
+    pub(in crate::datapath::kernel) fn values<V: Pod>(&self) -> impl Iterator<Item = V> {
+        const { assert!(size_of::<V>() > 0 && size_of::<V>().is_multiple_of(8)) };
+        self.words().chunks_exact(size_of::<V>() / 8).map(|words| {
+            // SAFETY: a `Pod` may hold any bit pattern, also zero.
+            let mut value: V = unsafe { std::mem::zeroed() };
+            let start = (&raw mut value).cast::<u64>();
+            for (index, word) in words.iter().enumerate() {
+                // SAFETY: the value is as long as the words.
+                let place = unsafe { start.add(index) };
+                // SAFETY: as above; any bits are a `Pod`.
+                unsafe { place.write_unaligned(word.load(Ordering::Relaxed)) };
+            }
+            value
+        })
     }
 
     /// All of it.

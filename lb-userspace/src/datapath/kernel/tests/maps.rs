@@ -1,5 +1,7 @@
 //! What is in the maps, and who may adopt them.
 
+use aya::maps::{Array, MapData};
+
 use super::super::*;
 use super::{
     LISTENER, LISTENER_V6, PIECE, PIECE_V6, SETTINGS, backend, commands, fill, in_namespace, policy_commands,
@@ -150,6 +152,22 @@ fn a_pinned_map_of_another_shape_is_refused_and_left_alone() {
         assert!(text.contains("lb agent --detach"), "{text}");
         assert_eq!(kernel.observe().unwrap(), before);
         assert_eq!(directory.open().unwrap().observe().unwrap(), before);
+    });
+}
+
+/// It would have to be read element by element.
+#[test]
+fn pinned_backends_that_cant_be_mapped_are_refused_and_left_alone() {
+    in_namespace(|directory| {
+        let path = directory.open().unwrap().pins.map(map::BACKENDS);
+        std::fs::remove_file(&path).unwrap();
+        let former = Array::<MapData, BackendValue>::create(SETTINGS.max_backends, 0).unwrap();
+        former.pin(&path).unwrap();
+        let id = MapInfo::from_pin(&path).unwrap().id();
+        let text = directory.open().err().unwrap().to_string();
+        assert!(text.contains("BACKENDS has another shape: its flags is 0, and 1024 is wanted"), "{text}");
+        assert!(text.contains("lb agent --detach"), "{text}");
+        assert_eq!(MapInfo::from_pin(&path).unwrap().id(), id);
     });
 }
 
