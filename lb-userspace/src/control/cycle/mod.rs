@@ -88,6 +88,8 @@ pub struct Cycle<D> {
     /// What is not desired as it was when the datapath was last led there.
     altered: Altered,
     announced: Announced,
+    /// A load balancer chose among addresses in the last turn.
+    any_choice: bool,
     /// Load balancers whose status may not be stored yet.
     unstored: BTreeSet<NamespacedName>,
     /// Not all is known that statuses follow from.
@@ -119,6 +121,7 @@ impl<D: Datapath> Cycle<D> {
             derived: Derived::default(),
             altered: Altered::default(),
             announced: Announced::default(),
+            any_choice: false,
             unstored: BTreeSet::new(),
             is_waiting: true,
         }
@@ -198,8 +201,11 @@ impl<D: Datapath> Cycle<D> {
         let context = Context { facts, slots: self.slots, place: &place };
         self.derived.follow(&changed, &self.services, &context, &mut self.altered);
         // What is held is held for whoever chooses it.
-        if changed.stations || (!changed.rebuilt.is_empty() && self.stations.is_holding()) {
-            let running = self.stations.addresses(&self.services.choices());
+        let choices = self.services.choices();
+        let may_choose = std::mem::replace(&mut self.any_choice, !choices.is_empty()) || self.any_choice;
+        let may_hold = || may_choose && !changed.rebuilt.is_empty() && self.stations.is_holding();
+        if changed.stations || may_hold() {
+            let running = self.stations.addresses(&choices);
             let desired = &mut self.derived.desired;
             // Backends that any load balancer has left may have flows to finish at an address that is gone.
             self.altered.stopped.extend(desired.running.difference(&running));

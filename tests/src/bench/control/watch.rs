@@ -188,7 +188,9 @@ impl<'a> Watcher<'a> {
             }
             Effect::Serves { listener, address } => {
                 // Ids are read anew each time: once they have rested, they are other backends'.
-                let ids: HashSet<u32> = self.maps.table(listener)?.into_iter().collect();
+                let mut ids = self.maps.table(listener)?;
+                ids.sort_unstable();
+                ids.dedup();
                 for id in ids {
                     let backend = self.maps.backend(id)?;
                     if maps::address(&backend) == address {
@@ -199,10 +201,13 @@ impl<'a> Watcher<'a> {
             }
             Effect::Weighs { id } => {
                 let backend = self.maps.backend(id)?;
+                if backend.weight != 3 {
+                    return Ok(false);
+                }
                 let table = self.maps.table(backend.listener)?;
                 let own = table.iter().filter(|at| **at == id).count();
                 let all: HashSet<u32> = table.iter().copied().collect();
-                Ok(backend.weight == 3 && own * all.len() > table.len() * 3 / 2)
+                Ok(own * all.len() > table.len() * 3 / 2)
             }
         }
     }
