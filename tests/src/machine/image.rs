@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::cpio::Archive;
 use super::kernel::Kernel;
@@ -104,8 +104,15 @@ impl Image {
     }
 
     fn program(&mut self, program: &Path) -> Result<()> {
-        let text = output(Command::new("ldd").arg(program))?;
-        for library in libraries(&text) {
+        let found = Command::new("ldd").arg(program).output().context("run ldd")?;
+        let problem = String::from_utf8_lossy(&found.stderr);
+        // What is linked statically needs none.
+        ensure!(
+            found.status.success() || problem.contains("not a dynamic executable"),
+            "ldd {}: {problem}",
+            program.display()
+        );
+        for library in libraries(&String::from_utf8_lossy(&found.stdout)) {
             self.copy(library, library)?;
         }
         self.copy(program, &Path::new("/bin").join(program.file_name().unwrap_or_default()))

@@ -108,9 +108,7 @@ pub fn missing() -> Option<String> {
 }
 
 fn image(kernel: &Kernel, spec: Spec<'_>, directory: &Path) -> Result<Image> {
-    let mut image = Image::with_programs(&[], directory)?
-        .with_tool("qemu-ga")?
-        .with_file(Path::new(BUSYBOX), "/bin/busybox")?;
+    let mut image = Image::with_programs(&[], directory)?.with_tool("qemu-ga")?.with_tool("busybox")?;
     let mut modules = String::new();
     for module in kernel.of_vm()? {
         let inside = format!("{MODULES}/{}", module.file_name().unwrap_or_default().to_string_lossy());
