@@ -1,18 +1,15 @@
 //! Clients follow a VIP whose MAC changes.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use lb_tests::lab::ipv6::Family;
 use lb_tests::lab::namespace::{Namespace, output};
 use lb_tests::lab::topology::{Hook, Topology};
 use lb_tests::lab::wait;
 
-use crate::fixture::{BRIDGE_XDP, Fixture, STICK_XDP};
+use crate::fixture::{BRIDGE_XDP, Fixture, SOON, STICK_XDP};
 
-/// Neighbours believe the second announcement at the latest, two seconds after the first.
-const TOLD: Duration = Duration::from_secs(5);
-/// Milliseconds for which an entry is trusted without a word.
+/// Milliseconds for which an entry is trusted without a word: longer than anything here waits.
 const LONG: &str = "600000";
 
 #[test]
@@ -42,7 +39,7 @@ fn clients_follow(interface: &str, fixture: &Fixture) {
     assert!(is_behind(client, vip, &before));
     for mac in ["02:00:00:00:02:60", &before] {
         node.ip(&["link", "set", interface, "address", mac]).unwrap();
-        wait::until("the client knows of it", TOLD, || is_behind(client, vip, mac)).unwrap();
+        wait::until("the client knows of it", SOON, || is_behind(client, vip, mac)).unwrap();
         assert_eq!(fixture.ask(60).len(), 3, "behind {mac}");
     }
     client.sysctl(&trust, "30000").unwrap();
