@@ -167,12 +167,16 @@ fn resources() -> Router<Api> {
     let mut router = Router::new();
     for served in target::SERVED {
         let root = served.root();
-        let all = get(read::list).post(write::create).delete(write::delete_collection);
-        let one = get(read::get).put(write::replace).patch(write::patch).delete(write::delete);
+        let (mut every, mut all, mut one) = (get(read::list), get(read::list), get(read::get));
+        if served.allows("create") {
+            every = every.delete(write::delete_collection);
+            all = all.post(write::create).delete(write::delete_collection);
+            one = one.put(write::replace).patch(write::patch).delete(write::delete);
+        }
         let resource = served.resource;
         if served.namespaced {
             router = router
-                .route(&format!("{root}/{resource}"), get(read::list).delete(write::delete_collection))
+                .route(&format!("{root}/{resource}"), every)
                 .route(&format!("{root}/namespaces/{{namespace}}/{resource}"), all)
                 .route(&format!("{root}/namespaces/{{namespace}}/{resource}/{{name}}"), one);
         } else {
