@@ -20,38 +20,60 @@ use crate::model::vm::{Station, VirtualMachine, VirtualMachines};
 #[derive(Debug)]
 pub struct Stations {
     hold_down: Duration,
-    known: BTreeMap<(NamespacedName, Family), Known>,
+    vms: BTreeMap<NamespacedName, Reached>,
+    /// The VMs of which an address is held.
+    holding: BTreeSet<NamespacedName>,
+}
+
+/// Where a running VM is reached.
+#[derive(Default, Debug)]
+struct Reached {
+    /// The first address of each family.
+    first: Vec<Known>,
     /// All addresses, for load balancers that choose among them.
-    all: BTreeMap<(NamespacedName, IpAddr), Seen>,
+    all: Vec<Seen>,
 }
 
 #[derive(Debug)]
 struct Seen {
     interface: String,
-    station: Station,
+    known: Known,
     /// The lower, the earlier in the facts.
     order: usize,
-    /// When the facts ceased to tell it.
-    vanished: Option<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Known {
     station: Station,
     /// When the facts ceased to tell it.
     vanished: Option<Instant>,
 }
 
+impl Seen {
+    const fn is_told(&self) -> bool {
+        self.known.is_told()
+    }
+}
+
+impl Known {
+    const fn is_told(&self) -> bool {
+        self.vanished.is_none()
+    }
+
+    const fn family(&self) -> Family {
+        Family::of(self.station.address)
+    }
+}
+
 impl Stations {
     /// With the time that a vanished address is held.
     pub fn new(hold_down: Duration) -> Self {
-        Self { hold_down, known: BTreeMap::new(), all: BTreeMap::new() }
+        Self { hold_down, vms: BTreeMap::new(), holding: BTreeSet::new() }
     }
 
     /// Takes over all facts.
     pub fn handle_facts(&mut self, vms: &VirtualMachines, now: Instant) {
-        let known = self.known.keys().map(|(vm, _)| vm).chain(self.all.keys().map(|(vm, _)| vm));
-        let everyone = known.chain(vms.keys()).cloned().collect();
+        let everyone = self.vms.keys().chain(vms.keys()).cloned().collect();
         self.handle_changes(vms, &everyone, now);
     }
 
@@ -64,104 +86,89 @@ impl Stations {
         now: Instant,
     ) -> BTreeSet<NamespacedName> {
         for key in changed {
-            let vm = vms.get(key).map(AsRef::as_ref).filter(|vm| vm.running);
-            self.see_first(key, vm, now);
-            self.see_all(key, vm, now);
+            self.holding.remove(key);
+            let Some(vm) = vms.get(key).filter(|vm| vm.running) else {
+                self.vms.remove(key);
+                continue;
+            };
+            let reached = self.vms.entry(key.clone()).or_default();
+            reached.see(vm, now);
+            if reached.vanished().next().is_some() {
+                self.holding.insert(key.clone());
+            }
         }
         let mut moved = changed.clone();
         if self.is_holding() {
-            let told = self.known.values().filter(|known| known.vanished.is_none());
-            let first: BTreeSet<IpAddr> = told.map(|known| known.station.address).collect();
-            let told = self.all.values().filter(|seen| seen.vanished.is_none());
-            let all: BTreeSet<IpAddr> = told.map(|seen| seen.station.address).collect();
-            moved.extend(self.forget(
-                |known| known.vanished.is_none() || !first.contains(&known.station.address),
-                |seen| seen.vanished.is_none() || !all.contains(&seen.station.address),
-            ));
+            moved.extend(self.forget_taken());
             moved.extend(self.handle_timeout(now));
         }
         moved
     }
 
-    fn see_first(&mut self, key: &NamespacedName, vm: Option<&VirtualMachine>, now: Instant) {
-        for family in Family::ALL {
-            let key = (key.clone(), family);
-            match vm.map(|vm| vm.station(family)) {
-                None => drop(self.known.remove(&key)),
-                Some(Some(station)) => {
-                    self.known.insert(key, Known { station, vanished: None });
-                }
-                Some(None) => {
-                    if let Some(known) = self.known.get_mut(&key) {
-                        known.vanished.get_or_insert(now);
-                    }
-                }
-            }
-        }
+    /// Forgets held addresses that are told of others. Tells whose they were.
+    fn forget_taken(&mut self) -> BTreeSet<NamespacedName> {
+        let holding = self.holding.iter().filter_map(|key| self.vms.get(key)).flat_map(Reached::known);
+        let held = holding.filter(|known| !known.is_told()).map(|known| known.station.address);
+        let held: BTreeSet<IpAddr> = held.collect();
+        let told = |known: &&Known| known.is_told() && held.contains(&known.station.address);
+        let first = self.vms.values().flat_map(|reached| &reached.first).filter(told);
+        let first: BTreeSet<IpAddr> = first.map(|known| known.station.address).collect();
+        let all = self.vms.values().flat_map(|reached| &reached.all).map(|seen| &seen.known).filter(told);
+        let all: BTreeSet<IpAddr> = all.map(|known| known.station.address).collect();
+        self.forget(
+            |known| known.is_told() || !first.contains(&known.station.address),
+            |known| known.is_told() || !all.contains(&known.station.address),
+        )
     }
 
-    fn see_all(&mut self, key: &NamespacedName, vm: Option<&VirtualMachine>, now: Instant) {
-        let least = (key.clone(), IpAddr::from([0, 0, 0, 0]));
-        let mine = self.all.range(least..).take_while(|((other, _), _)| other == key);
-        let before: Vec<IpAddr> = mine.map(|((_, address), _)| *address).collect();
-        let mut told = BTreeSet::new();
-        for (order, (interface, address)) in
-            vm.map(VirtualMachine::addresses).into_iter().flatten().enumerate()
-        {
-            let station = Station { address, mac: interface.mac };
-            let seen = Seen { interface: interface.name.clone(), station, order, vanished: None };
-            self.all.insert((key.clone(), address), seen);
-            told.insert(address);
-        }
-        for address in before.into_iter().filter(|address| !told.contains(address)) {
-            let key = (key.clone(), address);
-            if vm.is_none() {
-                self.all.remove(&key);
-            } else if let Some(seen) = self.all.get_mut(&key) {
-                seen.vanished.get_or_insert(now);
-            }
-        }
-    }
-
-    /// Forgets what does not stay. Tells whose it was.
+    /// Forgets what does not stay of that which is held. Tells whose it was.
     fn forget(
         &mut self,
         first_stays: impl Fn(&Known) -> bool,
-        stays: impl Fn(&Seen) -> bool,
+        stays: impl Fn(&Known) -> bool,
     ) -> BTreeSet<NamespacedName> {
-        let first = self.known.extract_if(.., |_, known| !first_stays(known)).map(|((vm, _), _)| vm);
-        let mut moved: BTreeSet<NamespacedName> = first.collect();
-        moved.extend(self.all.extract_if(.., |_, seen| !stays(seen)).map(|((vm, _), _)| vm));
+        let mut moved = BTreeSet::new();
+        self.holding.retain(|key| {
+            let Some(reached) = self.vms.get_mut(key) else { return false };
+            let before = (reached.first.len(), reached.all.len());
+            reached.first.retain(&first_stays);
+            reached.all.retain(|seen| stays(&seen.known));
+            if (reached.first.len(), reached.all.len()) != before {
+                moved.insert(key.clone());
+            }
+            reached.vanished().next().is_some()
+        });
         moved
     }
 
     /// When [`Stations::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let vanished = self.known.values().map(|known| known.vanished);
-        let vanished = vanished.chain(self.all.values().map(|seen| seen.vanished));
-        vanished.flatten().map(|since| since + self.hold_down).min()
+        let holding = self.holding.iter().filter_map(|key| self.vms.get(key));
+        holding.flat_map(Reached::vanished).map(|since| since + self.hold_down).min()
     }
 
     /// Forgets what has been held long enough. Tells whose it was.
     pub fn handle_timeout(&mut self, now: Instant) -> BTreeSet<NamespacedName> {
         let hold_down = self.hold_down;
-        let is_held = |vanished: Option<Instant>| vanished.is_none_or(|since| now < since + hold_down);
-        self.forget(|known| is_held(known.vanished), |seen| is_held(seen.vanished))
+        let stays = |known: &Known| known.vanished.is_none_or(|since| now < since + hold_down);
+        self.forget(stays, stays)
     }
 
     /// The addresses at which running VMs are reached: what they tell, the held first ones, and what is held with
     /// nothing told in its place for one of the `choices`, each beside the namespace of whoever has made it.
     pub fn addresses(&self, choices: &BTreeSet<(&str, &AddressChoice)>) -> BTreeSet<IpAddr> {
-        let (held, told): (Vec<_>, Vec<_>) = self.all.iter().partition(|(_, seen)| seen.vanished.is_some());
-        let is_chosen = |(vm, address): &(NamespacedName, IpAddr), interface: &str| {
-            choices.iter().filter(|(namespace, _)| *namespace == vm.namespace).any(|(_, choice)| {
-                choice.takes(interface, *address)
-                    && !self.fitting(vm, Family::of(*address), choice).any(|seen| seen.vanished.is_none())
-            })
-        };
-        let held = held.into_iter().filter(|(key, seen)| is_chosen(key, &seen.interface));
-        let first = self.known.values().map(|known| known.station.address);
-        first.chain(told.into_iter().chain(held).map(|(_, seen)| seen.station.address)).collect()
+        let all = self.vms.iter().flat_map(|(vm, reached)| {
+            let is_chosen = move |seen: &Seen| {
+                let address = seen.known.station.address;
+                let nothing_told = |choice| !reached.fitting(Family::of(address), choice).any(Seen::is_told);
+                let of_namespace = choices.iter().filter(|(namespace, _)| *namespace == vm.namespace);
+                let mut taking = of_namespace.filter(|(_, choice)| choice.takes(&seen.interface, address));
+                taking.any(|(_, choice)| nothing_told(choice))
+            };
+            let told_or_chosen = reached.all.iter().filter(move |seen| seen.is_told() || is_chosen(seen));
+            reached.first.iter().chain(told_or_chosen.map(|seen| &seen.known))
+        });
+        all.map(|known| known.station.address).collect()
     }
 
     /// Where a VM is reached by a family at an address of somebody's choice: the first that is told, else one that was
@@ -170,34 +177,60 @@ impl Stations {
         if choice.is_any() {
             return self.of(vm, family);
         }
-        let key = vm.key();
-        let fitting = self.fitting(&key, family, choice);
-        fitting.min_by_key(|seen| (seen.vanished.is_some(), seen.order)).map(|seen| seen.station)
-    }
-
-    /// The addresses of a VM that are of a family and as somebody chooses.
-    fn fitting(
-        &self,
-        vm: &NamespacedName,
-        family: Family,
-        choice: &AddressChoice,
-    ) -> impl Iterator<Item = &Seen> {
-        let least = (vm.clone(), IpAddr::from([0, 0, 0, 0]));
-        let mine = self.all.range(least..).take_while(move |((other, _), _)| other == vm);
-        let fits = move |address: IpAddr, seen: &Seen| {
-            Family::of(address) == family && choice.takes(&seen.interface, address)
-        };
-        mine.filter(move |((_, address), seen)| fits(*address, seen)).map(|(_, seen)| seen)
+        let fitting = self.vms.get(&vm.key())?.fitting(family, choice);
+        fitting.min_by_key(|seen| (!seen.is_told(), seen.order)).map(|seen| seen.known.station)
     }
 
     /// Whether any address is held.
     pub fn is_holding(&self) -> bool {
-        self.poll_timeout().is_some()
+        !self.holding.is_empty()
     }
 
     /// Where a VM is reached by a family.
     pub fn of(&self, vm: &VirtualMachine, family: Family) -> Option<Station> {
-        self.known.get(&(vm.key(), family)).map(|known| known.station)
+        let first = &self.vms.get(&vm.key())?.first;
+        first.iter().find(|known| known.family() == family).map(|known| known.station)
+    }
+}
+
+impl Reached {
+    /// Takes over what the facts tell of a running VM.
+    fn see(&mut self, vm: &VirtualMachine, now: Instant) {
+        let vanish = |mut known: Known| {
+            known.vanished.get_or_insert(now);
+            known
+        };
+        let first = Family::ALL.into_iter().filter_map(|family| {
+            let before = self.first.iter().find(|known| known.family() == family);
+            let told = vm.station(family).map(|station| Known { station, vanished: None });
+            told.or_else(|| before.copied().map(vanish))
+        });
+        self.first = first.collect();
+        let mut gone = std::mem::take(&mut self.all);
+        for (order, (interface, address)) in vm.addresses().into_iter().enumerate() {
+            let known = Known { station: Station { address, mac: interface.mac }, vanished: None };
+            self.all.push(Seen { interface: interface.name.clone(), known, order });
+        }
+        let told: BTreeSet<IpAddr> = self.all.iter().map(|seen| seen.known.station.address).collect();
+        gone.retain(|seen| !told.contains(&seen.known.station.address));
+        self.all.extend(gone.into_iter().map(|seen| Seen { known: vanish(seen.known), ..seen }));
+    }
+
+    /// The addresses that are of a family and as somebody chooses.
+    fn fitting(&self, family: Family, choice: &AddressChoice) -> impl Iterator<Item = &Seen> {
+        let fits = move |seen: &&Seen| {
+            seen.known.family() == family && choice.takes(&seen.interface, seen.known.station.address)
+        };
+        self.all.iter().filter(fits)
+    }
+
+    fn known(&self) -> impl Iterator<Item = &Known> {
+        self.first.iter().chain(self.all.iter().map(|seen| &seen.known))
+    }
+
+    /// Since when each held address is.
+    fn vanished(&self) -> impl Iterator<Item = Instant> {
+        self.known().filter_map(|known| known.vanished)
     }
 }
 
