@@ -46,9 +46,9 @@ fn dhcp(bytes: &[u8]) {
     drop(wire::decode(bytes));
 }
 
-/// An inventory file.
+/// An inventory file, and another one after a NUL.
 fn inventory(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        drop(file::parse(text));
+        file::fuzz(text.split('\0'));
     }
 }

@@ -54,14 +54,24 @@ impl Sightings {
 
     /// All VMs, with the addresses of interfaces of which none is known: by the MAC, or, where none is declared of the
     /// VM, by its name, if no other VM has it in another namespace: a client's name tells of no namespace.
-    pub(super) fn complete(&self, vms: &mut VirtualMachines) {
-        let shared = shared_names(vms);
-        for vm in vms.values_mut() {
+    pub(super) fn complete(&self, vms: &mut Arc<VirtualMachines>) {
+        if *self == Self::default() {
+            return;
+        }
+        let shared = self.shared_names(vms);
+        for vm in Arc::make_mut(vms).values_mut() {
             self.complete_by_mac(vm);
             if !shared.contains(&vm.name) {
                 self.complete_by_name(vm);
             }
         }
+    }
+
+    /// Names of clients that VMs of several namespaces have.
+    fn shared_names(&self, vms: &VirtualMachines) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let named = vms.values().filter(|vm| self.by_name.contains_key(&vm.name));
+        named.filter(|vm| !seen.insert(&vm.name)).map(|vm| vm.name.clone()).collect()
     }
 
     fn complete_by_mac(&self, vm: &mut Arc<VirtualMachine>) {
@@ -100,12 +110,6 @@ impl Sightings {
 pub(super) fn wanted(vms: &VirtualMachines) -> BTreeSet<Mac> {
     let interfaces = vms.values().flat_map(|vm| &vm.interfaces);
     interfaces.filter(|interface| is_unknown(interface)).filter_map(|interface| interface.mac).collect()
-}
-
-/// Names that VMs of several namespaces have.
-fn shared_names(vms: &VirtualMachines) -> BTreeSet<String> {
-    let mut seen = BTreeSet::new();
-    vms.values().filter(|vm| !seen.insert(&vm.name)).map(|vm| vm.name.clone()).collect()
 }
 
 fn is_unknown(interface: &Interface) -> bool {
@@ -152,9 +156,9 @@ mod tests {
     }
 
     fn station(sightings: &Sightings, vm: VirtualMachine, family: Family) -> Option<(String, Option<u8>)> {
-        let mut vms = VirtualMachines::from([(vm.key(), vm.into())]);
+        let mut vms = Arc::new(VirtualMachines::from([(vm.key(), vm.into())]));
         sightings.complete(&mut vms);
-        let station = vms.into_values().find_map(|vm| vm.station(family));
+        let station = vms.values().find_map(|vm| vm.station(family));
         station.map(|station| (station.address.to_string(), station.mac.map(|mac| mac.0[5])))
     }
 
@@ -198,10 +202,11 @@ mod tests {
     fn a_clients_name_is_nobodys_while_vms_of_two_namespaces_have_it() {
         let seen = Sightings::new(&[lease(1, "web", "192.0.2.11")], &Topology::default(), &BTreeSet::new());
         let stations = |declared: &[VirtualMachine]| {
-            let mut vms = declared.iter().map(|vm| (vm.key(), vm.clone().into())).collect();
+            let vms: VirtualMachines = declared.iter().map(|vm| (vm.key(), vm.clone().into())).collect();
+            let mut vms = Arc::new(vms);
             seen.complete(&mut vms);
-            let address = |vm: Arc<VirtualMachine>| vm.station(Family::V4).map(|s| s.address.to_string());
-            vms.into_values().map(address).collect::<Vec<_>>()
+            let address = |vm: &Arc<VirtualMachine>| vm.station(Family::V4).map(|s| s.address.to_string());
+            vms.values().map(address).collect::<Vec<_>>()
         };
         let of = |namespace: &str, last| VirtualMachine {
             namespace: namespace.into(),

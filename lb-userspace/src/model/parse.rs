@@ -44,7 +44,7 @@ impl fmt::Display for ParseError {
 }
 
 /// Scalars, lists and maps of one document: an inventory of a hundred thousand VMs has a few millions.
-const MAX_NODES: usize = 16_000_000;
+pub const MAX_NODES: usize = 64_000_000;
 
 /// Reads one YAML document.
 ///

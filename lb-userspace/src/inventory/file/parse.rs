@@ -38,9 +38,23 @@ struct Entry {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Declared {
     /// The VMs.
-    pub vms: VirtualMachines,
+    pub vms: Arc<VirtualMachines>,
     /// The sockets of guest agents that are to be asked for addresses.
     pub guests: Guests,
+}
+
+/// What the file says of one VM.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) vm: Arc<VirtualMachine>,
+    guest: Option<PathBuf>,
+}
+
+/// An item, and where it begins.
+pub(super) struct Placed {
+    pub(super) line: u64,
+    column: u64,
+    pub(super) item: Item,
 }
 
 /// Reads the text of an inventory file.
@@ -48,46 +62,67 @@ pub struct Declared {
 /// # Errors
 /// The first thing that is wrong, with field, line and column: YAML, fields, names, or a VM that is there twice.
 pub fn parse(text: &str) -> Result<Declared, ParseError> {
+    declare_placed(&items(text)?)
+}
+
+/// All VMs, each of which may be there once.
+pub(super) fn declare_placed(placed: &[Placed]) -> Result<Declared, ParseError> {
+    declare(placed.iter().map(|placed| &placed.item)).map_err(|second| {
+        let found = placed.get(second);
+        let key = found.map(|found| found.item.vm.key()).unwrap_or_default();
+        ParseError {
+            path: format!("virtualMachines[{second}]"),
+            line: found.map_or(0, |found| found.line),
+            column: found.map_or(0, |found| found.column),
+            message: format!("there is already a VM {key}: remove or rename one of the two"),
+        }
+    })
+}
+
+/// What a text says of each VM.
+pub(super) fn items(text: &str) -> Result<Vec<Placed>, ParseError> {
     let file: File = parse::yaml(text).map_err(as_written)?;
-    let mut declared = Declared::default();
-    for (index, spanned) in file.virtual_machines.into_iter().enumerate() {
-        let place = spanned.referenced;
-        let wrong = |field: &str, message: String| {
+    let placed = file.virtual_machines.into_iter().enumerate().map(|(index, spanned)| {
+        let (line, column) = (spanned.referenced.line(), spanned.referenced.column());
+        let wrong = |(field, message)| {
             let path = format!("virtualMachines[{index}]{field}");
-            ParseError { path, line: place.line(), column: place.column(), message }
+            ParseError { path, line, column, message }
         };
-        let Entry { namespace, name, labels, running, interfaces, guest_agent } = spanned.value;
-        let vm = VirtualMachine { namespace, name, labels, running: running.unwrap_or(true), interfaces };
-        for (field, name) in [(".namespace", &vm.namespace), (".name", &vm.name)] {
-            names::label(name).map_err(|rule| wrong(field, format!("{name:?} is not a name: {rule}")))?;
-        }
-        if vm.weight().is_none()
-            && let Some(text) = vm.labels.get(WEIGHT)
-        {
-            return Err(wrong(".labels", format!("{WEIGHT} is {text:?}: use 0 to {MAX_WEIGHT}")));
-        }
-        if let Some(path) = guest_agent {
-            if !path.is_absolute() {
-                let path = path.display().to_string();
-                return Err(wrong(
-                    ".guestAgent",
-                    format!("{path:?} is not an absolute path; start it with '/'"),
-                ));
-            }
-            declared.guests.insert(vm.key(), path);
-        }
-        match declared.vms.entry(vm.key()) {
-            btree_map::Entry::Vacant(free) => _ = free.insert(Arc::new(vm)),
-            btree_map::Entry::Occupied(first) => {
-                let key = first.key();
-                return Err(wrong(
-                    "",
-                    format!("there is already a VM {key}: remove or rename one of the two"),
-                ));
-            }
-        }
+        Ok(Placed { line, column, item: checked(spanned.value).map_err(wrong)? })
+    });
+    placed.collect()
+}
+
+/// A VM that may be; else what is wrong with which field.
+fn checked(entry: Entry) -> Result<Item, (&'static str, String)> {
+    let Entry { namespace, name, labels, running, interfaces, guest_agent: guest } = entry;
+    let vm = VirtualMachine { namespace, name, labels, running: running.unwrap_or(true), interfaces };
+    for (field, name) in [(".namespace", &vm.namespace), (".name", &vm.name)] {
+        names::label(name).map_err(|rule| (field, format!("{name:?} is not a name: {rule}")))?;
     }
-    Ok(declared)
+    if vm.weight().is_none()
+        && let Some(text) = vm.labels.get(WEIGHT)
+    {
+        return Err((".labels", format!("{WEIGHT} is {text:?}: use 0 to {MAX_WEIGHT}")));
+    }
+    if let Some(path) = guest.as_ref().filter(|path| !path.is_absolute()) {
+        let path = path.display().to_string();
+        return Err((".guestAgent", format!("{path:?} is not an absolute path; start it with '/'")));
+    }
+    Ok(Item { vm: Arc::new(vm), guest })
+}
+
+/// All VMs; else the index of one that is there already.
+pub(super) fn declare<'a>(items: impl IntoIterator<Item = &'a Item>) -> Result<Declared, usize> {
+    let (mut vms, mut guests) = (VirtualMachines::new(), Guests::new());
+    for (index, Item { vm, guest }) in items.into_iter().enumerate() {
+        let btree_map::Entry::Vacant(free) = vms.entry(vm.key()) else { return Err(index) };
+        if let Some(path) = guest {
+            guests.insert(free.key().clone(), path.clone());
+        }
+        free.insert(Arc::clone(vm));
+    }
+    Ok(Declared { vms: vms.into(), guests })
 }
 
 /// Spans show up in the path of a field as something that the file does not have.

@@ -17,18 +17,15 @@ pub(in crate::inventory) enum Told {
 
 /// A VM as it is declared, with what its guest tells. Where interfaces are declared, the guest tells the addresses of
 /// those alone, and none of one whose address is stated: a guest has bridges of its own, too.
-pub(in crate::inventory) fn merge(
-    declared: &Arc<VirtualMachine>,
-    told: Option<&Told>,
-) -> Arc<VirtualMachine> {
+pub(in crate::inventory) fn merge(declared: &Arc<VirtualMachine>, told: &Told) -> Arc<VirtualMachine> {
     let as_declared = || VirtualMachine::clone(declared);
     match told {
-        None | Some(Told::Silent) => Arc::clone(declared),
-        Some(Told::Off) => VirtualMachine { running: false, ..as_declared() }.into(),
-        Some(Told::Interfaces(told)) if declared.interfaces.is_empty() => {
+        Told::Silent => Arc::clone(declared),
+        Told::Off => VirtualMachine { running: false, ..as_declared() }.into(),
+        Told::Interfaces(told) if declared.interfaces.is_empty() => {
             VirtualMachine { interfaces: told.clone(), ..as_declared() }.into()
         }
-        Some(Told::Interfaces(told)) => {
+        Told::Interfaces(told) => {
             let interfaces = declared.interfaces.iter().map(|interface| found(interface, told));
             VirtualMachine { interfaces: interfaces.collect(), ..as_declared() }.into()
         }

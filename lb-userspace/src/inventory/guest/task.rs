@@ -22,7 +22,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A guest that has not answered by then is silent.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-type AllTold = BTreeMap<NamespacedName, Told>;
+/// What all of them have told.
+pub(in crate::inventory) type AllTold = BTreeMap<NamespacedName, Told>;
 
 /// The guests that are asked. Dropping it asks no more.
 #[derive(Default, Debug)]

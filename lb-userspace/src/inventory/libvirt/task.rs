@@ -41,7 +41,8 @@ pub(in crate::inventory) async fn run(socket: PathBuf, readings: watch::Sender<R
             let new = match result {
                 Ok(mut vms) => {
                     share(&mut vms, &reading.declared.vms);
-                    Reading { declared: Declared { vms, ..Declared::default() }, problem: None }
+                    let declared = Declared { vms: vms.into(), ..Declared::default() };
+                    Reading { declared: declared.into(), problem: None }
                 }
                 Err(problem) => Reading { problem: Some(problem), ..reading.clone() },
             };

@@ -13,14 +13,14 @@ use tokio::sync::watch;
 use super::addresses::{self, Sightings};
 use super::file::{self, Reading};
 use super::guest::merge;
-use super::guest::task::Agents;
+use super::guest::task::{Agents, AllTold};
 use super::leases;
 use super::leases::model::Leases;
 use super::libvirt;
 use super::links::Topology;
 use super::vms::{Facts, Provider};
-use crate::model::meta::NamespacedName;
-use crate::model::vm::{VirtualMachine, VirtualMachines};
+use crate::model::shared::share;
+use crate::model::vm::VirtualMachines;
 
 /// Who is asked.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -98,7 +98,9 @@ impl Inputs {
         let mut sightings = look(&self.leases, &self.topology, &macs);
         let mut is_first = true;
         loop {
-            let new = complete(&reading, &mut agents, &sightings, self.leases.borrow().problem.clone());
+            let vms = complete(&reading.declared.vms, &agents.told(), &sightings, &facts.borrow().vms);
+            let lacking = self.leases.borrow().problem.clone();
+            let new = Facts { vms, problem: reading.problem.clone(), lacking };
             facts.send_if_modified(|facts| {
                 let is_news = is_first || *facts != new;
                 *facts = new;
@@ -132,8 +134,11 @@ impl Inputs {
     fn declared(&mut self) -> Reading {
         let mut reading = self.in_file.borrow_and_update().clone();
         let by_libvirt = self.by_libvirt.borrow_and_update();
-        for (key, vm) in &by_libvirt.declared.vms {
-            reading.declared.vms.entry(key.clone()).or_insert_with(|| Arc::clone(vm));
+        if !by_libvirt.declared.vms.is_empty() {
+            let vms = Arc::make_mut(&mut Arc::make_mut(&mut reading.declared).vms);
+            for (key, vm) in &*by_libvirt.declared.vms {
+                vms.entry(key.clone()).or_insert_with(|| Arc::clone(vm));
+            }
         }
         reading.problem = reading.problem.or_else(|| by_libvirt.problem.clone());
         reading
@@ -148,14 +153,24 @@ fn look(
     Sightings::new(&leases.borrow().live, &topology.borrow(), macs)
 }
 
-fn complete(reading: &Reading, agents: &mut Agents, sightings: &Sightings, lacking: Option<String>) -> Facts {
-    let told = agents.told();
-    let merged = |(key, declared): (&NamespacedName, &Arc<VirtualMachine>)| {
-        (key.clone(), merge(declared, told.get(key)))
-    };
-    let mut vms: VirtualMachines = reading.declared.vms.iter().map(merged).collect();
+/// The VMs with what their guests tell and what is seen of them. What is as it was before is shared.
+fn complete(
+    declared: &Arc<VirtualMachines>,
+    told: &AllTold,
+    sightings: &Sightings,
+    before: &VirtualMachines,
+) -> Arc<VirtualMachines> {
+    let mut vms = Arc::clone(declared);
+    for (key, told) in told {
+        if let Some(vm) = declared.get(key) {
+            Arc::make_mut(&mut vms).insert(key.clone(), merge(vm, told));
+        }
+    }
     sightings.complete(&mut vms);
-    Facts { vms: Arc::new(vms), problem: reading.problem.clone(), lacking }
+    if !Arc::ptr_eq(&vms, declared) {
+        share(Arc::make_mut(&mut vms), before);
+    }
+    vms
 }
 
 impl Provider for Sources {

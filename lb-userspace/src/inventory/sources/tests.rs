@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::inventory::file::parse;
+use crate::inventory::guest::model::Told;
 use crate::model::family::Family;
 use crate::model::meta::NamespacedName;
 
@@ -91,6 +92,22 @@ fn the_file_is_read_with_its_defaults() {
     assert!(!vms[&NamespacedName::new("shop", "web-2")].running);
     assert!(parse("virtualMachines: []").unwrap().vms.is_empty());
     assert!(parse("virtualMachines:").unwrap().vms.is_empty());
+}
+
+#[test]
+fn what_is_as_it_was_is_shared_with_the_facts_before() {
+    let declared = parse(WEB).unwrap().vms;
+    let completed =
+        |told: &AllTold, before: &VirtualMachines| complete(&declared, told, &Sightings::default(), before);
+    let as_declared = completed(&AllTold::new(), &VirtualMachines::new());
+    assert!(Arc::ptr_eq(&as_declared, &declared), "nobody tells anything");
+    let told = AllTold::from([(NamespacedName::new("shop", "web-1"), Told::Off)]);
+    let off = completed(&told, &as_declared);
+    let shared = |one: &VirtualMachines, other: &VirtualMachines| -> Vec<bool> {
+        one.values().zip(other.values()).map(|(one, other)| Arc::ptr_eq(one, other)).collect()
+    };
+    assert_eq!(shared(&off, &as_declared), [false, true]);
+    assert_eq!(shared(&completed(&told, &off), &off), [true, true]);
 }
 
 /// The YAML library's own limit refused the 7,353rd VM.

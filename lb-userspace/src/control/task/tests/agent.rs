@@ -222,5 +222,5 @@ pub(super) fn facts(virtual_machines: &[&str]) -> vms::Facts {
     };
     let list: Vec<_> = virtual_machines.iter().map(vm).collect();
     let text = json!({ "virtualMachines": list }).to_string();
-    vms::Facts { vms: file::parse(&text).unwrap().vms.into(), ..vms::Facts::default() }
+    vms::Facts { vms: file::parse(&text).unwrap().vms, ..vms::Facts::default() }
 }
