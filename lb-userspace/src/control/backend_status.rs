@@ -1,6 +1,9 @@
 //! What a load balancer's status says of each backend.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use smol_str::{SmolStr, ToSmolStr as _, format_smolstr};
 
 use super::desired::own;
 use super::select::Member;
@@ -18,7 +21,7 @@ const NO_ADDRESS: &str = "NoAddress";
 /// What a status found ready: what a prober that starts anew begins with.
 pub fn were_ready(status: &LoadBalancerStatus) -> BTreeSet<Target> {
     let mut ready = BTreeSet::new();
-    for backend in &status.backends {
+    for backend in status.backends.iter() {
         let Ok(address) = backend.address.parse() else { continue };
         if backend.state == BACKEND_READY {
             ready.insert(Target { address, listener: None });
@@ -37,28 +40,32 @@ pub(super) fn backends(
     members: &[Member],
     health: Option<&OfBalancer<Health>>,
     now: &str,
-) -> Vec<BackendStatus> {
+) -> Arc<[BackendStatus]> {
+    let now = &now.to_smolstr();
     let known: BTreeMap<&str, &BackendStatus> = old.iter().map(|old| (old.vm.as_str(), old)).collect();
-    members.iter().map(|member| backend(known.get(&*member.vm).copied(), lb, member, health, now)).collect()
+    members
+        .iter()
+        .map(|member| backend(known.get(member.vm.as_str()).copied(), lb, member, health, now))
+        .collect()
 }
 
 /// How a backend is, by one check.
 struct State {
     ready: bool,
     reason: &'static str,
-    message: String,
+    message: SmolStr,
 }
 
 impl State {
     fn of(member: &Member, listener: Option<&str>, health: Option<&OfBalancer<Health>>) -> Self {
         let Some(address) = member.address() else {
-            return Self { ready: false, reason: NO_ADDRESS, message: String::new() };
+            return Self { ready: false, reason: NO_ADDRESS, message: SmolStr::default() };
         };
         let target = Target { address, listener: listener.map(Into::into) };
         let Some(health) = health.and_then(|health| health.get(&target)) else {
-            return Self { ready: false, reason: Reason::NotProbed.name(), message: String::new() };
+            return Self { ready: false, reason: Reason::NotProbed.name(), message: SmolStr::default() };
         };
-        Self { ready: health.ready, reason: health.reason.name(), message: health.reason.message() }
+        Self { ready: health.ready, reason: health.reason.name(), message: health.reason.message().into() }
     }
 
     const fn word(&self) -> &'static str {
@@ -71,7 +78,7 @@ fn backend(
     lb: &CheckedLoadBalancer,
     member: &Member,
     health: Option<&OfBalancer<Health>>,
-    now: &str,
+    now: &SmolStr,
 ) -> BackendStatus {
     let listeners = lb.listeners.iter().filter_map(own);
     let listeners: Vec<ListenerStatus> = listeners
@@ -80,11 +87,11 @@ fn backend(
             let state = State::of(member, Some(&name), health);
             let since = old.filter(|old| old.state == state.word()).map(|old| &old.last_transition_time);
             ListenerStatus {
-                name: (*name).to_owned(),
-                state: state.word().to_owned(),
-                reason: state.reason.to_owned(),
+                name: name.into(),
+                state: SmolStr::new_static(state.word()),
+                reason: SmolStr::new_static(state.reason),
                 message: state.message,
-                last_transition_time: since.map_or_else(|| now.to_owned(), Clone::clone),
+                last_transition_time: since.unwrap_or(now).clone(),
             }
         })
         .collect();
@@ -92,15 +99,15 @@ fn backend(
         || lb.listeners.iter().any(|listener| listener.health_check == ListenerCheck::Shared);
     let (state, reason, message) = if is_shared {
         let state = State::of(member, None, health);
-        (state.word().to_owned(), state.reason.to_owned(), state.message)
+        (SmolStr::new_static(state.word()), SmolStr::new_static(state.reason), state.message)
     } else {
         summary(&listeners)
     };
     let since = old.filter(|old| old.state == state).map(|old| &old.last_transition_time);
     BackendStatus {
-        vm: (*member.vm).to_owned(),
-        address: member.address().map(|address| address.to_string()).unwrap_or_default(),
-        last_transition_time: since.map_or_else(|| now.to_owned(), Clone::clone),
+        vm: member.vm.clone(),
+        address: member.address().map(|address| address.to_smolstr()).unwrap_or_default(),
+        last_transition_time: since.unwrap_or(now).clone(),
         state,
         reason,
         message,
@@ -110,17 +117,17 @@ fn backend(
 
 /// State, reason and message of a backend whose listeners all have checks of their own: ready if any is, and what
 /// is wrong with the first that is not.
-fn summary(listeners: &[ListenerStatus]) -> (String, String, String) {
+fn summary(listeners: &[ListenerStatus]) -> (SmolStr, SmolStr, SmolStr) {
     let is_ready = |listener: &&ListenerStatus| listener.state == BACKEND_READY;
     let state =
         if listeners.iter().any(|listener| is_ready(&listener)) { BACKEND_READY } else { BACKEND_NOT_READY };
     let told = listeners.iter().find(|listener| !is_ready(listener)).or_else(|| listeners.first());
     let (reason, message) = told.map_or_else(Default::default, |told| {
         let message = match told.message.as_str() {
-            "" => String::new(),
-            message => format!("listener {}: {message}", told.name),
+            "" => SmolStr::default(),
+            message => format_smolstr!("listener {}: {message}", told.name),
         };
         (told.reason.clone(), message)
     });
-    (state.to_owned(), reason, message)
+    (SmolStr::new_static(state), reason, message)
 }

@@ -57,7 +57,7 @@ impl<'a> Choice<'a> {
         family: Family,
         before: &[Member],
     ) -> Vec<Member> {
-        let keys = before.iter().map(|member| NamespacedName::new(&lb.key.namespace, &*member.vm));
+        let keys = before.iter().map(|member| NamespacedName::new(&lb.key.namespace, member.vm.as_str()));
         let unchanged = keys.filter(|key| !self.changed.contains(key));
         let stay = unchanged.filter_map(|key| Some(&**self.vms.get(&key)?));
         members(lb, family, stay.chain(self.new.candidates(lb)), self.stations)
@@ -80,14 +80,15 @@ impl<'a> Choice<'a> {
         let mine = self.changed.iter().filter(|vm| vm.namespace == lb.key.namespace);
         let gone: BTreeSet<&str> = mine
             .map(|vm| vm.name.as_str())
-            .filter(|name| before.binary_search_by(|member| (*member.vm).cmp(name)).is_ok())
+            .filter(|name| before.binary_search_by(|member| member.vm.as_str().cmp(name)).is_ok())
             .collect();
         if joining.is_empty() && gone.is_empty() {
             return None;
         }
-        let stay = before.iter().filter(|member| !gone.contains(&*member.vm));
+        let stay = before.iter().filter(|member| !gone.contains(member.vm.as_str()));
         let mut all: Vec<Member> = stay.cloned().chain(joining).collect();
         all.sort_by(|one, other| one.vm.cmp(&other.vm));
+        all.shrink_to_fit();
         (all != before).then_some(all)
     }
 }

@@ -240,7 +240,7 @@ impl View<'_> {
         let mode = found.map_or("", |(_, e)| if e.placement.masquerade { "Masquerade" } else { "Preserve" });
         let (health, probe) = self.health(service, listener, member.address());
         BackendReport {
-            vm: (*member.vm).to_owned(),
+            vm: member.vm.to_string(),
             address: server.map(|server| server.to_string()).unwrap_or_default(),
             state: found.map_or_else(|| "Absent".to_owned(), |(_, entry)| format!("{:?}", entry.state)),
             health: health.to_owned(),
@@ -283,9 +283,9 @@ impl View<'_> {
 /// Since when a backend is ready or not, as the status has it.
 fn since(service: &Service, listener: &CheckedListener, member: &Member) -> String {
     let backends = &service.object.status.backends;
-    let Some(backend) = backends.iter().find(|backend| *backend.vm == *member.vm) else {
+    let Some(backend) = backends.iter().find(|backend| backend.vm == member.vm) else {
         return String::new();
     };
     let own = backend.listeners.iter().find(|own| own.name == listener.name);
-    own.map_or(&backend.last_transition_time, |own| &own.last_transition_time).clone()
+    own.map_or(&backend.last_transition_time, |own| &own.last_transition_time).to_string()
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use super::hold::Stations;
 use crate::model::check::{CheckedLoadBalancer, Workload};
@@ -14,7 +15,7 @@ use crate::model::vm::{Station, VirtualMachine};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
     /// Its name; the namespace is the load balancer's.
-    pub vm: Arc<str>,
+    pub vm: SmolStr,
     /// Where it is reached, if that is known.
     pub station: Option<Station>,
     /// Its share of new flows, relative to the others; 0 takes none.
@@ -49,6 +50,8 @@ pub fn members<'a>(
     };
     let mut members: Vec<Member> = matching.map(member).collect();
     members.sort_by(|one, other| one.vm.cmp(&other.vm));
+    // They are kept.
+    members.shrink_to_fit();
     members
 }
 

@@ -1,6 +1,7 @@
 //! What a load balancer's status says. Written anew it is the same, so only changes are stored.
 
 use jiff::Timestamp;
+use smol_str::ToSmolStr as _;
 
 use super::backend_status::{BACKEND_READY, backends};
 use super::origin::{Address, Origin, address};
@@ -32,7 +33,7 @@ pub fn status(
         backend_servers: members
             .iter()
             .filter_map(Member::address)
-            .map(|address| address.to_string())
+            .map(|address| address.to_smolstr())
             .collect(),
         allocated_address,
         address: vip,
@@ -108,6 +109,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::net::IpAddr;
 
+    use smol_str::SmolStr;
+
     use super::*;
     use crate::control::backend_status::were_ready;
     use crate::control::select::tests::{members_of, raw_lb, vm};
@@ -181,7 +184,7 @@ mod tests {
         probed.extend(health(12, REFUSED).iter().map(|(backend, health)| (backend, health.clone())));
         let status = status_of(&LoadBalancerStatus::default(), &list, &probed, 1_700_000_000);
         assert_eq!(status.address, "203.0.113.10");
-        assert_eq!(status.backend_servers, ["192.0.2.11", "192.0.2.12"]);
+        assert_eq!(*status.backend_servers, ["192.0.2.11", "192.0.2.12"]);
         let shown: Vec<String> = status
             .backends
             .iter()
@@ -275,19 +278,22 @@ mod tests {
             let own = backend.listeners.iter().map(|l| format!("{} {} {}", l.name, l.state, l.message));
             (backend.state.clone(), backend.message.clone(), own.collect::<Vec<_>>())
         };
-        let text = |text: &str| text.to_owned();
+        let text = SmolStr::new;
         assert_eq!(
             status.backends.iter().map(shown).collect::<Vec<_>>(),
             [
                 (
                     text("Ready"),
                     text("listener dns: port unreachable"),
-                    vec![text("web Ready "), text("dns NotReady port unreachable")]
+                    vec!["web Ready ".to_owned(), "dns NotReady port unreachable".to_owned()]
                 ),
                 (
                     text("NotReady"),
                     text("listener web: connection refused"),
-                    vec![text("web NotReady connection refused"), text("dns NotReady port unreachable")]
+                    vec![
+                        "web NotReady connection refused".to_owned(),
+                        "dns NotReady port unreachable".to_owned()
+                    ]
                 ),
             ]
         );

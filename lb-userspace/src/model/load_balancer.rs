@@ -1,9 +1,11 @@
 //! LoadBalancer as it is written and stored: Harvester's v1beta1 schema, with optional additions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::balancing::{Draining, SessionAffinity, SlowStart};
 pub use super::health_check::HealthCheck;
@@ -180,8 +182,8 @@ pub struct Forwarding {
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancerStatus {
     /// Addresses of all matching VMs, ready or not.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
-    pub backend_servers: Vec<String>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "<[_]>::is_empty")]
+    pub backend_servers: Arc<[SmolStr]>,
     /// Where the address came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocated_address: Option<AllocatedAddress>,
@@ -192,8 +194,8 @@ pub struct LoadBalancerStatus {
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// Addition: the state of each matching VM.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
-    pub backends: Vec<BackendStatus>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "<[_]>::is_empty")]
+    pub backends: Arc<[BackendStatus]>,
     /// Addition: who lent the address, where `spec.ipam` is `dhcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseStatus>,
@@ -244,22 +246,22 @@ pub struct AllocatedAddress {
 pub struct BackendStatus {
     /// The VM's name.
     #[serde(deserialize_with = "or_default")]
-    pub vm: String,
+    pub vm: SmolStr,
     /// Its address; empty while it has none.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
-    pub address: String,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "SmolStr::is_empty")]
+    pub address: SmolStr,
     /// `Ready` or `NotReady`: for the listeners without a check of their own; if all have one, `Ready` for any.
     #[serde(deserialize_with = "or_default")]
-    pub state: String,
+    pub state: SmolStr,
     /// One word that says why.
     #[serde(deserialize_with = "or_default")]
-    pub reason: String,
+    pub reason: SmolStr,
     /// What the latest probe failed with, in words; empty if it did not fail.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
-    pub message: String,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "SmolStr::is_empty")]
+    pub message: SmolStr,
     /// RFC 3339: when `state` changed last.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
-    pub last_transition_time: String,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "SmolStr::is_empty")]
+    pub last_transition_time: SmolStr,
     /// The state at each listener that has a check of its own.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ListenerStatus>,
@@ -271,17 +273,17 @@ pub struct BackendStatus {
 pub struct ListenerStatus {
     /// The listener's name.
     #[serde(deserialize_with = "or_default")]
-    pub name: String,
+    pub name: SmolStr,
     /// `Ready` or `NotReady`.
     #[serde(deserialize_with = "or_default")]
-    pub state: String,
+    pub state: SmolStr,
     /// One word that says why.
     #[serde(deserialize_with = "or_default")]
-    pub reason: String,
+    pub reason: SmolStr,
     /// What the latest probe failed with, in words; empty if it did not fail.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
-    pub message: String,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "SmolStr::is_empty")]
+    pub message: SmolStr,
     /// RFC 3339: when `state` changed last.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
-    pub last_transition_time: String,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "SmolStr::is_empty")]
+    pub last_transition_time: SmolStr,
 }

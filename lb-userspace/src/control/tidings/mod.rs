@@ -11,6 +11,7 @@ pub use log::{EVENTS, Events};
 pub use pools::pool_tidings;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::admission::{ALLOCATED, ANY, WAITING};
 use super::backend_status::BACKEND_READY;
@@ -102,10 +103,14 @@ fn condition(kind: &str, before: Option<&LoadBalancer>, after: &LoadBalancer, al
 }
 
 fn backends(before: Option<&LoadBalancer>, after: &LoadBalancer, all: &mut Vec<Tiding>) {
-    let known = before.map(|object| object.status.backends.as_slice()).unwrap_or_default();
+    let is_same = |old: &LoadBalancer| Arc::ptr_eq(&old.status.backends, &after.status.backends);
+    if before.is_some_and(is_same) {
+        return;
+    }
+    let known = before.map(|object| &*object.status.backends).unwrap_or_default();
     let states: BTreeMap<&str, &str> =
         known.iter().map(|old| (old.vm.as_str(), old.state.as_str())).collect();
-    for new in &after.status.backends {
+    for new in after.status.backends.iter() {
         let old = states.get(new.vm.as_str()).copied();
         let is_ready = new.state == BACKEND_READY;
         // One that is new is not ready as a matter of course, until it has been looked at.
