@@ -36,23 +36,22 @@ pub enum Command {
 /// All backends.
 #[derive(Default, Debug)]
 pub struct Checks {
-    backends: BTreeMap<NamespacedName, BTreeMap<Target, Entry>>,
-    /// What was wanted last: what is shared with it has not changed.
+    /// Those that are probed.
+    probed: BTreeMap<NamespacedName, Probed>,
+    /// What was wanted last: what is shared with it has not changed. Who is in there, and is not probed, is ready.
     wanted: WantedBackends,
     /// Load balancers with other backends, or other checks of them, than a snapshot has been told.
     untold: BTreeSet<NamespacedName>,
     last_id: u64,
 }
 
+/// Those of one load balancer.
+type Probed = BTreeMap<Target, Entry>;
+
 #[derive(Debug)]
 struct Entry {
     health: Health,
-    probe: Option<Probe>,
-}
-
-#[derive(Debug)]
-struct Probe {
-    id: ProbeId,
+    probe: ProbeId,
     check: Arc<CheckedHealthCheck>,
     /// Of equal results, up to now.
     in_a_row: u32,
@@ -68,16 +67,13 @@ impl Checks {
     pub fn handle_wanted(&mut self, wanted: &WantedBackends) -> Vec<Command> {
         let mut commands = Vec::new();
         let changed = self.wanted.differing(wanted);
+        let before = std::mem::replace(&mut self.wanted, wanted.clone());
+        let nobody = OfBalancer::default();
         for lb in &changed {
-            let mut entries = self.backends.remove(lb).unwrap_or_default();
-            let nobody = OfBalancer::default();
-            self.follow(lb, &mut entries, wanted.of(lb).unwrap_or(&nobody), &mut commands);
-            if !entries.is_empty() {
-                self.backends.insert(lb.clone(), entries);
-            }
+            let (before, wanted) = (before.of(lb).unwrap_or(&nobody), wanted.of(lb).unwrap_or(&nobody));
+            self.follow(lb, before, wanted, &mut commands);
         }
         self.untold.extend(changed);
-        self.wanted.clone_from(wanted);
         commands
     }
 
@@ -85,64 +81,64 @@ impl Checks {
     fn follow(
         &mut self,
         lb: &NamespacedName,
-        entries: &mut BTreeMap<Target, Entry>,
+        before: &BTreeMap<Target, Wanted>,
         wanted: &BTreeMap<Target, Wanted>,
         commands: &mut Vec<Command>,
     ) {
-        let new = wanted.iter().filter(|(target, _)| !entries.contains_key(target));
-        let fresh: Vec<(Target, Entry)> = new
-            .map(|(target, wanted)| {
-                let ready = was_ready(entries, target.address).unwrap_or(wanted.was_ready);
-                let health = Health { ready, reason: Reason::NotProbed };
-                (target.clone(), Entry { health, probe: None })
+        let mut probed = self.probed.remove(lb).unwrap_or_default();
+        let goes_on = |target: &Target, entry: &Entry| {
+            wanted.get(target).is_some_and(|wanted| wanted.check.as_ref() == Some(&entry.check))
+        };
+        let checked =
+            wanted.iter().filter_map(|(target, wanted)| Some((target, wanted, wanted.check.as_ref()?)));
+        let starting =
+            checked.filter(|(target, ..)| !probed.get(target).is_some_and(|entry| goes_on(target, entry)));
+        let starting: Vec<_> = starting
+            .map(|(target, wanted, check)| {
+                let known = before.contains_key(target).then(|| is_ready(&probed, target));
+                let known = known.or_else(|| was_ready(&probed, before, target.address));
+                (target, check, known.unwrap_or(wanted.was_ready))
             })
             .collect();
-        entries.retain(|target, entry| {
-            let stays = wanted.contains_key(target);
+        probed.retain(|target, entry| {
+            let stays = goes_on(target, entry);
             if !stays {
-                commands.extend(entry.probe.take().map(|probe| Command::Stop(probe.id)));
+                commands.push(Command::Stop(entry.probe));
             }
             stays
         });
-        entries.extend(fresh);
-        for (target, Wanted { check, .. }) in wanted {
-            let Some(entry) = entries.get_mut(target) else { continue };
-            if entry.probe.as_ref().map(|probe| &probe.check) == check.as_ref() && check.is_some() {
-                continue;
-            }
-            commands.extend(entry.probe.take().map(|probe| Command::Stop(probe.id)));
-            let Some(check) = check.clone() else {
-                entry.health = Health { ready: true, reason: Reason::NotChecked };
-                continue;
-            };
-            entry.health.reason = Reason::NotProbed;
+        for (target, check, ready) in starting {
             self.last_id += 1;
             let id = ProbeId(self.last_id);
-            let address = SocketAddr::new(target.address, check.port.get());
-            entry.probe = Some(Probe { id, check: Arc::clone(&check), in_a_row: 0, succeeded: false });
+            let health = Health { ready, reason: Reason::NotProbed };
+            let entry = Entry { health, probe: id, check: Arc::clone(check), in_a_row: 0, succeeded: false };
+            probed.insert(target.clone(), entry);
             let backend = Backend { lb: lb.clone(), target: target.clone() };
-            commands.push(Command::Start { id, backend, address, check });
+            let address = SocketAddr::new(target.address, check.port.get());
+            commands.push(Command::Start { id, backend, address, check: Arc::clone(check) });
+        }
+        if !probed.is_empty() {
+            self.probed.insert(lb.clone(), probed);
         }
     }
 
     /// Counts a probe's result. Whether the backend's health has changed is told; a result of a probe that has
     /// been stopped counts for nothing.
     pub fn handle_result(&mut self, backend: &Backend, id: ProbeId, result: Result<(), ProbeFailed>) -> bool {
-        let entry = self.backends.get_mut(&backend.lb).and_then(|entries| entries.get_mut(&backend.target));
-        let Some(entry) = entry else { return false };
-        let Some(probe) = entry.probe.as_mut().filter(|probe| probe.id == id) else { return false };
+        let entry = self.probed.get_mut(&backend.lb).and_then(|probed| probed.get_mut(&backend.target));
+        let Some(entry) = entry.filter(|entry| entry.probe == id) else { return false };
         let before = entry.health.clone();
         let succeeded = result.is_ok();
-        if probe.succeeded != succeeded {
-            probe.in_a_row = 0;
+        if entry.succeeded != succeeded {
+            entry.in_a_row = 0;
         }
-        probe.succeeded = succeeded;
-        probe.in_a_row = probe.in_a_row.saturating_add(1);
+        entry.succeeded = succeeded;
+        entry.in_a_row = entry.in_a_row.saturating_add(1);
         let threshold = match result {
-            Ok(()) => probe.check.success_threshold,
-            Err(_) => probe.check.failure_threshold,
+            Ok(()) => entry.check.success_threshold,
+            Err(_) => entry.check.failure_threshold,
         };
-        if probe.in_a_row >= threshold.get() {
+        if entry.in_a_row >= threshold.get() {
             entry.health.ready = succeeded;
         }
         entry.health.reason = result.map_or_else(Reason::Failed, |()| Reason::Succeeded);
@@ -151,7 +147,8 @@ impl Checks {
 
     /// How well one backend is.
     pub fn health(&self, backend: &Backend) -> Option<Health> {
-        self.backends.get(&backend.lb)?.get(&backend.target).map(|entry| entry.health.clone())
+        self.wanted.get(backend)?;
+        Some(health(self.probed.get(&backend.lb), &backend.target))
     }
 
     /// Takes over into a snapshot what other wishes have changed; the results of probes are for the caller to insert.
@@ -159,9 +156,10 @@ impl Checks {
     pub fn tell(&mut self, snapshot: &mut Snapshot) -> bool {
         let mut is_new = false;
         for lb in std::mem::take(&mut self.untold) {
-            let entries = self.backends.get(&lb).into_iter().flatten();
+            let (targets, probed) = (self.wanted.of(&lb), self.probed.get(&lb));
+            let targets = targets.into_iter().flat_map(|targets| targets.keys());
             let health: BTreeMap<_, _> =
-                entries.map(|(target, entry)| (target.clone(), entry.health.clone())).collect();
+                targets.map(|target| (target.clone(), health(probed, target))).collect();
             let is_same = snapshot.of(&lb).map_or_else(|| health.is_empty(), |old| **old == health);
             if !is_same {
                 snapshot.put(lb, health.into());
@@ -172,14 +170,25 @@ impl Checks {
     }
 }
 
+/// How well a backend is.
+fn health(probed: Option<&Probed>, target: &Target) -> Health {
+    let entry = probed.and_then(|probed| probed.get(target));
+    entry.map_or(Health { ready: true, reason: Reason::NotChecked }, |entry| entry.health.clone())
+}
+
+fn is_ready(probed: &Probed, target: &Target) -> bool {
+    probed.get(target).is_none_or(|entry| entry.health.ready)
+}
+
 /// Whether a backend that a new check looks at was ready by the check that decided before: the load
 /// balancer's, or those of listeners.
-fn was_ready(entries: &BTreeMap<Target, Entry>, address: IpAddr) -> Option<bool> {
+fn was_ready(probed: &Probed, before: &BTreeMap<Target, Wanted>, address: IpAddr) -> Option<bool> {
     // The load balancer's is the first in order.
-    let mut before = entries.range(Target::from(address)..).take_while(|(other, _)| other.address == address);
-    let (first, entry) = before.next()?;
+    let targets = before.range(Target::from(address)..).map(|(target, _)| target);
+    let mut targets = targets.take_while(|other| other.address == address);
+    let first = targets.next()?;
     let is_shared = first.listener.is_none();
-    Some(entry.health.ready || !is_shared && before.any(|(_, entry)| entry.health.ready))
+    Some(is_ready(probed, first) || !is_shared && targets.any(|target| is_ready(probed, target)))
 }
 
 #[cfg(test)]

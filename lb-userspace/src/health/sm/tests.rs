@@ -37,11 +37,11 @@ fn id_of(commands: &[Command]) -> ProbeId {
 
 /// How well everyone is.
 fn snapshot(checks: &Checks) -> Snapshot {
-    let of = |(lb, entries): (&NamespacedName, &BTreeMap<Target, Entry>)| -> Vec<(Backend, Health)> {
-        let backend = |target: &Target| Backend { lb: lb.clone(), target: target.clone() };
-        entries.iter().map(|(target, entry)| (backend(target), entry.health.clone())).collect()
+    let of = |(backend, _): (Backend, &Wanted)| {
+        let health = checks.health(&backend).unwrap();
+        (backend, health)
     };
-    checks.backends.iter().flat_map(of).collect()
+    checks.wanted.iter().map(of).collect()
 }
 
 fn is_ready(checks: &Checks) -> bool {
