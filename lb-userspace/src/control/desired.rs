@@ -78,15 +78,16 @@ pub fn probes<'a>(
     let mut wanted = WantedBackends::new();
     for Served { lb, members, .. } in served {
         let ready = were_ready(&lb.key);
-        let mut all = BTreeMap::new();
+        let mut all = Vec::new();
         for (listener, check) in checks(lb) {
             for address in members.iter().filter_map(Member::address) {
                 let target = Target { address, listener: listener.clone() };
                 let was_ready = ready.contains(&target);
-                all.insert(target, Wanted { check: check.clone(), was_ready });
+                all.push((target, Wanted { check: check.clone(), was_ready }));
             }
         }
-        wanted.put(lb.key.clone(), all.into());
+        // Collected, they take half of what they take if each is inserted.
+        wanted.put(lb.key.clone(), Arc::new(all.into_iter().collect()));
     }
     wanted
 }
