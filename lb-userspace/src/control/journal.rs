@@ -64,7 +64,7 @@ impl Journal {
     /// A thousand load balancers may each change a few times while a watcher reconnects.
     const MAX_ENTRIES: usize = 8192;
     /// A pool's text is long when many have its addresses.
-    const MAX_BYTES: usize = 16 << 20;
+    const MAX_BYTES: usize = 8 << 20;
 
     /// Knows of nothing before `revision`.
     pub const fn new(revision: u64) -> Self {

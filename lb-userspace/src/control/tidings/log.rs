@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{pool_tidings, tidings};
+use super::{Tiding, pool_tidings, tidings};
 use crate::control::changes::Changes;
 use crate::control::journal::{Entry, Happened};
 use crate::control::resources::Resources;
@@ -31,9 +31,22 @@ pub struct Events {
 struct Log {
     revision: u64,
     /// By number, the oldest first.
-    events: BTreeMap<u64, Value>,
+    events: BTreeMap<u64, Event>,
     /// The number of each.
     known: BTreeMap<Told, u64>,
+}
+
+/// As it is kept: a thousand of them as JSON would be fifty thousand pieces of memory.
+#[derive(Debug)]
+struct Event {
+    /// The revision that it was new in.
+    number: u64,
+    revision: u64,
+    about: About,
+    tiding: Tiding,
+    first: Timestamp,
+    last: Timestamp,
+    count: u64,
 }
 
 /// What equal events have in common. A hundred thousand backends that become ready at once are as many events: each
@@ -46,9 +59,9 @@ struct Told {
 }
 
 impl Told {
-    fn of(event: &Value) -> Self {
-        let word = |pointer| word(event, pointer).to_owned();
-        Self { uid: word("/involvedObject/uid"), reason: word("/reason"), message: word("/message") }
+    fn of(about: &About, tiding: &Tiding) -> Self {
+        let Tiding { reason, message, .. } = tiding.clone();
+        Self { uid: about.uid.clone(), reason, message }
     }
 }
 
@@ -65,12 +78,12 @@ impl Events {
         for (_, old, new) in differing(&before.load_balancers, &after.load_balancers) {
             let Some(object) = new else { continue };
             for tiding in tidings(old.map(Arc::as_ref), object) {
-                self.log().add(&About::load_balancer(object), &tiding, now, &self.changes);
+                self.log().add(About::load_balancer(object), tiding, now, &self.changes);
             }
         }
         for (name, pool) in &after.pools {
             for tiding in pool_tidings(before.pools.get(name), pool) {
-                self.log().add(&About::pool(pool), &tiding, now, &self.changes);
+                self.log().add(About::pool(pool), tiding, now, &self.changes);
             }
         }
     }
@@ -78,7 +91,7 @@ impl Events {
     /// Their revision, and all of them, the oldest first.
     pub fn snapshot(&self) -> (u64, Vec<Value>) {
         let log = self.log();
-        (log.revision, log.events.values().cloned().collect())
+        (log.revision, log.events.values().map(Event::json).collect())
     }
 
     /// The latest changes.
@@ -93,124 +106,119 @@ impl Events {
 }
 
 impl Log {
-    fn add(&mut self, about: &About<'_>, tiding: &super::Tiding, now: Timestamp, changes: &Changes) {
+    fn add(&mut self, about: About, tiding: Tiding, now: Timestamp, changes: &Changes) {
         self.revision += 1;
-        let moment = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let revision = self.revision;
         let mut told = Vec::new();
-        let key = Told {
-            uid: about.metadata.uid.clone(),
-            reason: tiding.reason.clone(),
-            message: tiding.message.clone(),
-        };
+        let key = Told::of(&about, &tiding);
         let known = self.known.get(&key).and_then(|number| self.events.get_mut(number));
         if let Some(event) = known {
-            let count = event.get("count").and_then(Value::as_u64).unwrap_or(1) + 1;
-            set(event, "count", json!(count));
-            set(event, "lastTimestamp", json!(moment));
-            if let Some(metadata) = event.get_mut("metadata") {
-                set(metadata, "resourceVersion", json!(self.revision.to_string()));
-            }
-            told.push(entry(self.revision, Happened::Modified, event));
+            event.count += 1;
+            (event.last, event.revision) = (now, revision);
+            told.push(event.entry(revision, Happened::Modified));
         } else {
-            let event = event(about, tiding, &moment, self.revision);
-            told.push(entry(self.revision, Happened::Added, &event));
-            self.events.insert(self.revision, event);
-            self.known.insert(key, self.revision);
+            let (number, count) = (revision, 1);
+            let event = Event { number, revision, about, tiding, first: now, last: now, count };
+            told.push(event.entry(revision, Happened::Added));
+            self.events.insert(number, event);
+            self.known.insert(key, number);
         }
         while self.events.len() > MAX_EVENTS {
             let Some((_, gone)) = self.events.pop_first() else { break };
-            self.known.remove(&Told::of(&gone));
-            told.push(entry(self.revision, Happened::Deleted, &gone));
+            self.known.remove(&Told::of(&gone.about, &gone.tiding));
+            told.push(gone.entry(revision, Happened::Deleted));
         }
-        changes.push(self.revision, told);
-    }
-}
-
-fn word<'a>(event: &'a Value, pointer: &str) -> &'a str {
-    event.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn set(object: &mut Value, field: &str, value: Value) {
-    if let Some(map) = object.as_object_mut() {
-        map.insert(field.to_owned(), value);
+        changes.push(revision, told);
     }
 }
 
 /// The object that an event is about.
-struct About<'a> {
+#[derive(Debug)]
+struct About {
     kind: &'static str,
-    metadata: &'a ObjectMeta,
+    name: String,
+    /// Empty for what has none.
+    namespace: String,
+    uid: String,
 }
 
-impl<'a> About<'a> {
-    fn load_balancer(object: &'a LoadBalancer) -> Self {
-        Self { kind: load_balancer::KIND, metadata: &object.metadata }
+impl About {
+    fn load_balancer(object: &LoadBalancer) -> Self {
+        Self::of(load_balancer::KIND, &object.metadata)
     }
 
-    fn pool(object: &'a IpPool) -> Self {
-        Self { kind: ip_pool::KIND, metadata: &object.metadata }
+    fn pool(object: &IpPool) -> Self {
+        Self::of(ip_pool::KIND, &object.metadata)
+    }
+
+    fn of(kind: &'static str, metadata: &ObjectMeta) -> Self {
+        let ObjectMeta { name, namespace, uid, .. } = metadata;
+        Self { kind, name: name.clone(), namespace: namespace.clone(), uid: uid.clone() }
     }
 
     /// Where its events are: those of what has no namespace are in Kubernetes' default one.
-    fn namespace(&self) -> &str {
-        if self.metadata.namespace.is_empty() { "default" } else { &self.metadata.namespace }
+    fn event_namespace(&self) -> &str {
+        if self.namespace.is_empty() { "default" } else { &self.namespace }
     }
 }
 
-fn event(about: &About<'_>, tiding: &super::Tiding, moment: &str, revision: u64) -> Value {
-    let ObjectMeta { name, namespace, uid, .. } = about.metadata;
-    let mut object = json!({ "apiVersion": API_VERSION, "kind": about.kind, "name": name, "uid": uid });
-    if !namespace.is_empty() {
-        set(&mut object, "namespace", json!(namespace));
+impl Event {
+    fn name(&self) -> String {
+        format!("{}.{:x}", self.about.name, self.number)
     }
-    json!({
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {
-            "name": format!("{name}.{revision:x}"), "namespace": about.namespace(),
-            "uid": format!("event-{revision:x}"), "resourceVersion": revision.to_string(),
-            "creationTimestamp": moment,
-        },
-        "involvedObject": object,
-        "type": if tiding.warning { "Warning" } else { "Normal" },
-        "reason": tiding.reason,
-        "message": tiding.message,
-        "source": { "component": "lb" },
-        "reportingComponent": "lb",
-        "reportingInstance": "",
-        "eventTime": null,
-        "firstTimestamp": moment,
-        "lastTimestamp": moment,
-        "count": 1,
-    })
-}
 
-fn entry(revision: u64, happened: Happened, event: &Value) -> Entry {
-    let namespace = word(event, "/metadata/namespace").to_owned();
-    let name = word(event, "/metadata/name").to_owned();
-    let labels_before = (happened != Happened::Added).then(BTreeMap::new);
-    let labels = BTreeMap::new();
-    Entry {
-        revision,
-        happened,
-        resource: EVENTS,
-        namespace,
-        name,
-        labels_before,
-        labels,
-        text: event.to_string(),
+    fn json(&self) -> Value {
+        let Self { number, revision, about, tiding, count, .. } = self;
+        let About { kind, name, namespace, uid } = about;
+        let moment = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let mut object = json!({ "apiVersion": API_VERSION, "kind": kind, "name": name, "uid": uid });
+        if let Some(object) = object.as_object_mut().filter(|_| !namespace.is_empty()) {
+            object.insert("namespace".to_owned(), json!(namespace));
+        }
+        json!({
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "name": self.name(), "namespace": about.event_namespace(),
+                "uid": format!("event-{number:x}"), "resourceVersion": revision.to_string(),
+                "creationTimestamp": moment(self.first),
+            },
+            "involvedObject": object,
+            "type": if tiding.warning { "Warning" } else { "Normal" },
+            "reason": tiding.reason,
+            "message": tiding.message,
+            "source": { "component": "lb" },
+            "reportingComponent": "lb",
+            "reportingInstance": "",
+            "eventTime": null,
+            "firstTimestamp": moment(self.first),
+            "lastTimestamp": moment(self.last),
+            "count": count,
+        })
+    }
+
+    fn entry(&self, revision: u64, happened: Happened) -> Entry {
+        Entry {
+            revision,
+            happened,
+            resource: EVENTS,
+            namespace: self.about.event_namespace().to_owned(),
+            name: self.name(),
+            labels_before: (happened != Happened::Added).then(BTreeMap::new),
+            labels: BTreeMap::new(),
+            text: self.json().to_string(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::tidings::Tiding;
 
     fn add(events: &Events, message: &str) {
         let about = LoadBalancer::new("shop", "front");
         let tiding = Tiding { warning: false, reason: "Ready".into(), message: message.into() };
-        events.log().add(&About::load_balancer(&about), &tiding, Timestamp::UNIX_EPOCH, &events.changes);
+        events.log().add(About::load_balancer(&about), tiding, Timestamp::UNIX_EPOCH, &events.changes);
     }
 
     #[test]
@@ -225,8 +233,11 @@ mod tests {
         let (_, all) = events.snapshot();
         let [event] = &all[..] else { panic!("{all:?}") };
         let involved = json!({ "apiVersion": API_VERSION, "kind": "IPPool", "name": "lab", "uid": "uid" });
-        assert_eq!((word(event, "/metadata/namespace"), &event["involvedObject"]), ("default", &involved));
-        assert_eq!((word(event, "/type"), word(event, "/reason")), ("Warning", "PoolExhausted"));
+        assert_eq!(
+            (&event["metadata"]["namespace"], &event["involvedObject"]),
+            (&json!("default"), &involved)
+        );
+        assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("PoolExhausted")));
     }
 
     #[test]
