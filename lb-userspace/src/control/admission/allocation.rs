@@ -11,7 +11,7 @@ use crate::ipam::{assign, release};
 use crate::model::check::{Ipam, Workload};
 use crate::model::field::FieldError;
 use crate::model::ip_pool::IpPool;
-use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
+use crate::model::load_balancer::{AllocatedAddress, LoadBalancer, LoadBalancerStatus};
 use crate::model::meta::{Condition, NamespacedName, READY};
 use crate::model::shared::differing;
 
@@ -32,6 +32,26 @@ pub const WAITING: &str = "service is waiting for external IP";
 pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Result<(), Refusal> {
     sharing::check(before, draft)?;
     pool_status::refresh(before, draft, now);
+    let mut refusals = if may_move(before, draft) { give_and_take(before, draft, now) } else { Vec::new() };
+    sharing::follow(draft, now);
+    if refusals.is_empty() {
+        refusals = sharing::check_kept(before, draft);
+    }
+    Refusal::of(refusals).map_or(Ok(()), Err)
+}
+
+/// Whether any address may be given or taken back: most writes are about something else.
+fn may_move(before: &Resources, draft: &Resources) -> bool {
+    let shares = |object: &Arc<LoadBalancer>| object.shares_address_of().is_some();
+    let changes_sides = |old: Option<&Arc<LoadBalancer>>, new: Option<&Arc<LoadBalancer>>| {
+        new.is_none_or(|new| old.is_some_and(shares) != shares(new))
+    };
+    let differing = differing(&before.load_balancers, &draft.load_balancers);
+    differing.into_iter().any(|(_, old, new)| changes_sides(old, new))
+        || !candidates(before, draft).is_empty()
+}
+
+fn give_and_take(before: &Resources, draft: &mut Resources, now: &str) -> Vec<Refusal> {
     let mut pools: Vec<IpPool> = draft.pools.values().cloned().collect();
     let lent = lent(draft);
     for owner in gone(before, draft) {
@@ -48,11 +68,7 @@ pub(super) fn settle(before: &Resources, draft: &mut Resources, now: &str) -> Re
         }
     }
     draft.pools = pools.into_iter().map(|pool| (pool.metadata.name.clone(), pool)).collect();
-    sharing::follow(draft, now);
-    if refusals.is_empty() {
-        refusals = sharing::check_kept(before, draft);
-    }
-    Refusal::of(refusals).map_or(Ok(()), Err)
+    refusals
 }
 
 /// Gives addresses to those who wait for one, after a lease has been given back that was in a pool's range.
@@ -79,6 +95,7 @@ fn candidates(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
     let differing = differing(&before.load_balancers, &draft.load_balancers).into_iter();
     let changed = differing.filter_map(|(_, old, new)| Some((old, new?))).filter(is_changed);
     let changed = changed.map(|(_, new)| &**new).filter(|object| object.status.allocated_address.is_some());
+    let changed = changed.filter(|object| asks_anew(before, object) || !is_served(draft, object));
     let mut wanting: Vec<&LoadBalancer> = without.chain(changed).filter(is_asking).collect();
     wanting.sort_by_key(|object| {
         let waits = object.status.allocated_address.is_none();
@@ -89,6 +106,18 @@ fn candidates(before: &Resources, draft: &Resources) -> Vec<NamespacedName> {
 
 fn is_changed((old, new): &(Option<&Arc<LoadBalancer>>, &Arc<LoadBalancer>)) -> bool {
     old.is_none_or(|old| old.spec != new.spec || old.metadata.annotations != new.metadata.annotations)
+}
+
+/// Whether it has what it asks for, and its pool knows that.
+fn is_served(draft: &Resources, object: &LoadBalancer) -> bool {
+    let LoadBalancerStatus { allocated_address, conditions, .. } = &object.status;
+    let owner = allocated_address.as_ref().and_then(|address| {
+        let pool = draft.pools.get(&address.ip_pool)?;
+        pool.status.allocated.get(&address.ip)
+    });
+    let is_assigned = |condition: &Condition| condition.kind == ALLOCATED && condition.status == "True";
+    owner.is_some_and(|owner| *owner == object.metadata.key().to_string())
+        && conditions.iter().any(is_assigned)
 }
 
 /// Those that are deleted.

@@ -1,10 +1,12 @@
 //! Changes to some fields of an object: JSON merge patch (RFC 7396) and JSON patch (RFC 6902).
 
 use json_patch::PatchOperation;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Patch, Reference, Refusal};
 use crate::model::field::FieldError;
+use crate::model::ip_pool::IpPool;
+use crate::model::load_balancer::LoadBalancer;
 use crate::model::parse::{self, Manifest, ParseError};
 
 /// A copy can double the object; what is moved is walked through.
@@ -16,7 +18,11 @@ const MAX_BYTES: usize = 4 << 20;
 
 /// The object with the changes.
 pub(super) fn patched(reference: &Reference, object: &Manifest, patch: &Patch) -> Result<Manifest, Refusal> {
-    let mut value = value(object);
+    let mut value = match patch {
+        Patch::Merge(_) => written(object),
+        // It may ask for what is in the status.
+        Patch::Json(_) => whole(object),
+    };
     match patch {
         Patch::Merge(changes) => json_patch::merge(&mut value, changes),
         Patch::Json(operations) => {
@@ -26,8 +32,21 @@ pub(super) fn patched(reference: &Reference, object: &Manifest, patch: &Patch) -
     read(reference, &value)
 }
 
-/// The object as JSON.
-pub(super) fn value(object: &Manifest) -> Value {
+/// What writers write of an object, as JSON: all but the status, which may be a hundred times as long.
+pub(super) fn written(object: &Manifest) -> Value {
+    match object {
+        Manifest::LoadBalancer(object) => {
+            let LoadBalancer { api_version, kind, metadata, spec, .. } = &**object;
+            json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec })
+        }
+        Manifest::IpPool(object) => {
+            let IpPool { api_version, kind, metadata, spec, .. } = &**object;
+            json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec })
+        }
+    }
+}
+
+fn whole(object: &Manifest) -> Value {
     // Every field of theirs has a JSON form.
     match object {
         Manifest::LoadBalancer(object) => serde_json::to_value(object).unwrap_or_default(),
@@ -103,7 +122,6 @@ pub(super) fn depth(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn operations_are_carried_out_in_order_or_refused_by_path() {

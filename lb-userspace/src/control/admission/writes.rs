@@ -40,9 +40,9 @@ pub(super) fn write(
     if given != stored {
         limits::check_owners(&reference, &given)?;
     }
-    let live = live.as_ref().map(patch::value);
+    let live = live.as_ref().map(patch::written);
     let complete = with_defaults(manifest, stamps);
-    let object = patch::value(&complete);
+    let object = patch::written(&complete);
     limits::check_size(&reference, &object)?;
     let owners = ownership::update(live.as_ref(), (&stored, &given), &object, stamps.writer());
     store(draft, complete, owners, stamps)
@@ -58,10 +58,10 @@ pub(super) fn apply(
 ) -> Result<Done, Refusal> {
     let live = current(draft, reference);
     let managed = live.as_ref().map(|live| metadata(live).managed_fields.clone()).unwrap_or_default();
-    let live = live.as_ref().map(patch::value);
+    let live = live.as_ref().map(patch::written);
     let applied = ownership::apply(live.as_ref(), &managed, manifest, stamps.writer());
     let complete = with_defaults(patch::read(reference, &applied.object)?, stamps);
-    let object = patch::value(&complete);
+    let object = patch::written(&complete);
     limits::check_size(reference, &object)?;
     let owners = applied
         .settle(live.as_ref(), &managed, &object, stamps.writer(), force)
