@@ -62,10 +62,10 @@ impl<'a> Labelled<'a> {
     pub(super) fn new(vms: impl IntoIterator<Item = &'a VirtualMachine>) -> Self {
         let mut labelled = BTreeMap::<_, Vec<_>>::new();
         for vm in vms {
-            for (key, value) in &vm.labels {
-                labelled.entry((vm.namespace.as_str(), key.as_str(), value.as_str())).or_default().push(vm);
+            for (key, value) in vm.labels.iter() {
+                labelled.entry((vm.namespace.as_str(), key, value)).or_default().push(vm);
             }
-            if !vm.labels.contains_key(VM_NAME) {
+            if vm.labels.get(VM_NAME).is_none() {
                 labelled.entry((vm.namespace.as_str(), VM_NAME, vm.name.as_str())).or_default().push(vm);
             }
         }

@@ -14,6 +14,7 @@ pub mod field;
 pub mod grant;
 pub mod health_check;
 pub mod ip_pool;
+pub mod labels;
 pub mod legacy;
 pub mod load_balancer;
 pub mod meta;

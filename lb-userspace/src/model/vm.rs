@@ -8,6 +8,7 @@ use lb_common::net::Mac;
 use serde::{Deserialize, Serialize};
 
 use super::family::Family;
+use super::labels::Labels;
 use super::meta::{NamespacedName, or_default};
 use super::range::unfit;
 
@@ -19,21 +20,17 @@ pub const MAX_WEIGHT: u32 = 256;
 pub const DEFAULT_WEIGHT: u32 = 1;
 
 /// One VM, as far as balancing needs to know it.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct VirtualMachine {
     /// Only load balancers of the same namespace choose it.
     pub namespace: String,
     /// Unique in its namespace.
     pub name: String,
     /// What selectors match.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Runs, and is not about to be deleted.
-    #[serde(default = "running")]
     pub running: bool,
     /// In the order of the VM's status.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Interface>,
 }
 
@@ -114,10 +111,6 @@ pub struct Station {
     pub address: IpAddr,
     /// Its Ethernet address, if the facts tell it.
     pub mac: Option<Mac>,
-}
-
-const fn running() -> bool {
-    true
 }
 
 pub(crate) use mac::parse as parse_mac;

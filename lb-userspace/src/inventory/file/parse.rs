@@ -96,6 +96,7 @@ pub(super) fn items(text: &str) -> Result<Vec<Placed>, ParseError> {
 /// A VM that may be; else what is wrong with which field.
 fn checked(entry: Entry) -> Result<Item, (&'static str, String)> {
     let Entry { namespace, name, labels, running, interfaces, guest_agent: guest } = entry;
+    let labels = labels.into();
     let vm = VirtualMachine { namespace, name, labels, running: running.unwrap_or(true), interfaces };
     for (field, name) in [(".namespace", &vm.namespace), (".name", &vm.name)] {
         names::label(name).map_err(|rule| (field, format!("{name:?} is not a name: {rule}")))?;

@@ -1,9 +1,8 @@
 //! A domain's definition: XML → VM.
 
-use std::collections::BTreeMap;
-
 use roxmltree::{Document, Node};
 
+use crate::model::labels::Labels;
 use crate::model::names;
 use crate::model::vm::{Interface, MAX_WEIGHT, VirtualMachine, WEIGHT, parse_mac};
 
@@ -50,13 +49,13 @@ pub(super) fn read(xml: &str) -> Result<Defined, String> {
         running: false,
         interfaces,
     };
-    if vm.weight().is_none() && vm.labels.contains_key(WEIGHT) {
+    if vm.weight().is_none() && vm.labels.get(WEIGHT).is_some() {
         return Err(format!("its label {WEIGHT} is no weight: use 0 to {MAX_WEIGHT}"));
     }
     Ok(Defined { vm, has_agent })
 }
 
-fn labels(own: Node<'_, '_>) -> Result<BTreeMap<String, String>, String> {
+fn labels(own: Node<'_, '_>) -> Result<Labels, String> {
     let nodes = own.children().filter(|node| node.has_tag_name((METADATA, "label")));
     let label = |node: Node<'_, '_>| {
         let word = |attribute| node.attribute(attribute).map(ToOwned::to_owned);
@@ -114,7 +113,7 @@ mod tests {
         assert_eq!((vm.namespace.as_str(), vm.name.as_str(), has_agent), ("shop", "web-1", true));
         assert_eq!(
             vm.labels,
-            [("app", "web"), ("zone", "a")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+            [("app", "web"), ("zone", "a")].map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect()
         );
         assert_eq!(vm.interfaces.len(), 1);
         assert_eq!(

@@ -87,7 +87,7 @@ fn replace(path: &Path, text: &str) {
 fn the_file_is_read_with_its_defaults() {
     let vms = parse(WEB).unwrap().vms;
     let web = &vms[&NamespacedName::new("shop", "web-1")];
-    assert!(web.running && web.labels["app"] == "web");
+    assert!(web.running && web.labels.get("app") == Some("web"));
     assert_eq!(web.station(Family::V4).unwrap().address.to_string(), "192.0.2.11");
     assert!(!vms[&NamespacedName::new("shop", "web-2")].running);
     assert!(parse("virtualMachines: []").unwrap().vms.is_empty());

@@ -132,7 +132,7 @@ mod tests {
         let mut vm = VirtualMachine { name: "a".into(), ..VirtualMachine::default() };
         let told = checked(r#"{"weights": {"a": 5}}"#).unwrap();
         assert_eq!((Balancing::default().weight(&vm), told.weight(&vm)), (1, 5));
-        vm.labels.insert("loadbalancer.harvesterhci.io/weight".into(), "7".into());
+        vm.labels = std::iter::once(("loadbalancer.harvesterhci.io/weight".into(), "7".into())).collect();
         assert_eq!((Balancing::default().weight(&vm), told.weight(&vm)), (7, 5));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::field::Problems;
+use crate::model::labels::Labels;
 use crate::model::names;
 use crate::model::v1alpha1::VM_NAME;
 
@@ -12,7 +13,7 @@ pub struct Selector(BTreeMap<String, BTreeSet<String>>);
 
 impl Selector {
     /// A VM of this name with these labels is chosen: its name is a label of its own, unless it has another there.
-    pub fn matches_vm(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+    pub fn matches_vm(&self, name: &str, labels: &Labels) -> bool {
         let has = |(key, values): (&String, &BTreeSet<String>)| match labels.get(key) {
             Some(value) => values.contains(value),
             None => key == VM_NAME && values.contains(name),
@@ -61,8 +62,8 @@ mod tests {
 
     #[test]
     fn values_are_alternatives_and_keys_are_all_required() {
-        let labels: BTreeMap<String, String> =
-            [("tier", "edge"), ("zone", "a"), ("empty", "")].map(|(k, v)| (k.into(), v.into())).into();
+        let labels = [("tier", "edge"), ("zone", "a"), ("empty", "")].map(|(k, v)| (k.into(), v.into()));
+        let labels = Labels::from_iter(labels);
         assert!(selector(&[("tier", &["front", "edge"]), ("zone", &["a"])]).matches_vm("web-1", &labels));
         assert!(!selector(&[("tier", &["front", "edge"]), ("zone", &["b"])]).matches_vm("web-1", &labels));
         assert!(!selector(&[("missing", &["a"])]).matches_vm("web-1", &labels));
