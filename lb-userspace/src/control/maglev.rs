@@ -27,27 +27,54 @@ pub fn table(members: &[Member], slots: u32, seed: u64) -> Vec<u32> {
         (0..).zip(members).map(|(position, member)| Turn::new(position, member, slots, seed)).collect();
     turns.retain(|turn| turn.weight > 0);
 
-    let mut table = vec![FREE; slots as usize];
-    let mut free = table.len();
-    while free > 0 {
+    let mut table = vec![0; slots as usize];
+    let mut free = Free::all(slots);
+    loop {
         for turn in &mut turns {
             turn.count += turn.weight;
             if turn.count < greatest {
                 continue;
             }
             turn.count -= greatest;
-            turn.claim(&mut table);
-            free -= 1;
-            if free == 0 {
-                break;
+            let Some(slot) = free.claim(turn) else { return table };
+            if let Some(entry) = table.get_mut(slot as usize) {
+                *entry = turn.position;
             }
         }
     }
-    table
 }
 
-/// A slot that nobody has claimed.
-const FREE: u32 = u32::MAX;
+/// Slots that nobody has claimed.
+struct Free {
+    /// Whether each slot is one.
+    each: Vec<bool>,
+    /// How many are claimed until there are but few.
+    until_few: u32,
+    /// All of them, from then on.
+    few: Vec<u32>,
+}
+
+impl Free {
+    fn all(slots: u32) -> Self {
+        Self { each: vec![true; slots as usize], until_few: slots - slots.isqrt(), few: Vec::new() }
+    }
+
+    /// Gives a member the next one of its permutation. Two steps of three would lead to the last slots, past those of
+    /// others: of few, the nearest is looked for among them.
+    fn claim(&mut self, turn: &mut Turn) -> Option<u32> {
+        if self.until_few == 0 {
+            let (nearest, _) = self.few.iter().enumerate().min_by_key(|(_, slot)| turn.distance(**slot))?;
+            return Some(self.few.swap_remove(nearest));
+        }
+        let slot = turn.walk(&mut self.each);
+        self.until_few -= 1;
+        if self.until_few == 0 {
+            let free = (0..).zip(&self.each).filter(|(_, is_free)| **is_free);
+            self.few = free.map(|(slot, _)| slot).collect();
+        }
+        slot
+    }
+}
 
 /// Where a member stands in its permutation of the slots.
 struct Turn {
@@ -56,38 +83,66 @@ struct Turn {
     count: u32,
     slot: u32,
     skip: u32,
+    /// From the first slot of the permutation to slot 0.
+    to_first: u32,
+    /// How far the next slot is, as [`Turn::distance`] has it.
+    each: u64,
 }
 
 impl Turn {
     fn new(position: u32, member: &Member, slots: u32, seed: u64) -> Self {
         let hash = hash(member.address, seed);
         let below = |bound: u32, word: u64| lb_common::maglev::slot(upper(word), bound);
+        let (slot, skip) = (below(slots, hash), below(slots - 1, mix(hash)) + 1);
+        let part = u64::MAX / u64::from(slots) + 1;
         Self {
             position,
             weight: member.weight,
             count: 0,
-            slot: below(slots, hash),
-            skip: below(slots - 1, mix(hash)) + 1,
+            slot,
+            skip,
+            to_first: slots - slot,
+            each: inverse(skip, slots).wrapping_mul(part),
         }
     }
 
-    /// Takes the next free slot of the permutation. There is one, else [`table`] would have ended.
-    fn claim(&mut self, table: &mut [u32]) {
+    /// Takes the next free slot of the permutation.
+    fn walk(&mut self, is_free: &mut [bool]) -> Option<u32> {
+        let slots = u32::try_from(is_free.len()).unwrap_or(u32::MAX);
         // The size is a prime, so that many steps visit every slot.
-        for _ in 0..table.len() {
-            let slot = self.slot as usize;
+        for _ in 0..slots {
+            let slot = self.slot;
             self.slot += self.skip;
-            if self.slot as usize >= table.len() {
-                self.slot -= u32::try_from(table.len()).unwrap_or(u32::MAX);
+            if self.slot >= slots {
+                self.slot -= slots;
             }
-            if let Some(entry) = table.get_mut(slot)
-                && *entry == FREE
-            {
-                *entry = self.position;
-                return;
+            let is_free = is_free.get_mut(slot as usize)?;
+            if std::mem::take(is_free) {
+                return Some(slot);
             }
         }
+        None
     }
+
+    /// How far a slot is from the first one, along the permutation: of 2⁶⁴, which is all the way. The product has the
+    /// remainder of a division in its upper bits (Lemire, Kaser and Kurz, 2019). A slot that is free has not been
+    /// passed, so no other start is needed.
+    const fn distance(&self, slot: u32) -> u64 {
+        ((slot + self.to_first) as u64).wrapping_mul(self.each)
+    }
+}
+
+/// By what a number is multiplied to give 1, modulo a prime.
+fn inverse(number: u32, prime: u32) -> u64 {
+    let prime = i64::from(prime);
+    let (mut rest, mut next) = (prime, i64::from(number));
+    let (mut factor, mut following) = (0, 1);
+    while next > 0 {
+        let times = rest / next;
+        (rest, next) = (next, rest - times * next);
+        (factor, following) = (following, factor - times * following);
+    }
+    factor.rem_euclid(prime).cast_unsigned()
 }
 
 /// The same on all nodes and in all versions, unlike the standard library's hashers.
@@ -194,7 +249,62 @@ mod tests {
         }
     }
 
+    /// The rule, word by word.
+    fn by_the_rule(members: &[Member], slots: u32, seed: u64) -> Vec<u32> {
+        let greatest = members.iter().map(|member| member.weight).max().unwrap_or_default();
+        let mut table = vec![None; slots as usize];
+        let mut counts = vec![0; members.len()];
+        let mut steps = vec![0; members.len()];
+        for position in (0..members.len()).cycle() {
+            if table.iter().all(Option::is_some) {
+                break;
+            }
+            counts[position] += members[position].weight;
+            if counts[position] < greatest {
+                continue;
+            }
+            counts[position] -= greatest;
+            let turn = Turn::new(0, &members[position], slots, seed);
+            let slot = |step: usize| (turn.slot as usize + step * turn.skip as usize) % slots as usize;
+            while table[slot(steps[position])].is_some() {
+                steps[position] += 1;
+            }
+            table[slot(steps[position])] = u32::try_from(position).ok();
+        }
+        table.into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn the_largest_table_is_by_the_rule() {
+        let members = members(&[7, 1, 3, 256, 90]);
+        assert_eq!(table(&members, 65_537, 11), by_the_rule(&members, 65_537, 11));
+    }
+
+    /// Tables of versions before this one: another rule would move flows at an upgrade.
+    #[test]
+    fn tables_stay_what_they_are() {
+        for (slots, expected) in [
+            (251, 0x25e2_9ad0_9011_e74a),
+            (1021, 0xb5f2_16f7_a762_0b2b),
+            (4093, 0x97da_d8fb_d2e0_cbb1),
+            (16_381, 0xd0f2_9ba8_ede1_a4ff),
+            (65_537, 0xfb96_2869_74a6_a8c8),
+        ] {
+            let table = table(&members(&[1, 2, 3, 4, 5, 0, 7]), slots, 7);
+            let digest = table.iter().fold(0, |digest, &position| mix(digest ^ u64::from(position)));
+            assert_eq!(digest, expected, "{slots} slots");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn tables_are_by_the_rule(weights in proptest::collection::vec(0_u32..=5, 1..40), seed: u64) {
+            prop_assume!(weights.iter().any(|weight| *weight > 0));
+            let members = members(&weights);
+            prop_assert_eq!(table(&members, 251, seed), by_the_rule(&members, 251, seed));
+            prop_assert_eq!(table(&members, 1021, seed), by_the_rule(&members, 1021, seed));
+        }
+
         #[test]
         fn shares_follow_weights(weights in proptest::collection::vec(1_u32..=256, 1..20), seed: u64) {
             let slots = 4093_u32;
