@@ -27,11 +27,15 @@ enum Places {
 }
 
 impl Places {
-    fn pack(places: Vec<u32>) -> Self {
-        if let Some(bytes) = narrow(&places) {
-            return Self::Bytes(bytes);
+    /// Of so many backends.
+    fn pack(places: Vec<u32>, backends: usize) -> Self {
+        if backends <= 1 << u8::BITS {
+            Self::Bytes(narrow(&places, u8::MAX))
+        } else if backends <= 1 << u16::BITS {
+            Self::Shorts(narrow(&places, u16::MAX))
+        } else {
+            Self::Words(places.into())
         }
-        narrow(&places).map_or_else(|| Self::Words(places.into()), Self::Shorts)
     }
 
     fn len(&self) -> usize {
@@ -51,11 +55,34 @@ impl Places {
     }
 }
 
-fn narrow<N: TryFrom<u32>>(places: &[u32]) -> Option<Box<[N]>> {
-    places.iter().map(|place| N::try_from(*place).ok()).collect()
+/// None is greater than the greatest.
+fn narrow<N: TryFrom<u32> + Copy>(places: &[u32], greatest: N) -> Box<[N]> {
+    places.iter().map(|place| N::try_from(*place).unwrap_or(greatest)).collect()
 }
 
 impl Table {
+    /// With one of these backends in each slot, told by its position among them.
+    pub fn of(backends: &[BackendId], positions: &[u32]) -> Self {
+        let mut known = vec![None; backends.len()];
+        let mut ordered = Vec::with_capacity(backends.len());
+        let place = |&position: &u32| {
+            let known = known.get_mut(position as usize)?;
+            if known.is_none() {
+                *known = u32::try_from(ordered.len()).ok();
+                ordered.extend(backends.get(position as usize));
+            }
+            *known
+        };
+        let mut places = Vec::with_capacity(positions.len());
+        places.extend(positions.iter().filter_map(place));
+        Self::packed(ordered, places)
+    }
+
+    fn packed(backends: Vec<BackendId>, places: Vec<u32>) -> Self {
+        let places = Places::pack(places, backends.len());
+        Self(Arc::new(Packed { backends: backends.into(), places }))
+    }
+
     /// How many slots it has.
     pub fn len(&self) -> usize {
         self.0.places.len()
@@ -89,8 +116,8 @@ impl FromIterator<BackendId> for Table {
                 u32::try_from(backends.len() - 1).unwrap_or(u32::MAX)
             })
         };
-        let places = Places::pack(slots.into_iter().map(place).collect());
-        Self(Arc::new(Packed { backends: backends.into(), places }))
+        let places = slots.into_iter().map(place).collect();
+        Self::packed(backends, places)
     }
 }
 
@@ -139,6 +166,9 @@ mod tests {
             prop_assert_eq!((table.len(), table.is_empty()), (slots.len(), slots.is_empty()));
             prop_assert_eq!(&table.iter().collect::<Vec<_>>(), &slots);
             prop_assert!(table == slots.iter().copied().collect());
+            let positions: Vec<u32> = slots.iter().map(|id| 399 - id.0).collect();
+            let backends: Vec<BackendId> = (0..400).rev().map(BackendId).collect();
+            prop_assert!(table == Table::of(&backends, &positions));
             let others = slots.iter().map(|id| BackendId(id.0 + 1)).collect::<Table>();
             prop_assert!(slots.is_empty() || table != others);
         }

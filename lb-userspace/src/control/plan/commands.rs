@@ -15,7 +15,7 @@ use super::ids::{BackendIds, ListenerIndices};
 use super::life::Life;
 use super::policies::Balancers;
 use super::scope::Scope;
-use super::tables::Tables;
+use super::tables::Asked;
 
 /// Which listener it is, as the datapath knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,15 +70,14 @@ impl<'a> Commands<'a> {
         }
     }
 
-    /// A listener with its backends and table. Returns the backends that found no id.
+    /// The backends of a listener. Returns the table that it asks for, and the backends that found no id.
     pub(super) fn listener(
         &mut self,
         placed: Placed,
         (listener, desired): (&DesiredListener, &Desired),
         ids: &mut BackendIds<'_>,
-        tables: &mut Tables,
         life: &mut Life<'_>,
-    ) -> Vec<SocketAddr> {
+    ) -> (Asked, Vec<SocketAddr>) {
         let Placed { address, index, grants } = placed;
         let mut living = self.catalogue.servers_at(index);
         let mut left_out = Vec::new();
@@ -110,16 +109,14 @@ impl<'a> Commands<'a> {
                 BackendEntry { listener, address: server, placement, state, weight, generation, limited_by },
             );
         }
-        let observed = self.catalogue.observed().tables.get(&index);
-        let table = tables.fill(address, (members, member_ids), listener.slots, observed);
-        self.table(placed, listener, table);
         for (server, id) in living {
             let may_finish = listener.draining.is_some() && desired.running.contains(&server.ip());
             let state =
                 if may_finish { life.leave(id, server, listener.draining) } else { BackendState::Dead };
             self.end(id, state);
         }
-        left_out
+        let asked = Asked { listener: address, index, members, ids: member_ids, slots: listener.slots };
+        (asked, left_out)
     }
 
     /// The id and generation of a server among those that live; it stays its own.
@@ -151,7 +148,8 @@ impl<'a> Commands<'a> {
         }
     }
 
-    fn table(&mut self, placed: Placed, listener: &DesiredListener, table: Table) {
+    /// A listener and its table.
+    pub(super) fn table(&mut self, placed: Placed, listener: &DesiredListener, table: Table) {
         let observed = self.catalogue.observed();
         let Placed { address, index, grants } = placed;
         let slots = u32::try_from(table.len()).unwrap_or(u32::MAX);

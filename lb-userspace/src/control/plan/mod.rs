@@ -115,6 +115,7 @@ impl Planner {
         let mut ids = BackendIds::new(catalogue, self.capacity.backends, now);
         let mut commands = Commands::new(catalogue);
         let mut plan = Plan::default();
+        let (mut placed_listeners, mut asked) = (Vec::new(), Vec::new());
         for &address in &scope.listeners {
             let rising = self.timetable.take(address);
             let Some(listener) = desired.listeners.get(&address) else {
@@ -130,11 +131,16 @@ impl Planner {
             let grants = Grants { terms, limited_by: self.balancers.limited_by(desired, address.vip) };
             let placed = Placed { address, index, grants };
             let mut life = Life::new(catalogue, rising, now);
-            let left_out =
-                commands.listener(placed, (listener, desired), &mut ids, &mut self.tables, &mut life);
+            let (table, left_out) = commands.listener(placed, (listener, desired), &mut ids, &mut life);
+            placed_listeners.push((placed, listener));
+            asked.push(table);
             plan.unplaced_backends.extend(left_out.into_iter().map(|backend| (address, backend)));
             let (rising, due) = life.end();
             self.timetable.put(address, rising, due);
+        }
+        let tables = self.tables.fill(asked, &catalogue.observed().tables);
+        for ((placed, listener), table) in placed_listeners.into_iter().zip(tables) {
+            commands.table(placed, listener, table);
         }
         scope.vips.iter().for_each(|vip| commands.vip(*vip, desired));
         commands.policies(&self.balancers, desired, scope);
