@@ -129,12 +129,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
         published.send_replace(links::snapshot(&known).await?.into());
         Ok((provider, place, inventory, known))
     })?;
-    let Opened { registry, kernel, processes } = opened;
-    let planner = Planner::new(capacity(&config), kernel.maglev_seed()?);
-    let (flow_table, observer) = (kernel.flow_table(), Observer::new(kernel.observation()));
-    let stations = Stations::new(config.inventory.hold_down);
-    let mut cycle = Cycle::new(kernel, planner, config.interfaces.clone(), config.maglev_slots, stations)
-        .with_dhcp(config.dhcp.clone());
+    let Opened { registry, mut cycle, flow_table, observer, processes } = opened;
     if let Err(error) = attach(&mut cycle, &topology.borrow()) {
         drop(cycle);
         if is_fresh {
@@ -240,27 +235,37 @@ fn attach(cycle: &mut Cycle<Kernel>, topology: &Topology) -> Result<(), StartAge
     }
 }
 
-fn capacity(config: &Config) -> Capacity {
-    Capacity { listeners: config.datapath.max_listeners, backends: config.datapath.max_backends }
-}
-
 /// What an agent works on.
 struct Opened {
     registry: Arc<Registry>,
-    kernel: Kernel,
+    cycle: Cycle<Kernel>,
+    flow_table: Arc<dyn FlowTable>,
+    observer: Observer,
     processes: Processes,
 }
 
-/// Opens the store, then the packet programs: what an earlier agent left serves on, even if this one can't start.
+/// Opens the store, then the packet programs: what an earlier agent left serves on, even if this one can't start. And
+/// reads the maps back, as the first turn would.
 async fn open(config: &Config) -> Result<Opened, StartAgent> {
     let config = config.clone();
     let opening = tokio::task::spawn_blocking(move || {
         let store = RedbStore::open(&config.state_directory.join(STORE_FILE))?;
         let registry = Arc::new(Registry::open(Box::new(store))?.with_vlans(config.dhcp.vlans())?);
         let (kernel, processes) = open_kernel(&config)?;
-        Ok(Opened { registry, kernel, processes })
+        let (flow_table, observer) = (kernel.flow_table(), Observer::new(kernel.observation()));
+        let mut cycle = cycle(kernel, config)?;
+        cycle.read_back(Instant::now());
+        Ok(Opened { registry, cycle, flow_table, observer, processes })
     });
     opening.await?
+}
+
+fn cycle(kernel: Kernel, config: Config) -> Result<Cycle<Kernel>, KernelError> {
+    let config::Datapath { max_listeners: listeners, max_backends: backends, .. } = config.datapath;
+    let planner = Planner::new(Capacity { listeners, backends }, kernel.maglev_seed()?);
+    let stations = Stations::new(config.inventory.hold_down);
+    let cycle = Cycle::new(kernel, planner, config.interfaces, config.maglev_slots, stations);
+    Ok(cycle.with_dhcp(config.dhcp))
 }
 
 /// The packet programs; and those for processes, without which everything else works.

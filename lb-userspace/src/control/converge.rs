@@ -82,14 +82,20 @@ impl<D: Datapath> Converger<D> {
         self.is_followed = false;
     }
 
-    fn read_back(&mut self, now: Instant) -> Result<(), D::Error> {
-        if !self.is_known {
-            let observed = self.datapath.observe()?;
-            self.ended.extend(observed.backends.iter().filter_map(ended));
-            self.catalogue.replace(observed, now);
-            self.is_known = true;
+    /// Reads back what the datapath holds, unless it is known. Says whether it is then.
+    pub fn read_back(&mut self, now: Instant) -> bool {
+        if self.is_known {
+            return true;
         }
-        Ok(())
+        match self.datapath.observe() {
+            Ok(observed) => {
+                self.ended.extend(observed.backends.iter().filter_map(ended));
+                self.catalogue.replace(observed, now);
+                self.is_known = true;
+                true
+            }
+            Err(error) => self.fail("read the maps back".into(), &error, now),
+        }
     }
 
     /// The failure that waits for its next try.
@@ -124,8 +130,8 @@ impl<D: Datapath> Converger<D> {
             return false;
         }
         let is_whole = !self.is_followed || self.left_out > 0;
-        if let Err(error) = self.read_back(now) {
-            return self.fail("read the maps back".into(), &error, now);
+        if !self.read_back(now) {
+            return false;
         }
         let Plan { commands, unplaced_listeners, unplaced_backends } = if is_whole {
             self.planner.plan(desired, &self.catalogue, now)
@@ -170,8 +176,7 @@ impl<D: Datapath> Converger<D> {
         if self.failure.as_ref().is_some_and(|failure| now < failure.retry_at) {
             return;
         }
-        if let Err(error) = self.read_back(now) {
-            self.fail("read the maps back".into(), &error, now);
+        if !self.read_back(now) {
             return;
         }
         let vips = which(&self.catalogue.observed().vips);

@@ -133,6 +133,11 @@ impl<D: Datapath> Cycle<D> {
         Self { dhcp, ..self }
     }
 
+    /// Reads the maps back before the first turn needs them.
+    pub fn read_back(&mut self, now: Instant) {
+        self.converger.read_back(now);
+    }
+
     /// Looks at everything again in the next turn: the maps, and the interfaces.
     pub fn forget(&mut self) {
         self.converger.forget();
