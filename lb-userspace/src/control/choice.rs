@@ -1,5 +1,6 @@
 //! Who serves a load balancer, chosen anew only as far as virtual machines have changed.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::hold::Stations;
@@ -19,8 +20,8 @@ pub(super) struct Choice<'a> {
     stations: &'a Stations,
     /// Those that are not as they were, gone ones included.
     changed: &'a BTreeSet<NamespacedName>,
-    /// Those of them that there are.
-    new: Labelled<'a>,
+    /// Those of them that there are, once anybody asks: at the start they are everyone.
+    new: OnceCell<Labelled<'a>>,
     /// Those of them that there were, as they were.
     old: Labelled<'a>,
     everyone: Option<Labelled<'a>>,
@@ -35,10 +36,14 @@ impl<'a> Choice<'a> {
         changed: &'a BTreeSet<NamespacedName>,
         choosers: usize,
     ) -> Self {
-        let new = Labelled::new(changed.iter().filter_map(|key| Some(&**vms.get(key)?)));
         let old = Labelled::new(changed.iter().filter_map(|key| Some(&**before?.get(key)?)));
         let everyone = (choosers >= MANY).then(|| Labelled::new(vms.values().map(AsRef::as_ref)));
-        Self { vms, stations, changed, new, old, everyone }
+        Self { vms, stations, changed, new: OnceCell::new(), old, everyone }
+    }
+
+    fn new_ones(&self) -> &Labelled<'a> {
+        let vms = || self.changed.iter().filter_map(|key| Some(&**self.vms.get(key)?));
+        self.new.get_or_init(|| Labelled::new(vms()))
     }
 
     /// The members of a load balancer.
@@ -60,12 +65,12 @@ impl<'a> Choice<'a> {
         let keys = before.iter().map(|member| NamespacedName::new(&lb.key.namespace, member.vm.as_str()));
         let unchanged = keys.filter(|key| !self.changed.contains(key));
         let stay = unchanged.filter_map(|key| Some(&**self.vms.get(&key)?));
-        members(lb, family, stay.chain(self.new.candidates(lb)), self.stations)
+        members(lb, family, stay.chain(self.new_ones().candidates(lb)), self.stations)
     }
 
     /// Whether any of those that have changed may be, or have been, a member of a load balancer that asks as before.
     pub(super) fn concerns(&self, lb: &CheckedLoadBalancer) -> bool {
-        self.new.candidates(lb).next().is_some() || self.old.candidates(lb).next().is_some()
+        self.new_ones().candidates(lb).next().is_some() || self.old.candidates(lb).next().is_some()
     }
 
     /// The members of a load balancer that has chosen these before; `None` where they are the same. `before` is in
@@ -76,7 +81,7 @@ impl<'a> Choice<'a> {
         family: Family,
         before: &[Member],
     ) -> Option<Vec<Member>> {
-        let joining = members(lb, family, self.new.candidates(lb), self.stations);
+        let joining = members(lb, family, self.new_ones().candidates(lb), self.stations);
         let mine = self.changed.iter().filter(|vm| vm.namespace == lb.key.namespace);
         let gone: BTreeSet<&str> = mine
             .map(|vm| vm.name.as_str())
