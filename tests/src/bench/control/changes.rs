@@ -76,7 +76,7 @@ struct Backends {
 impl Backends {
     fn read(maps: &Maps) -> Result<Self> {
         let living = |state| matches!(state, lb_common::backend::ACTIVE | lb_common::backend::DRAINING);
-        let all = (0..).zip(maps.backends()?).filter(|(_, value)| living(value.state));
+        let all = (0..).zip(maps.backends()).filter(|(_, value)| living(value.state));
         Ok(Self {
             all: all
                 .map(|(id, value)| (id, maps::address(&value), value.port.get(), value.listener))

@@ -1,4 +1,4 @@
-//! The agent's pinned maps, read fast: whole arrays in a few system calls.
+//! The agent's pinned maps, read in this process's memory: who watches them is not to take the agent's processor.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,25 +9,30 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use aya::Pod;
-use aya::maps::{Array, Map, MapData};
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::MapData;
 use lb_common::backend::BackendValue;
 use lb_common::maglev::SlotPair;
 use lb_common::map;
 
 /// The command `BPF_MAP_LOOKUP_ELEM`.
 const LOOKUP: libc::c_int = 1;
-/// The command `BPF_MAP_LOOKUP_BATCH`.
-const LOOKUP_BATCH: libc::c_int = 24;
+
+/// Words of a backend.
+const BACKEND_WORDS: usize = size_of::<BackendValue>() / size_of::<u64>();
 
 /// BACKENDS and MAGLEV of a running agent.
 pub(super) struct Maps {
-    backends: Array<MapData, BackendValue>,
-    all_backends: MapData,
+    backends: Mapping,
     maglev: MapData,
+    read: Mutex<Read>,
+}
+
+struct Read {
     /// Tables that were read, by listener, with the ids of their maps.
-    tables: Mutex<HashMap<u32, (u32, Mapping)>>,
+    tables: HashMap<u32, (u32, Mapping)>,
+    /// How many slots a backend has, by id: all 0 but while they are counted.
+    slots: Vec<u32>,
 }
 
 impl Maps {
@@ -36,39 +41,81 @@ impl Maps {
             let path = pins.join(map::ABI_VERSION.to_string()).join(name);
             MapData::from_pin(&path).with_context(|| format!("open {}", path.display()))
         };
-        Ok(Self {
-            backends: Array::try_from(Map::Array(pin(map::BACKENDS)?)).context("open BACKENDS")?,
-            all_backends: pin(map::BACKENDS)?,
-            maglev: pin(map::MAGLEV)?,
-            tables: Mutex::default(),
-        })
+        let backends = Mapping::new(&pin(map::BACKENDS)?).context("map BACKENDS")?;
+        ensure!(backends.words.is_multiple_of(BACKEND_WORDS), "BACKENDS of {} words", backends.words);
+        let read = Read { tables: HashMap::new(), slots: vec![0; backends.words / BACKEND_WORDS] };
+        Ok(Self { backends, maglev: pin(map::MAGLEV)?, read: Mutex::new(read) })
     }
 
     /// One backend.
     pub(super) fn backend(&self, id: u32) -> Result<BackendValue> {
-        self.backends.get(&id, 0).with_context(|| format!("read backend {id}"))
+        let words = self.backends.words().chunks_exact(BACKEND_WORDS).nth(id as usize);
+        words.map(backend).with_context(|| format!("no backend {id}"))
     }
 
     /// All backends by id, those that never were included.
-    pub(super) fn backends(&self) -> Result<Vec<BackendValue>> {
-        read(&self.all_backends).context("read BACKENDS")
+    pub(super) fn backends(&self) -> Vec<BackendValue> {
+        self.backends.words().chunks_exact(BACKEND_WORDS).map(backend).collect()
     }
 
     /// The ids in the table of a listener, slot by slot; none where it has no table.
     pub(super) fn table(&self, listener: u32) -> Result<Vec<u32>> {
-        let Some(id) = inner(&self.maglev, listener).context("read MAGLEV")? else { return Ok(Vec::new()) };
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if tables.get(&listener).is_none_or(|(known, _)| *known != id) {
-            // It may have been replaced since.
-            let Ok(table) = MapData::from_id(id) else { return Ok(Vec::new()) };
-            tables.insert(listener, (id, Mapping::new(&table).context("map a table")?));
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read(&mut read, listener)?;
+        Ok(read.slots(listener).collect())
+    }
+
+    /// How many slots of the table of a listener lead to each backend.
+    pub(super) fn shares(&self, listener: u32) -> Result<HashMap<u32, u32>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read(&mut read, listener)?;
+        let mut counts = std::mem::take(&mut read.slots);
+        let mut members = Vec::new();
+        for id in read.slots(listener) {
+            let count = counts.get_mut(id as usize).with_context(|| format!("no backend {id}"))?;
+            if *count == 0 {
+                members.push(id);
+            }
+            *count += 1;
         }
-        let pairs = tables.get(&listener).into_iter().flat_map(|(_, table)| table.pairs());
-        Ok(pairs.flat_map(|pair| pair.0).filter(|id| *id != 0).collect())
+        let shares = members.iter().map(|id| (*id, std::mem::take(&mut counts[*id as usize]))).collect();
+        read.slots = counts;
+        Ok(shares)
+    }
+
+    /// Sees to it that the table is mapped that the listener has now.
+    fn read(&self, read: &mut Read, listener: u32) -> Result<()> {
+        let id = inner(&self.maglev, listener).context("read MAGLEV")?;
+        if read.tables.get(&listener).map(|(known, _)| *known) == id {
+            return Ok(());
+        }
+        read.tables.remove(&listener);
+        // It may have been replaced since.
+        if let Some(id) = id
+            && let Ok(table) = MapData::from_id(id)
+        {
+            read.tables.insert(listener, (id, Mapping::new(&table).context("map a table")?));
+        }
+        Ok(())
     }
 }
 
-/// A table in this process's memory, to be read.
+impl Read {
+    fn slots(&self, listener: u32) -> impl Iterator<Item = u32> {
+        let words = self.tables.get(&listener).into_iter().flat_map(|(_, table)| table.words());
+        let pairs = words.map(|word| SlotPair::of_word(word.load(Ordering::Relaxed)));
+        pairs.flat_map(|pair| pair.0).filter(|id| *id != 0)
+    }
+}
+
+fn backend(words: &[AtomicU64]) -> BackendValue {
+    let mut value = [0; BACKEND_WORDS];
+    value.iter_mut().zip(words).for_each(|(to, from)| *to = from.load(Ordering::Relaxed));
+    // SAFETY: the sizes are the same, and any bits are a `Pod`.
+    unsafe { std::mem::transmute::<[u64; BACKEND_WORDS], BackendValue>(value) }
+}
+
+/// An array in this process's memory, to be read.
 struct Mapping {
     start: NonNull<AtomicU64>,
     words: usize,
@@ -76,29 +123,28 @@ struct Mapping {
 
 // SAFETY: it owns what is mapped, and words are read atomically.
 unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn new(table: &MapData) -> Result<Self> {
-        let info = table.info()?;
-        ensure!(
-            info.value_size() as usize == size_of::<AtomicU64>(),
-            "values of {} bytes",
-            info.value_size()
-        );
-        let words = info.max_entries() as usize;
-        let (bytes, map) = (words * size_of::<AtomicU64>(), table.fd().as_fd().as_raw_fd());
+    fn new(array: &MapData) -> Result<Self> {
+        let info = array.info()?;
+        let size = info.value_size() as usize;
+        ensure!(size.is_multiple_of(size_of::<AtomicU64>()), "values of {size} bytes");
+        let words = info.max_entries() as usize * size / size_of::<AtomicU64>();
+        let (bytes, map) = (words * size_of::<AtomicU64>(), array.fd().as_fd().as_raw_fd());
         // SAFETY: nothing of this process is there yet, and the kernel keeps the map as long as it is mapped.
         let start =
             unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, map, 0) };
         ensure!(start != libc::MAP_FAILED, "{}", io::Error::last_os_error());
-        let start = NonNull::new(start).context("a table at address 0")?.cast();
+        let start = NonNull::new(start).context("an array at address 0")?.cast();
         Ok(Self { start, words })
     }
 
-    fn pairs(&self) -> impl Iterator<Item = SlotPair> {
-        // SAFETY: so many words are mapped as long as this lives; the agent changes them as a whole.
-        let words = unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) };
-        words.iter().map(|word| SlotPair::of_word(word.load(Ordering::Relaxed)))
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: so many words are mapped as long as this lives; who changes them does so as a whole, or in parts that
+        // are read as they come.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 }
 
@@ -135,51 +181,6 @@ fn inner(outer: &MapData, index: u32) -> io::Result<Option<u32>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-#[repr(C)]
-struct Batch {
-    start: u64,
-    next: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    map: u32,
-    element_flags: u64,
-    flags: u64,
-}
-
-/// All elements of an array.
-fn read<V: Pod>(array: &MapData) -> Result<Vec<V>> {
-    let info = array.info().context("look at a map")?;
-    ensure!(info.value_size() as usize == size_of::<V>(), "values of {} bytes", info.value_size());
-    let entries = info.max_entries();
-    // SAFETY: a `Pod` may hold any bit pattern, also zero.
-    let nothing: V = unsafe { std::mem::zeroed() };
-    let mut values = vec![nothing; entries as usize];
-    let mut keys = vec![0_u32; entries as usize];
-    let mut next = 0_u32;
-    let mut batch = Batch {
-        start: 0,
-        next: &raw mut next as u64,
-        keys: keys.as_mut_ptr() as u64,
-        values: values.as_mut_ptr() as u64,
-        count: entries,
-        map: array.fd().as_fd().as_raw_fd().cast_unsigned(),
-        element_flags: 0,
-        flags: 0,
-    };
-    // SAFETY: keys and values have room for `count` elements of the map's sizes, and outlive the call.
-    match unsafe { call(LOOKUP_BATCH, &mut batch) } {
-        Ok(()) => {}
-        // The end of the map, which is where this should stop.
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-        Err(error) => return Err(error).context("read a map"),
-    }
-    if batch.count != entries {
-        bail!("{} of {entries} elements were read", batch.count);
-    }
-    Ok(values)
 }
 
 /// # Safety

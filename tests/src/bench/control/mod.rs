@@ -98,7 +98,7 @@ fn create(scene: &Scene, maps: &Maps, figures: &mut Figures<'_>) -> Result<()> {
     scene.installation.lb(&["apply", "-f", &manifest])?;
     let answered = started.elapsed();
     let all = || {
-        let backends = maps.backends().unwrap_or_default();
+        let backends = maps.backends();
         let active = backends.iter().filter(|backend| backend.state == ACTIVE).count();
         active == scene.size.backends() as usize && tables(scene, maps, &backends).is_ok()
     };

@@ -18,7 +18,7 @@ const RESTARTS: u32 = 3;
 
 /// Kills it and starts it anew over what it left.
 pub(super) fn run(scene: &Scene, maps: &Maps, mut agent: Agent, figures: &mut Figures<'_>) -> Result<Agent> {
-    let before = maps.backends()?;
+    let before = maps.backends();
     let tables_before = tables(scene, maps, &before)?;
     let mut times = Vec::new();
     for _ in 0..RESTARTS {
@@ -32,7 +32,7 @@ pub(super) fn run(scene: &Scene, maps: &Maps, mut agent: Agent, figures: &mut Fi
         })?;
         times.push(in_step.at.milliseconds_since(started));
     }
-    let after = maps.backends()?;
+    let after = maps.backends();
     let difference = difference(&before, &after);
     ensure!(difference.is_empty(), "a restart changed backends: {difference}");
     ensure!(tables(scene, maps, &after)? == tables_before, "a restart changed a table");

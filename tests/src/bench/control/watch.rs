@@ -1,6 +1,6 @@
 //! Watches the maps for what changes were to bring about.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::Receiver;
@@ -184,14 +184,11 @@ impl<'a> Watcher<'a> {
             Effect::Takes { id, flows } => {
                 let backend = self.maps.backend(id)?;
                 Ok((backend.state == ACTIVE) == flows
-                    && self.maps.table(backend.listener)?.contains(&id) == flows)
+                    && self.maps.shares(backend.listener)?.contains_key(&id) == flows)
             }
             Effect::Serves { listener, address } => {
                 // Ids are read anew each time: once they have rested, they are other backends'.
-                let mut ids = self.maps.table(listener)?;
-                ids.sort_unstable();
-                ids.dedup();
-                for id in ids {
+                for id in self.maps.shares(listener)?.into_keys() {
                     let backend = self.maps.backend(id)?;
                     if maps::address(&backend) == address {
                         return Ok(backend.state == ACTIVE);
@@ -204,10 +201,9 @@ impl<'a> Watcher<'a> {
                 if backend.weight != 3 {
                     return Ok(false);
                 }
-                let table = self.maps.table(backend.listener)?;
-                let own = table.iter().filter(|at| **at == id).count();
-                let all: HashSet<u32> = table.iter().copied().collect();
-                Ok(own * all.len() > table.len() * 3 / 2)
+                let shares = self.maps.shares(backend.listener)?;
+                let (own, all) = (shares.get(&id).copied().unwrap_or_default(), shares.values().sum::<u32>());
+                Ok(own as usize * shares.len() > all as usize * 3 / 2)
             }
         }
     }
