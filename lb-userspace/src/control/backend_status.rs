@@ -7,7 +7,7 @@ use smol_str::{SmolStr, ToSmolStr as _, format_smolstr};
 
 use super::desired::own;
 use super::select::Member;
-use crate::health::model::{Health, OfBalancer, Reason, Target};
+use crate::health::model::{Health, Reason, Target};
 use crate::model::check::{CheckedLoadBalancer, ListenerCheck};
 use crate::model::load_balancer::{BackendStatus, ListenerStatus, LoadBalancerStatus};
 
@@ -34,18 +34,18 @@ pub fn were_ready(status: &LoadBalancerStatus) -> BTreeSet<Target> {
 }
 
 /// The backends of a load balancer that were `old`. `now` becomes the time of what has changed.
-pub(super) fn backends(
+pub(super) fn backends<'a>(
     old: &[BackendStatus],
     lb: &CheckedLoadBalancer,
     members: &[Member],
-    health: Option<&OfBalancer<Health>>,
+    health: impl Fn(&Target) -> Option<&'a Health>,
     now: &str,
 ) -> Arc<[BackendStatus]> {
     let now = &now.to_smolstr();
     let known: BTreeMap<&str, &BackendStatus> = old.iter().map(|old| (old.vm.as_str(), old)).collect();
     members
         .iter()
-        .map(|member| backend(known.get(member.vm.as_str()).copied(), lb, member, health, now))
+        .map(|member| backend(known.get(member.vm.as_str()).copied(), lb, member, &health, now))
         .collect()
 }
 
@@ -57,12 +57,16 @@ struct State {
 }
 
 impl State {
-    fn of(member: &Member, listener: Option<&str>, health: Option<&OfBalancer<Health>>) -> Self {
+    fn of<'a>(
+        member: &Member,
+        listener: Option<&str>,
+        health: impl Fn(&Target) -> Option<&'a Health>,
+    ) -> Self {
         let Some(address) = member.address() else {
             return Self { ready: false, reason: NO_ADDRESS, message: SmolStr::default() };
         };
         let target = Target { address, listener: listener.map(Into::into) };
-        let Some(health) = health.and_then(|health| health.get(&target)) else {
+        let Some(health) = health(&target) else {
             return Self { ready: false, reason: Reason::NotProbed.name(), message: SmolStr::default() };
         };
         Self { ready: health.ready, reason: health.reason.name(), message: health.reason.message().into() }
@@ -73,11 +77,11 @@ impl State {
     }
 }
 
-fn backend(
+fn backend<'a>(
     old: Option<&BackendStatus>,
     lb: &CheckedLoadBalancer,
     member: &Member,
-    health: Option<&OfBalancer<Health>>,
+    health: &impl Fn(&Target) -> Option<&'a Health>,
     now: &SmolStr,
 ) -> BackendStatus {
     let listeners = lb.listeners.iter().filter_map(own);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::backend_status::were_ready;
 use super::cycle::{Facts, listener_addresses};
-use super::desired::{Served, desired, probes};
+use super::desired::{Served, desired, is_checked, probes, targets};
 use super::model::{Altered, Desired, ForwardingMode};
 use super::select::Member;
 use super::services::{Changed, Service, Services};
@@ -35,11 +35,18 @@ pub(super) struct Derived {
     uses: BTreeMap<IpAddr, u32>,
     /// Those of each load balancer's members.
     reached: BTreeMap<NamespacedName, Vec<IpAddr>>,
-    /// Load balancers with backends of which the prober has not told anything yet.
-    pub(super) unknown: BTreeSet<NamespacedName>,
-    /// What each load balancer has in the desired state: the VIP, unless it is another's, and its listeners.
-    placed: BTreeMap<NamespacedName, (Option<IpAddr>, Vec<ListenerAddress>)>,
+    /// Load balancers that were served without any check.
+    unchecked: BTreeSet<NamespacedName>,
+    /// Load balancers with backends of which the prober has not told anything yet. What is desired of them is what was…
+    unknown: BTreeSet<NamespacedName>,
+    /// … but for these, which have another place than they had: the datapath is not led there yet.
+    moved: BTreeSet<NamespacedName>,
+    /// What each load balancer has in the desired state.
+    placed: BTreeMap<NamespacedName, Place>,
 }
+
+/// The VIP, unless it is another's, and the listeners.
+type Place = (Option<IpAddr>, Vec<ListenerAddress>);
 
 impl Derived {
     /// Takes over what has changed. Adds what that alters to what was altered before.
@@ -50,14 +57,22 @@ impl Derived {
         context: &Context<'_>,
         altered: &mut Altered,
     ) {
-        self.follow_addresses(changed, services);
         let topology = &context.facts.topology;
-        let served: Vec<Served> =
+        let mut served: Vec<Served> =
             changed.served.iter().filter_map(|lb| served(services.get(lb)?, topology)).collect();
         self.follow_probes(changed, &served, context.facts);
+        self.follow_addresses(changed, services);
 
-        for lb in &changed.served {
-            let Some((vip, addresses)) = self.placed.remove(lb) else { continue };
+        let places = changed.served.iter().map(|lb| (lb, services.get(lb).and_then(place)));
+        let places: BTreeMap<_, _> = places.filter(|(lb, place)| !self.stays(lb, place.as_ref())).collect();
+        served.retain(|service| places.contains_key(&service.lb.key));
+        for lb in places.keys() {
+            if self.unknown.contains(*lb) {
+                self.moved.insert((*lb).clone());
+            } else {
+                self.moved.remove(*lb);
+            }
+            let Some((vip, addresses)) = self.placed.remove(*lb) else { continue };
             if let Some(vip) = vip {
                 self.desired.vips.remove(&vip);
                 self.desired.policies.remove(&vip);
@@ -74,12 +89,29 @@ impl Derived {
         self.desired.vips.extend(new.vips);
         self.desired.policies.extend(new.policies);
         self.desired.listeners.extend(new.listeners);
-        for service in changed.served.iter().filter_map(|lb| services.get(lb)) {
-            if let Some(vip) = service.vip() {
-                let own = service.lb.shares.is_none().then_some(vip);
-                self.placed.insert(service.lb.key.clone(), (own, listener_addresses(service)));
-            }
-        }
+        self.placed.extend(places.into_iter().filter_map(|(lb, place)| Some((lb.clone(), place?))));
+    }
+
+    /// Whether a load balancer stays as it was until more is known of its backends. One that leaves its place does not:
+    /// another may have it by now.
+    fn stays(&self, lb: &NamespacedName, place: Option<&Place>) -> bool {
+        let has_place = self.placed.get(lb).is_none_or(|old| Some(old) == place);
+        self.unknown.contains(lb) && !self.moved.contains(lb) && has_place
+    }
+
+    /// Whether enough is known of backends to lead the datapath to what is desired.
+    pub(super) fn is_known(&self) -> bool {
+        self.moved.is_empty()
+    }
+
+    /// Whether everything is known of all backends.
+    pub(super) fn is_all_known(&self) -> bool {
+        self.unknown.is_empty()
+    }
+
+    /// Whether everything is known of the backends of a load balancer.
+    pub(super) fn knows(&self, lb: &NamespacedName) -> bool {
+        !self.unknown.contains(lb)
     }
 
     fn follow_addresses(&mut self, changed: &Changed, services: &Services) {
@@ -115,9 +147,18 @@ impl Derived {
     fn follow_probes(&mut self, changed: &Changed, served: &[Served], facts: &Facts) {
         let rebuilt = served.iter().filter(|service| changed.rebuilt.contains(&service.lb.key));
         let wanted = probes(rebuilt, |lb| {
-            let object = facts.resources.load_balancers.get(lb);
+            let before = self.reached.get(&lb.key).filter(|_| self.unchecked.contains(&lb.key));
+            if let Some(before) = before {
+                return targets(lb, before.iter().copied()).map(|(target, _)| target).collect();
+            }
+            let object = facts.resources.load_balancers.get(&lb.key);
             object.map(|object| were_ready(&object.status)).unwrap_or_default()
         });
+        for lb in &changed.rebuilt {
+            self.unchecked.remove(lb);
+        }
+        let unchecked = served.iter().filter(|service| !is_checked(&service.lb));
+        self.unchecked.extend(unchecked.map(|service| service.lb.key.clone()));
         for lb in &changed.rebuilt {
             let new = wanted.of(lb).cloned().unwrap_or_default();
             let old = self.probes.of(lb);
@@ -136,6 +177,12 @@ impl Derived {
             }
         }
     }
+}
+
+/// What a load balancer has in the desired state.
+fn place(service: &Service) -> Option<Place> {
+    let vip = service.vip()?;
+    Some((service.lb.shares.is_none().then_some(vip), listener_addresses(service)))
 }
 
 /// Whether both want the same: what a backend was before it was wanted is of no interest any more.

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use super::model::{Desired, DesiredBackend, DesiredListener, ForwardingMode};
 use super::select::Member;
 use crate::datapath::model::{ListenerAddress, Mac, Placement, VipPolicy};
-use crate::health::model::{Snapshot, Target, Wanted, WantedBackends};
+use crate::health::model::{Health, Reason, Snapshot, Target, Wanted, WantedBackends};
 use crate::model::check::{
     CheckedHealthCheck, CheckedListener, CheckedLoadBalancer, Ipam, ListenerCheck, Port, Unserved, Workload,
 };
-use crate::model::meta::NamespacedName;
 
 /// A load balancer that has its address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +22,9 @@ pub struct Served {
     /// Who serves it.
     pub members: Vec<Member>,
 }
+
+/// How well a backend is that nobody probes.
+static NOT_CHECKED: Health = Health { ready: true, reason: Reason::NotChecked };
 
 /// What the datapath should do. A backend that is not known to be ready takes no new flows, but stays, so that
 /// its flows can go on. `slots` is the size of every Maglev table; `place` tells how an address (with its MAC,
@@ -69,27 +71,49 @@ pub fn listener_address(vip: IpAddr, listener: &CheckedListener) -> ListenerAddr
     ListenerAddress { vip, port: listener.port.get(), last_port, protocol: listener.protocol }
 }
 
-/// Whom to probe. `were_ready` tells which backends of a load balancer that are new to the prober were found ready
-/// before, by the stored status: an agent that restarts changes nothing that didn't change.
+/// Whom to probe: the backends of load balancers that have any check. `were_ready` tells which of those that are new to
+/// the prober were ready before.
 pub fn probes<'a>(
     served: impl IntoIterator<Item = &'a Served>,
-    were_ready: impl Fn(&NamespacedName) -> BTreeSet<Target>,
+    were_ready: impl Fn(&CheckedLoadBalancer) -> BTreeSet<Target>,
 ) -> WantedBackends {
     let mut wanted = WantedBackends::new();
-    for Served { lb, members, .. } in served {
-        let ready = were_ready(&lb.key);
-        let mut all = Vec::new();
-        for (listener, check) in checks(lb) {
-            for address in members.iter().filter_map(Member::address) {
-                let target = Target { address, listener: listener.clone() };
-                let was_ready = ready.contains(&target);
-                all.push((target, Wanted { check: check.clone(), was_ready }));
-            }
-        }
-        // Collected, they take half of what they take if each is inserted.
-        wanted.put(lb.key.clone(), Arc::new(all.into_iter().collect()));
+    for Served { lb, members, .. } in served.into_iter().filter(|served| is_checked(&served.lb)) {
+        let ready = were_ready(lb);
+        let wants = |(target, check)| {
+            let was_ready = ready.contains(&target);
+            (target, Wanted { check, was_ready })
+        };
+        let all: BTreeMap<_, _> =
+            targets(lb, members.iter().filter_map(Member::address)).map(wants).collect();
+        wanted.put(lb.key.clone(), all.into());
     }
     wanted
+}
+
+/// Whether any check looks at its backends. Where none does, all are ready.
+pub(super) fn is_checked(lb: &CheckedLoadBalancer) -> bool {
+    checks(lb).iter().any(|(_, check)| check.is_some())
+}
+
+/// What the checks of a load balancer look at on its servers.
+pub(super) fn targets(
+    lb: &CheckedLoadBalancer,
+    servers: impl Iterator<Item = IpAddr> + Clone,
+) -> impl Iterator<Item = (Target, Check)> {
+    checks(lb).into_iter().flat_map(move |(listener, check)| {
+        let target = move |address| (Target { address, listener: listener.clone() }, check.clone());
+        servers.clone().map(target)
+    })
+}
+
+/// How well the backends of a load balancer are, as far as it is known.
+pub(super) fn health_of<'a>(
+    lb: &CheckedLoadBalancer,
+    health: &'a Snapshot,
+) -> impl Fn(&Target) -> Option<&'a Health> + use<'a> {
+    let (is_checked, known) = (is_checked(lb), health.of(&lb.key));
+    move |target| if is_checked { known?.get(target) } else { Some(&NOT_CHECKED) }
 }
 
 type Check = Option<Arc<CheckedHealthCheck>>;
@@ -121,13 +145,12 @@ fn backends(
     place: impl Fn(ForwardingMode, IpAddr, Option<Mac>) -> Placement,
 ) -> BTreeMap<SocketAddr, DesiredBackend> {
     let stations = service.members.iter().filter_map(|member| Some((member.weight, member.station?)));
-    let health = health.of(&service.lb.key);
+    let health = health_of(&service.lb, health);
     let own = own(listener);
     stations
         .map(|(weight, station)| {
             let target = Target { address: station.address, listener: own.clone() };
-            let health = health.and_then(|all| all.get(&target));
-            let admitted = health.is_some_and(|health| health.ready);
+            let admitted = health(&target).is_some_and(|health| health.ready);
             let placement = place(service.lb.mode, station.address, station.mac);
             let address = SocketAddr::new(station.address, listener.server_port());
             (address, DesiredBackend { weight, admitted, placement })
@@ -138,7 +161,7 @@ fn backends(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::select::tests::{members_of, raw_lb, vm};
+    use crate::control::select::tests::{checked_lb, members_of, raw_lb, vm};
     use crate::datapath::model::Protocol;
     use crate::health::model::{Backend, Health, Reason};
     use crate::model::load_balancer::{Forwarding, HealthCheck, Listener, LoadBalancer};
@@ -171,7 +194,7 @@ mod tests {
 
     #[test]
     fn listeners_get_the_members_with_their_health_and_place() {
-        let mut lb = raw_lb();
+        let mut lb = checked_lb();
         lb.spec.listeners.push(Listener {
             name: "dns".into(),
             port: 53,
@@ -199,10 +222,13 @@ mod tests {
 
     #[test]
     fn a_backend_that_the_prober_does_not_know_takes_no_flows() {
-        let desired = desired(&[served(&raw_lb())], &Snapshot::new(), SLOTS, place);
-        assert!(
-            desired.listeners.values().flat_map(|l| l.backends.values()).all(|backend| !backend.admitted)
-        );
+        let admitted = |lb: &LoadBalancer| {
+            let desired = desired(&[served(lb)], &Snapshot::new(), SLOTS, place);
+            let backends = desired.listeners.values().flat_map(|listener| listener.backends.values());
+            backends.map(|backend| backend.admitted).collect::<Vec<_>>()
+        };
+        assert_eq!(admitted(&checked_lb()), [false, false]);
+        assert_eq!(admitted(&raw_lb()), [true, true], "whom nobody probes is ready");
     }
 
     #[test]
@@ -226,8 +252,7 @@ mod tests {
 
     #[test]
     fn members_with_an_address_are_probed_as_the_load_balancer_says() {
-        let mut lb = raw_lb();
-        lb.spec.health_check = Some(HealthCheck { port: 8080, ..HealthCheck::default() });
+        let lb = checked_lb();
         let wanted = probes(&[served(&lb)], |_| BTreeSet::from([IpAddr::from([192, 0, 2, 12]).into()]));
         let found: Vec<(String, bool)> = wanted
             .iter()
@@ -235,11 +260,12 @@ mod tests {
             .collect();
         assert_eq!(found, [("192.0.2.11".to_owned(), false), ("192.0.2.12".to_owned(), true)]);
         assert!(wanted.values().all(|wanted| wanted.check == lb.check().unwrap().health_check));
+        assert!(probes(&[served(&raw_lb())], |_| BTreeSet::new()).is_empty(), "nothing is to be found out");
     }
 
     #[test]
     fn a_listener_with_a_check_of_its_own_goes_by_it() {
-        let mut lb = raw_lb();
+        let mut lb = checked_lb();
         lb.spec.listeners.push(Listener {
             name: "admin".into(),
             port: 81,
@@ -248,7 +274,6 @@ mod tests {
             health_check: Some(HealthCheck::default()),
             ..Listener::default()
         });
-        lb.spec.health_check = Some(HealthCheck { port: 8080, ..HealthCheck::default() });
         let served = served(&lb);
         let wanted = probes(std::slice::from_ref(&served), |_| BTreeSet::new());
         let probed: Vec<_> = wanted

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::cycle::{Cycle, Facts, listener_addresses};
-use super::desired::own;
+use super::desired::{health_of, own};
 use super::placement::place;
 use super::report::{
     BackendReport, BackendsReport, Counters, FailureReport, FlowReport, InterfaceReport, InventoryReport,
@@ -21,7 +21,7 @@ use crate::datapath::model::{
 };
 use crate::datapath::port::Served;
 use crate::datapath::processes::Processes;
-use crate::health::model::{Backend, Reason, Target};
+use crate::health::model::{Reason, Target};
 use crate::model::check::{CheckedListener, Port};
 
 /// What does not come from the facts.
@@ -261,8 +261,7 @@ impl View<'_> {
         address: Option<IpAddr>,
     ) -> (&'static str, String) {
         let target = address.map(|address| Target { address, listener: own(listener) });
-        let backend = target.map(|target| Backend { lb: service.lb.key.clone(), target });
-        let health = backend.and_then(|backend| self.facts.health.get(&backend));
+        let health = target.and_then(|target| health_of(&service.lb, &self.facts.health)(&target));
         let word = match health {
             None => "Unknown",
             Some(health) if health.reason == Reason::NotChecked => "Unchecked",

@@ -89,6 +89,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::config::Inventory;
+    use crate::model::health_check::HealthCheck;
     use crate::model::load_balancer::{BackendAddress, Listener, LoadBalancer};
     use crate::model::vm::{Interface, VirtualMachine, VirtualMachines};
 
@@ -124,6 +125,13 @@ pub(super) mod tests {
         };
         lb.spec.listeners = vec![listener];
         lb.spec.backend_server_selector = [("app".to_owned(), vec!["web".to_owned()])].into();
+        lb
+    }
+
+    /// shop/front with a health check.
+    pub(in crate::control) fn checked_lb() -> LoadBalancer {
+        let mut lb = raw_lb();
+        lb.spec.health_check = Some(HealthCheck { port: 8080, ..HealthCheck::default() });
         lb
     }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use smol_str::ToSmolStr as _;
 
 use super::backend_status::{BACKEND_READY, backends};
+use super::desired::health_of;
 use super::origin::{Address, Origin, address};
 use super::select::Member;
 use crate::health::model::Snapshot;
@@ -22,7 +23,7 @@ pub fn status(
     now: Timestamp,
 ) -> LoadBalancerStatus {
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let backends = backends(&old.backends, lb, members, health.of(&lb.key), &now);
+    let backends = backends(&old.backends, lb, members, health_of(lb, health), &now);
     let Address { allocated: allocated_address, vip, refusal, lease } = address(old, lb.workload, origin);
     let not_ready = match (refusal, lb.workload) {
         (Some(message), _) => Some(("AddressNotAssigned", message)),
@@ -113,7 +114,7 @@ mod tests {
 
     use super::*;
     use crate::control::backend_status::were_ready;
-    use crate::control::select::tests::{members_of, raw_lb, vm};
+    use crate::control::select::tests::{checked_lb, members_of, raw_lb, vm};
     use crate::health::failure::ProbeFailed;
     use crate::health::model::{Backend, Health, Reason, Target};
     use crate::model::load_balancer::AllocatedAddress;
@@ -144,7 +145,7 @@ mod tests {
         health: &Snapshot,
         second: i64,
     ) -> LoadBalancerStatus {
-        let lb = raw_lb();
+        let lb = checked_lb();
         let given = address();
         let origin = Origin::Pool(Ok(&given));
         status(old, &lb.check().unwrap(), origin, &members_of(&lb, list), health, at(second))

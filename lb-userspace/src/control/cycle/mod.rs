@@ -224,12 +224,14 @@ impl<D: Datapath> Cycle<D> {
             ..Wishes::default()
         };
         // What the maps hold of an earlier agent serves on until all of it can be placed. And the prober tells at
-        // once what a new backend starts as; until then nothing is known that could be done.
+        // once what a new backend starts as.
         let all_settled = || {
             self.derived.addresses.is_subset(&facts.topology.settled)
                 && leases::are_known(&wishes.leases, &facts.leases)
         };
-        if !self.derived.unknown.is_empty() || !(self.adopted || all_settled()) {
+        let is_known =
+            if self.adopted { self.derived.is_known() } else { self.derived.is_all_known() && all_settled() };
+        if !is_known {
             self.wait(facts, (now, moment));
             wishes.announced = Some(self.announce(&facts.topology, false));
             return wishes;
@@ -290,7 +292,8 @@ impl<D: Datapath> Cycle<D> {
         self.unstored.retain(|key| {
             let Some(service) = self.services.get(key) else { return false };
             let is_settled = |member: &Member| is_settled(member, &facts.topology);
-            if service.vip().is_some() && !service.members.iter().all(is_settled) {
+            let is_told = self.derived.knows(key) && service.members.iter().all(is_settled);
+            if service.vip().is_some() && !is_told {
                 return true;
             }
             let old = &service.object.status;

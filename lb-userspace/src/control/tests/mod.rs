@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use crate::control::admission::{Intent, Preconditions, Reference};
+use crate::model::health_check::HealthCheck;
 use crate::model::ip_pool::{IpPool, PoolRange};
 use crate::model::load_balancer::{Listener, LoadBalancer};
 use crate::model::meta::{GROUP, NamespacedName};
@@ -86,6 +87,7 @@ fn balancer(number: u8, leases: bool, pool: u8, address: Option<u8>) -> Intent {
     let mut object = LoadBalancer::new(namespace, name);
     object.spec.listeners =
         vec![Listener { port: 80, protocol: "TCP".into(), backend_port: 8080, ..Listener::default() }];
+    object.spec.health_check = Some(HealthCheck { port: 8080, ..HealthCheck::default() });
     object.spec.backend_server_selector = [("app".to_owned(), vec!["web".to_owned()])].into();
     if leases {
         object.spec.ipam = "dhcp".into();

@@ -72,7 +72,8 @@ pub async fn run(
             },
             Ok(()) = wanted.changed() => {
                 due.wanted = true;
-                due.soon(false, Routes::Same);
+                // Somebody waits for it, and asks for all that they want at once.
+                due.at = Some(Instant::now());
             }
             _ = use_neighbours.tick() => use_all(&socket, next_hops(&topology.paths)).await,
             _ = resync.tick() => due.soon(true, Routes::Changed),

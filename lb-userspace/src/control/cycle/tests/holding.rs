@@ -16,7 +16,7 @@ fn choosing(vm: VirtualMachine) -> Facts {
     front.spec.draining = Some(Draining { timeout_seconds: 60 });
     let backend = Backend::new(front.metadata.key(), IpAddr::from(CHOSEN));
     let mut facts = facts(&[], &[CHOSEN]);
-    facts.health.insert(backend, Health { ready: true, reason: Reason::NotChecked });
+    facts.health.insert(backend, Health { ready: true, reason: Reason::Succeeded });
     facts.virtual_machines = Some(vms(&[vm]).into());
     let only = [(front.metadata.key(), front.into())];
     facts.resources = Arc::new(Resources { load_balancers: only.into(), ..Resources::default() });

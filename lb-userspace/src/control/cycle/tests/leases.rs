@@ -28,7 +28,7 @@ fn world() -> Facts {
     let resources = Arc::make_mut(&mut facts.resources);
     resources.load_balancers.insert(leased(), object.into());
     resources.leases.insert(leased(), lease());
-    let health = Health { ready: true, reason: Reason::NotChecked };
+    let health = Health { ready: true, reason: Reason::Succeeded };
     facts.health.insert(Backend::new(leased(), FIRST.into()), health);
     facts.leases.insert(leased(), state(Some(lease())));
     facts

@@ -2,12 +2,13 @@
 
 mod holding;
 mod leases;
+mod unknown;
 
 use super::*;
 use crate::config::Inventory;
 use crate::control::plan::Capacity;
 use crate::control::sample::{self, BRIDGE, ETH0, station};
-use crate::control::select::tests::{raw_lb, vm, vms};
+use crate::control::select::tests::{checked_lb, raw_lb, vm, vms};
 use crate::datapath::memory::Memory;
 use crate::datapath::model::{Mac, Observed, Table};
 use crate::health::model::{Backend, Health, Reason};
@@ -24,7 +25,7 @@ fn cycle() -> Cycle<Memory> {
 
 /// shop/front at 203.0.113.10 over these VMs, of which the settled ones are on the network at eth0.
 fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
-    let mut front = raw_lb();
+    let mut front = checked_lb();
     front.status.allocated_address =
         Some(AllocatedAddress { ip: "203.0.113.10".to_owned(), ..AllocatedAddress::default() });
     let key = front.metadata.key();
@@ -34,7 +35,7 @@ fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
     };
     let health = |address: &[u8; 4]| {
         let backend = Backend::new(key.clone(), IpAddr::from(*address));
-        (backend, Health { ready: true, reason: Reason::NotChecked })
+        (backend, Health { ready: true, reason: Reason::Succeeded })
     };
     let mut topology = sample::vm_host();
     for address in settled {
@@ -127,8 +128,6 @@ fn sharing(front: &LoadBalancer) -> Facts {
     more.spec.unserved = String::new();
     more.spec.share_address_with = "front".to_owned();
     more.status.allocated_address.clone_from(&front.status.allocated_address);
-    let backend = Backend::new(more.metadata.key(), IpAddr::from(FIRST));
-    facts.health.insert(backend, Health { ready: true, reason: Reason::NotChecked });
     let both = [front.clone(), more].map(|object| (object.metadata.key(), object.into()));
     facts.resources = Arc::new(Resources { load_balancers: both.into(), ..Resources::default() });
     facts
