@@ -3,6 +3,8 @@ mod by_hand;
 mod leaving;
 mod sharing;
 
+use serde_json::json;
+
 use super::*;
 use crate::model::ip_pool::{IpPool, PoolRange, ScopeTuple};
 use crate::model::load_balancer::{Listener, LoadBalancer};
@@ -251,4 +253,40 @@ fn b6_15_whoever_writes_a_pool_hears_of_those_that_it_was_not_compared_with() {
     assert!(lab.warnings[0].starts_with("pool broken is ignored until it is repaired: spec.ranges[0]"));
     assert_eq!((lab.warnings.len(), balancer.warnings.len()), (1, 0));
     assert_eq!(balancer.change, Change::Created);
+}
+
+/// Each write read all addresses of all pools anew.
+#[test]
+fn an_edit_moves_no_address_unless_its_pool_has_forgotten_that_it_gave_it() {
+    let mut resources = created([ip_pool(pool("lab", "192.0.2.80", "192.0.2.81")), lb(balancer("a"))]);
+    let mut edited = balancer("a");
+    edited.spec.weights.insert("vm-1".into(), 3);
+    let intent = [Intent::Replace(lb(edited))];
+    let after = done(&resources, &intent, 9);
+    assert_eq!((&after.pools, address(&after, "a")), (&resources.pools, "192.0.2.80".into()));
+    assert_eq!(after.load_balancers[&key("a")].spec.weights["vm-1"], 3);
+    resources.pools.get_mut("lab").unwrap().status.allocated.clear();
+    let after = done(&resources, &intent, 9);
+    assert_eq!(after.pools["lab"].status.allocated, [(address(&after, "a"), "shop/a".into())].into());
+}
+
+/// The status is a hundred times as long as what is written, and was made JSON and read again with each write.
+#[test]
+fn a_patch_keeps_the_status_and_may_ask_for_it() {
+    let resources = created([ip_pool(pool("lab", "192.0.2.80", "192.0.2.81")), lb(balancer("a"))]);
+    let reference = || Reference::LoadBalancer(key("a"));
+    let operations = |address: &str| {
+        json!([
+            {"op": "test", "path": "/status/address", "value": address},
+            {"op": "add", "path": "/spec/description", "value": "edited"},
+        ])
+    };
+    let json_patch = |address| Patch::Json(serde_json::from_value(operations(address)).unwrap());
+    let merge = Patch::Merge(json!({"spec": {"description": "edited"}, "status": {"address": "192.0.2.99"}}));
+    for patch in [merge, json_patch("192.0.2.80")] {
+        let after = done(&resources, &[Intent::Patch(reference(), patch)], 9);
+        let (before, after) = (&resources.load_balancers[&key("a")], &after.load_balancers[&key("a")]);
+        assert_eq!((&after.status, after.spec.description.as_str()), (&before.status, "edited"));
+    }
+    submit(&resources, &[Intent::Patch(reference(), json_patch("192.0.2.99"))], 9).unwrap_err();
 }
