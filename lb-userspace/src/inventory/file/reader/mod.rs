@@ -16,9 +16,10 @@ const MAX_LENGTH: usize = MAX_NODES / 2;
 ///
 /// Behind the same head, a YAML parser comes to each item of the list in the same state. So an item means what its
 /// text means, if neither it nor another refers to anything beyond itself; the text of one that has been read between
-/// the same head and another item is known. The others, and the last one, which the end of the file follows, are read
-/// as a file of their own. Where one runs into the next there, they are not as many, or not where they were cut. Whatever
-/// is out of the ordinary is read as a whole, which finds all that is wrong.
+/// the same head and another item is known, if that one hides no item for this to run past. The others, and the last
+/// one, which the end of the file follows, are read as a file of their own. Where one runs into the next there, they are
+/// not as many, or not where they were cut. Whatever is out of the ordinary is read as a whole, which finds all that is
+/// wrong.
 #[derive(Default, Debug)]
 pub(super) struct Reader {
     /// Of the last good text.
@@ -44,10 +45,12 @@ impl Reader {
             Some(read) => read,
             None => self.read_whole(text, &cut)?,
         };
-        let followed = cut.items.len().saturating_sub(1);
-        let mut read: Vec<_> = digests.into_iter().zip(cut.items.iter().zip(items)).take(followed).collect();
-        read.retain(|(digest, (text, _))| self.known.contains_key(digest) || cut.is_plain(text));
-        self.known = read.into_iter().map(|(digest, (_, item))| (digest, item)).collect();
+        let is_plain =
+            |(digest, text): (&Digest, &&str)| self.known.contains_key(digest) || cut.is_plain(text);
+        let plain: Vec<bool> = digests.iter().zip(&cut.items).map(is_plain).collect();
+        let are_known = plain.windows(2).map(|pair| pair == [true, true]);
+        let read = digests.into_iter().zip(items).zip(are_known);
+        self.known = read.filter(|(_, is_known)| *is_known).map(|(read, _)| read).collect();
         cut.head.clone_into(&mut self.head);
         self.whole = Some(whole);
         if *self.declared != declared {
@@ -66,8 +69,7 @@ impl Reader {
         let known: Vec<Option<&Item>> = digests.iter().enumerate().map(known).collect();
         let unknown = cut.items.iter().zip(&known).filter(|(_, known)| known.is_none());
         let altered: Vec<&str> = unknown.map(|(text, _)| *text).collect();
-        let (_, followed) = altered.split_last()?;
-        if !followed.iter().all(|item| cut.is_plain(item)) {
+        if !altered.iter().all(|item| cut.is_plain(item)) {
             return None;
         }
         let read = self.parse(&[&[cut.head], &*altered].concat().concat()).ok()?;

@@ -1,7 +1,7 @@
 //! Whatever has been read before, a text is read as `parse` reads it.
 
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 
 use super::*;
 use crate::inventory::file::parse;
@@ -90,59 +90,92 @@ fn a_slip_of_the_pen_forgets_nothing() {
     assert!(Arc::ptr_eq(&before, &read(&mut reader, &file((0..3).map(vm))).unwrap()));
 }
 
-/// Pieces of texts, of which many run into the next, end it early, or look like another.
-const PIECES: [&str; 44] = [
+/// What closes a quote may go on with an item that is not cut off: they are as many as were cut, and where they were.
+#[test]
+fn an_item_that_runs_into_one_that_hides_another_is_not_known() {
+    let item = |name: &str| format!("  - {{namespace: shop, name: {name}}}\n");
+    let open = || "  - {namespace: shop, name: a, labels: {k: \"\n".to_owned();
+    for hidden in
+        ["  - \"}}\n  -\t{namespace: shop, name: c}\n", "  - \"}}\r  - {namespace: shop, name: c}\n\n"]
+    {
+        let mut reader = Reader::default();
+        read(&mut reader, &file(["b", "c", "d"].map(item))).unwrap();
+        read(&mut reader, &file([open(), item("b"), hidden.to_owned()])).unwrap();
+        let mut reader = Reader::default();
+        read(&mut reader, &file([open(), hidden.to_owned()])).unwrap();
+        assert!(read(&mut reader, &file([open(), item("c")])).is_err());
+    }
+}
+
+/// Items that mean the same wherever they stand. The last two are one VM.
+const ORDINARY: [&str; 10] = [
     "  - namespace: shop\n    name: a\n",
     "  - {namespace: shop, name: b}\n",
     "  - {namespace: shop, name: c, labels: {k: v}}\n",
-    "  - {namespace: shop, name: d, running: false}",
-    "  -\n    namespace: shop\n    name: e\n",
-    "  - # a comment\n    {namespace: shop, name: f}\n",
-    "  - &anchor {namespace: shop, name: g}\n",
-    "  - {namespace: shop, name: h, labels: &labels {k: v}}\n",
-    "  - {namespace: shop, name: i, labels: *labels}\n",
-    "  - *anchor\n",
-    "  - <<: {namespace: shop}\n    name: j\n",
-    "  - namespace: shop\n    name: k\n    labels:\n      k: |\n        - namespace: shop\n",
-    "  - namespace: shop\n    name: l\n    labels:\n      k: |+\n\n\n",
-    "  - namespace: shop\n    name: m\n    labels:\n      k: >2\n",
-    "  - namespace: shop\n    name: n\n    labels: {k: \"\n",
-    "  - namespace: shop\n    name: o\n    labels: {k: '\n",
-    "  - namespace: shop\n    name: p\n    labels: {k: v,\n",
-    "  - namespace: shop\n    name: q\n    labels: {k: v",
-    "  - namespace: shop\n    name: r\n    labels:\n",
-    "  - namespace: shop\n    name: s\n    interfaces:\n",
-    "  - namespace: shop\n    name:\n",
-    "  - {namespace: shop, name: A}\n",
-    "    - {namespace: shop, name: t}\n",
-    "- {namespace: shop, name: u}\n",
-    " - {namespace: shop, name: v}\n",
-    "    name: w\n",
-    "    labels: {x: y}\n",
-    "      - {name: default, ipAddress: 192.0.2.1}\n",
-    "        - {name: default}\n",
-    "      k: v\n",
-    "      two words\n",
-    "\"}\n",
-    "'}\n",
-    "}\n",
-    "    }\n",
-    "# a comment: \"\n",
-    "      # deeper\n",
-    "\n",
-    "   \n",
-    "\t\n",
-    "---\n",
-    "...\n",
-    "other: x\n",
-    "  - {namespace: shop, name: x}\r  - {namespace: shop, name: y}\r\n",
+    "  -\n    namespace: shop\n    name: d\n",
+    "  - # a comment\n    {namespace: shop, name: e}\n\n# another: \"\n",
+    "  - namespace: shop\n    name: f\n    labels:\n      k: |\n        - namespace: shop\n",
+    "  - namespace: shop\n    name: g\n    labels:\n      k: |+\n        v\n\n\n",
+    "  - namespace: shop\n    name: h\n    labels: {k: \"\n      v\"}\n",
+    "  - {namespace: shop, name: i}\n",
+    "  - {namespace: shop, name: i, labels: {k: v}}\n",
 ];
 
-const HEADS: [&str; 12] = [
-    "virtualMachines:\n",
-    "virtualMachines:\n",
-    "virtualMachines:\n",
-    "virtualMachines:\n",
+/// Pieces that run into the next, end it early, or look like another; together, those that act on one another, which come first.
+const HOSTILE: [&[&str]; 45] = [
+    &["  - &m {namespace: shop, name: m}\n", "  - {namespace: shop, <<: *m, name: n}\n"],
+    &["  - {namespace: shop, name: m, labels: &l {k: v}}\n", "  - {namespace: shop, name: n, labels: *l}\n"],
+    &["  - {namespace: shop, name: o, labels: &l {k: w}}\n", "  - {namespace: shop, name: n, labels: *l}\n"],
+    &["  - {namespace: shop, name: p, labels: &l {k: x}}\n"],
+    &["  - {namespace: shop, name: m, labels: {k: \"\n", "  - \"}}\n"],
+    &["  - {namespace: shop, name: m, labels: {k: '\n", "  - '}}\n  -\t{namespace: shop, name: n}\n"],
+    &["  - {namespace: shop, name: m, labels: {k: \"\n", "  - \"}}\r  - {namespace: shop, name: n}\n\n"],
+    &[
+        "  - {namespace: shop, name: m}\n  -\t{namespace: shop, name: n}\n",
+        "  - {namespace: shop, name: o, labels: {k: '\n",
+        "  - '}}\n",
+    ],
+    &["  - {namespace: shop, name: m,\n  labels: {k: v}}\n"],
+    &["  - {namespace: shop, name: m, labels: {k: \"\n  v\"}}\n"],
+    &["  - {namespace: shop, name: m, running: false}"],
+    &["  - *m\n"],
+    &["  - <<: {namespace: shop}\n    name: m\n"],
+    &["  - namespace: shop\n    name: m\n    labels:\n      k: |+\n\n\n"],
+    &["  - namespace: shop\n    name: m\n    labels:\n      k: >2\n"],
+    &["  - namespace: shop\n    name: m\n    labels: {k: v,\n"],
+    &["  - namespace: shop\n    name: m\n    labels: {k: v"],
+    &["  - namespace: shop\n    name: m\n    labels: {k: \"\n"],
+    &["  - namespace: shop\n    name: m\n    labels:\n"],
+    &["  - namespace: shop\n    name: m\n    interfaces:\n"],
+    &["  - namespace: shop\n    name:\n"],
+    &["  - {namespace: shop, name: A}\n"],
+    &["    - {namespace: shop, name: m}\n"],
+    &["- {namespace: shop, name: m}\n"],
+    &[" - {namespace: shop, name: m}\n"],
+    &["    name: m\n"],
+    &["    labels: {x: y}\n"],
+    &["      - {name: default, ipAddress: 192.0.2.1}\n"],
+    &["        - {name: default}\n"],
+    &["      k: v\n"],
+    &["      two words\n"],
+    &["\"}\n"],
+    &["'}\n"],
+    &["}\n"],
+    &["    }\n"],
+    &["# a comment: \"\n"],
+    &["      # deeper\n"],
+    &["\n"],
+    &["   \n"],
+    &["\t\n"],
+    &["---\n"],
+    &["...\n"],
+    &["other: x\n"],
+    &["virtualMachines:\n"],
+    &["  - {namespace: shop, name: m}\r  - {namespace: shop, name: n}\r\n"],
+];
+
+/// What may stand before the items.
+const HEADS: [&str; 10] = [
     "# a comment\n---\nvirtualMachines: # of this node\n",
     "virtualMachines: &all\n",
     "virtualMachines: [\n",
@@ -150,24 +183,61 @@ const HEADS: [&str; 12] = [
     "virtualMachines: \"\n",
     "virtualMachines: {\n",
     "? virtualMachines\n:\n",
+    "? virtualMachines\n: - {namespace: shop, name: p}\n",
+    "? virtualMachines\n: - {namespace: shop, name: p, labels: {k: \"\n  - \"}}\n",
     "",
 ];
 
-/// Texts of pieces, each a few edits from the one before.
-fn texts() -> impl Strategy<Value = Vec<String>> {
-    let edit = (0_usize..4, 0_usize..12, select(&PIECES[..]), select(&HEADS[..]));
-    let ordinary = proptest::collection::vec(select(&PIECES[..6]), 0..6);
-    let edits = proptest::collection::vec(proptest::collection::vec(edit, 0..3), 1..8);
-    (select(&HEADS[..]), ordinary, edits).prop_map(|(mut head, mut pieces, steps)| {
-        let step = |edits: Vec<(usize, usize, &'static str, &'static str)>| {
-            for (kind, at, piece, other) in edits {
+/// A change to the items of a text.
+#[derive(Clone, Debug)]
+enum Edit {
+    /// So that each is there once.
+    Put(usize, &'static [&'static str]),
+    Remove(usize),
+    Rotate(usize),
+    /// Only what is ordinary remains.
+    Mend,
+}
+
+impl Edit {
+    fn any() -> impl Strategy<Value = Self> {
+        let ordinary = (0..ORDINARY.len()).prop_map(|index| &ORDINARY[index..=index]);
+        let pieces = prop_oneof![4 => ordinary, 1 => select(&HOSTILE[..8]), 1 => select(&HOSTILE[..])];
+        prop_oneof![
+            6 => (0_usize..12, pieces).prop_map(|(at, pieces)| Self::Put(at, pieces)),
+            2 => (0_usize..12).prop_map(Self::Remove),
+            1 => (0_usize..12).prop_map(Self::Rotate),
+            2 => Just(Self::Mend),
+        ]
+    }
+
+    fn apply(self, pieces: &mut Vec<&'static str>) {
+        let length = pieces.len();
+        match self {
+            Self::Put(at, put) => {
+                pieces.retain(|piece| !put.contains(piece));
                 let at = at % (pieces.len() + 1);
-                match kind {
-                    0 | 1 => pieces.insert(at, piece),
-                    2 if at < pieces.len() => drop(pieces.remove(at)),
-                    2 => head = other,
-                    _ => pieces.rotate_left(at),
-                }
+                pieces.splice(at..at, put.iter().copied());
+            }
+            Self::Remove(at) if at < length => drop(pieces.remove(at)),
+            Self::Remove(_) => {}
+            Self::Rotate(at) => pieces.rotate_left(at.min(length)),
+            Self::Mend => pieces.retain(|piece| ORDINARY.contains(piece)),
+        }
+    }
+}
+
+/// Texts of a head and pieces, each a few edits from the one before.
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    let head = || prop_oneof![9 => Just("virtualMachines:\n"), 1 => select(&HEADS[..])];
+    let items = subsequence(&ORDINARY[..9], 4..=6).prop_shuffle();
+    let edits = proptest::collection::vec(Edit::any(), 1..=2);
+    let steps = proptest::collection::vec((proptest::option::weighted(0.05, head()), edits), 4..=12);
+    (head(), items, steps).prop_map(|(mut head, mut pieces, steps)| {
+        let step = |(other, edits): (Option<&'static str>, Vec<Edit>)| {
+            head = other.unwrap_or(head);
+            for edit in edits {
+                edit.apply(&mut pieces);
             }
             head.to_owned() + &pieces.concat()
         };
