@@ -1,6 +1,7 @@
 //! The Maglev tables of the last plan: filling one costs a million times what comparing its members does.
 
 use std::collections::BTreeMap;
+use std::thread::Builder;
 
 use crate::control::maglev::{self, Member};
 use crate::datapath::model::{BackendId, ListenerAddress, ListenerIndex, Table};
@@ -79,14 +80,16 @@ fn fill_together(unknown: &mut [(&Asked, &mut Option<Table>)], seed: u64) {
     let Some((here, beside)) = unknown.split_at_mut_checked(share) else { return fill_each(unknown, seed) };
     std::thread::scope(|scope| {
         for share in beside.chunks_mut(share) {
-            scope.spawn(|| fill_each(share, seed));
+            // The share of a thread that can't be started is left.
+            drop(Builder::new().spawn_scoped(scope, || fill_each(share, seed)));
         }
         fill_each(here, seed);
     });
+    fill_each(unknown, seed);
 }
 
 fn fill_each(unknown: &mut [(&Asked, &mut Option<Table>)], seed: u64) {
-    for (asked, table) in unknown {
+    for (asked, table) in unknown.iter_mut().filter(|(_, table)| table.is_none()) {
         let positions = maglev::table(&asked.members, asked.slots, seed);
         **table = Some(Table::of(&asked.ids, &positions));
     }
