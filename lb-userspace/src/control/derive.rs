@@ -33,7 +33,7 @@ pub(super) struct Derived {
     pub(super) addresses: Arc<BTreeSet<IpAddr>>,
     /// By how many members each of them is used.
     uses: BTreeMap<IpAddr, u32>,
-    /// Those of each load balancer's members.
+    /// Those of each load balancer's members, in order.
     reached: BTreeMap<NamespacedName, Vec<IpAddr>>,
     /// Load balancers that were served without any check.
     unchecked: BTreeSet<NamespacedName>,
@@ -117,19 +117,20 @@ impl Derived {
     fn follow_addresses(&mut self, changed: &Changed, services: &Services) {
         for lb in &changed.rebuilt {
             let service = services.get(lb).filter(|service| service.vip().is_some());
-            let new: Vec<IpAddr> = service
+            let mut new: Vec<IpAddr> = service
                 .iter()
                 .flat_map(|service| service.members.iter().filter_map(Member::address))
                 .collect();
+            new.sort_unstable();
             let old = self.reached.remove(lb).unwrap_or_default();
-            for address in &new {
-                let count = self.uses.entry(*address).or_default();
+            for address in joined(&old, &new) {
+                let count = self.uses.entry(address).or_default();
                 *count += 1;
                 if *count == 1 {
-                    Arc::make_mut(&mut self.addresses).insert(*address);
+                    Arc::make_mut(&mut self.addresses).insert(address);
                 }
             }
-            for address in old {
+            for address in joined(&new, &old) {
                 if let Some(count) = self.uses.get_mut(&address) {
                     *count -= 1;
                     if *count == 0 {
@@ -185,6 +186,16 @@ fn place(service: &Service) -> Option<Place> {
     Some((service.lb.shares.is_none().then_some(vip), listener_addresses(service)))
 }
 
+/// What there is more of in the second of two sorted lists.
+fn joined(before: &[IpAddr], after: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
+    let mut before = before.iter().peekable();
+    let is_new = move |address: &&IpAddr| {
+        while before.next_if(|known| known < address).is_some() {}
+        before.next_if_eq(address).is_none()
+    };
+    after.iter().filter(is_new).copied()
+}
+
 /// Whether both want the same: what a backend was before it was wanted is of no interest any more.
 fn alike(old: &OfBalancer<Wanted>, new: &OfBalancer<Wanted>) -> bool {
     let is_same = |((one, old), (other, new)): ((&Target, &Wanted), (&Target, &Wanted))| {
@@ -201,4 +212,31 @@ pub(super) fn is_settled(member: &Member, topology: &Topology) -> bool {
 fn served(service: &Service, topology: &Topology) -> Option<Served> {
     let members = service.members.iter().filter(|member| is_settled(member, topology)).cloned().collect();
     Some(Served { lb: Arc::clone(&service.lb), vip: service.vip()?, members })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sorted() -> impl Strategy<Value = Vec<IpAddr>> {
+        let addresses = proptest::collection::vec((0_u8..6).prop_map(|host| [192, 0, 2, host].into()), 0..8);
+        addresses.prop_map(|mut addresses: Vec<IpAddr>| {
+            addresses.sort_unstable();
+            addresses
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_joins_or_leaves_is_counted_as_often_as_that(before in sorted(), after in sorted()) {
+            let mut now = before.clone();
+            for gone in joined(&after, &before) {
+                now.remove(now.iter().position(|address| *address == gone).unwrap());
+            }
+            now.extend(joined(&before, &after));
+            now.sort_unstable();
+            prop_assert_eq!(now, after);
+        }
+    }
 }

@@ -52,13 +52,18 @@ pub struct Facts {
     pub leases: Leases,
 }
 
-/// What others are to do.
+/// What others are to find out.
 #[derive(Clone, Default, Debug)]
-pub struct Wishes {
+pub struct Questions {
     /// Whom to probe.
     pub probes: WantedBackends,
     /// Which addresses to resolve.
     pub addresses: Arc<BTreeSet<IpAddr>>,
+}
+
+/// What others are to do, after what the datapath was told: no address is given back that is served.
+#[derive(Clone, Default, Debug)]
+pub struct Wishes {
     /// Which addresses to obtain by DHCP.
     pub leases: Arc<Wanted>,
     /// Whose clients to nudge.
@@ -184,12 +189,20 @@ impl<D: Datapath> Cycle<D> {
         &self.problems
     }
 
-    /// One turn.
-    pub fn turn(&mut self, facts: &Facts, now: Instant, moment: Timestamp) -> Wishes {
+    /// One turn. `ask` is told what is to be found out as soon as that is known: others can do so while the datapath is
+    /// led to what is desired.
+    pub fn turn(
+        &mut self,
+        facts: &Facts,
+        now: Instant,
+        moment: Timestamp,
+        ask: impl FnOnce(Questions),
+    ) -> Wishes {
         let networks = Networks { dhcp: &self.dhcp, interfaces: &self.interfaces, topology: &facts.topology };
         let leases = self.lending.follow(&facts.resources, &networks);
         // Without facts about VMs, what the maps hold is better than nothing.
         let Some(virtual_machines) = &facts.virtual_machines else {
+            ask(Questions::default());
             self.wait(facts, (now, moment));
             return Wishes { leases, ..Wishes::default() };
         };
@@ -200,6 +213,40 @@ impl<D: Datapath> Cycle<D> {
                 self.ports = None;
             }
         }
+        self.follow(facts, virtual_machines, now);
+        ask(Questions {
+            probes: self.derived.probes.clone(),
+            addresses: Arc::clone(&self.derived.addresses),
+        });
+        // What the maps hold of an earlier agent serves on until all of it can be placed. And the prober tells at
+        // once what a new backend starts as.
+        let all_settled = || {
+            self.derived.addresses.is_subset(&facts.topology.settled)
+                && leases::are_known(&leases, &facts.leases)
+        };
+        let is_known =
+            if self.adopted { self.derived.is_known() } else { self.derived.is_all_known() && all_settled() };
+        if !is_known {
+            self.wait(facts, (now, moment));
+            let announced = Some(self.announce(&facts.topology, false));
+            return Wishes { leases, announced, ..Wishes::default() };
+        }
+        let desired = &self.derived.desired;
+        let is_done = self.converger.converge(desired, &std::mem::take(&mut self.altered), now);
+        if is_done && !self.adopted {
+            let (vips, listeners) = (desired.vips.len(), desired.listeners.len());
+            tracing::info!(vips, listeners, "in step with what is desired");
+        }
+        self.adopted = true;
+        self.is_waiting = false;
+        let backends = self.converger.take_ended();
+        let vips = if backends.is_empty() { BTreeSet::new() } else { desired.vips.keys().copied().collect() };
+        let announced = Some(self.announce(&facts.topology, is_done));
+        Wishes { leases, ended: Ended { backends, vips }, announced }
+    }
+
+    /// Takes over the facts: what is desired follows from them.
+    fn follow(&mut self, facts: &Facts, virtual_machines: &Arc<VirtualMachines>, now: Instant) {
         let ports = &self.served_ports.attached;
         let changed = self.services.refresh(facts, virtual_machines, &mut self.stations, ports, now);
         let place = |mode, address, mac| place(address, mac, mode, &facts.topology, ports).placement;
@@ -217,39 +264,6 @@ impl<D: Datapath> Cycle<D> {
             desired.running = running;
         }
         self.unstored.extend(changed.told);
-        let mut wishes = Wishes {
-            probes: self.derived.probes.clone(),
-            addresses: Arc::clone(&self.derived.addresses),
-            leases,
-            ..Wishes::default()
-        };
-        // What the maps hold of an earlier agent serves on until all of it can be placed. And the prober tells at
-        // once what a new backend starts as.
-        let all_settled = || {
-            self.derived.addresses.is_subset(&facts.topology.settled)
-                && leases::are_known(&wishes.leases, &facts.leases)
-        };
-        let is_known =
-            if self.adopted { self.derived.is_known() } else { self.derived.is_all_known() && all_settled() };
-        if !is_known {
-            self.wait(facts, (now, moment));
-            wishes.announced = Some(self.announce(&facts.topology, false));
-            return wishes;
-        }
-        let desired = &self.derived.desired;
-        let is_done = self.converger.converge(desired, &std::mem::take(&mut self.altered), now);
-        if is_done && !self.adopted {
-            let (vips, listeners) = (desired.vips.len(), desired.listeners.len());
-            tracing::info!(vips, listeners, "in step with what is desired");
-        }
-        self.adopted = true;
-        let backends = self.converger.take_ended();
-        if !backends.is_empty() {
-            wishes.ended = Ended { backends, vips: desired.vips.keys().copied().collect() };
-        }
-        wishes.announced = Some(self.announce(&facts.topology, is_done));
-        self.is_waiting = false;
-        wishes
     }
 
     /// What the network may have other notions of: what has been served and still is to be, and, once all `is_done`, what

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::cycle::{Cycle, Facts, Wishes};
+use super::cycle::{Cycle, Facts, Questions, Wishes};
 use super::registry::Registry;
 use super::report::Report;
 use super::reporter::{About, report};
@@ -158,10 +158,12 @@ impl<D: Datapath> Control<D> {
     /// Does all that follows from the facts as they are.
     pub fn turn(&mut self) {
         self.read_facts();
-        let Wishes { probes, addresses, leases, ended, announced } =
-            self.cycle.turn(&self.facts, Instant::now().into_std(), Timestamp::now());
-        publish(&self.outputs.probes, probes);
-        publish(&self.outputs.addresses, addresses);
+        let ask = |Questions { probes, addresses }| {
+            publish(&self.outputs.probes, probes);
+            publish(&self.outputs.addresses, addresses);
+        };
+        let Wishes { leases, ended, announced } =
+            self.cycle.turn(&self.facts, Instant::now().into_std(), Timestamp::now(), ask);
         publish(&self.outputs.leases, leases);
         if let Some(announced) = announced {
             publish(&self.outputs.announced, announced);

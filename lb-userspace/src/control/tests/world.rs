@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::stand::{Fate, Maps, Shelf};
 use crate::config::{Dhcp, Interfaces, Inventory};
 use crate::control::admission::Intent;
-use crate::control::cycle::{Cycle, Facts};
+use crate::control::cycle::{Cycle, Facts, Questions};
 use crate::control::hold::Stations;
 use crate::control::plan::{Capacity, Planner};
 use crate::control::registry::tests::owners;
@@ -157,13 +157,14 @@ impl World {
         self.is_read |= self.is_readable;
         for _ in 0..ROUNDS {
             let facts = self.facts();
-            let wishes = self.cycle.turn(&facts, self.now, self.moment);
+            let mut asked = Questions::default();
+            let wishes = self.cycle.turn(&facts, self.now, self.moment, |questions| asked = questions);
             self.check_leased()?;
             self.clients.handle_wanted(&wishes.leases, self.now, self.moment);
             let is_quiet = !self.exchange(pattern);
             let ready = Health { ready: true, reason: Reason::NotChecked };
-            self.health = wishes.probes.iter().map(|(backend, _)| (backend, ready.clone())).collect();
-            self.settled.clone_from(&wishes.addresses);
+            self.health = asked.probes.iter().map(|(backend, _)| (backend, ready.clone())).collect();
+            self.settled.clone_from(&asked.addresses);
             let statuses = self.cycle.statuses(&facts, self.moment);
             if !statuses.leases.is_empty()
                 && let Some(intent) = self.meanwhile.take()
@@ -289,7 +290,7 @@ impl World {
         };
         if !self.checked.as_ref().is_some_and(is_known) {
             let fresh = Maps::default();
-            cycle(fresh.clone()).turn(facts, self.now, self.moment);
+            cycle(fresh.clone()).turn(facts, self.now, self.moment, drop);
             prop_assert_eq!(view(&observed), view(&fresh.observed()));
             self.checked = Some((facts.clone(), observed));
         }

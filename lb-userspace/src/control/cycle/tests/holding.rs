@@ -34,7 +34,7 @@ fn a_draining_backend_at_a_chosen_address_outlives_a_restart_of_the_guests_agent
     };
     let start = Instant::now();
     let mut state = |facts: &Facts, now| {
-        cycle.turn(facts, now, Timestamp::UNIX_EPOCH);
+        cycle.turn(facts, now, Timestamp::UNIX_EPOCH, drop);
         let observed = cycle.converger.datapath().observe().unwrap();
         let entry = observed.backends.values().find(|entry| entry.address.ip() == IpAddr::from(CHOSEN));
         entry.map(|entry| entry.state)

@@ -59,9 +59,9 @@ fn a_lease_ends_though_no_vm_is_known() {
     let mut facts = Facts { virtual_machines: None, ..world() };
     let both = [LENT, POOLED].map(IpAddr::from);
     facts.leases.clear();
-    cycle.turn(&facts, Instant::now(), second(59));
+    cycle.turn(&facts, Instant::now(), second(59), drop);
     assert_eq!(served(&mut cycle), both, "what is stored of it lasts");
-    cycle.turn(&facts, Instant::now(), second(60));
+    cycle.turn(&facts, Instant::now(), second(60), drop);
     assert_eq!(served(&mut cycle), both[1..]);
     let observed = cycle.converger.datapath().observe().unwrap();
     assert!(observed.listeners.keys().all(|listener| listener.vip == both[1]));
@@ -73,7 +73,7 @@ fn a_refused_lease_ends_though_no_vm_is_known_and_its_status_says_so() {
     let mut cycle = restarted();
     let refused = [(leased(), state(None))].into();
     let facts = Facts { virtual_machines: None, leases: refused, ..world() };
-    cycle.turn(&facts, Instant::now(), second(1));
+    cycle.turn(&facts, Instant::now(), second(1), drop);
     assert_eq!(served(&mut cycle), [IpAddr::from(POOLED)]);
     let statuses = cycle.statuses(&facts, second(1));
     assert_eq!(statuses.leases, [(leased(), None)]);
@@ -89,7 +89,7 @@ fn the_vip_of_a_leased_load_balancer_that_is_deleted_goes_though_no_vm_is_known(
     let mut resources = Resources::clone(&world().resources);
     resources.load_balancers.remove(&leased());
     let facts = Facts { virtual_machines: None, resources: resources.into(), ..world() };
-    cycle.turn(&facts, Instant::now(), second(1));
+    cycle.turn(&facts, Instant::now(), second(1), drop);
     assert_eq!(served(&mut cycle), [IpAddr::from(POOLED)], "its address is given back");
 }
 
@@ -100,7 +100,7 @@ fn an_extended_lease_is_stored_though_no_vm_is_known() {
     let extended = Lease { expires_at: Some(120_000), ..lease() };
     let facts = [(leased(), state(Some(extended.clone())))].into();
     let facts = Facts { virtual_machines: None, leases: facts, ..world() };
-    cycle.turn(&facts, Instant::now(), second(61));
+    cycle.turn(&facts, Instant::now(), second(61), drop);
     let statuses = cycle.statuses(&facts, second(61));
     assert_eq!(statuses.leases, [(leased(), Some(extended))]);
     assert_eq!(statuses.load_balancers, []);

@@ -54,13 +54,19 @@ fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
     }
 }
 
-/// The addresses of the backends that take new flows, after a turn that wishes for this.
-fn turn(cycle: &mut Cycle<Memory>, facts: &Facts) -> (Vec<IpAddr>, Wishes) {
-    let wishes = cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH);
+/// The addresses of the backends that take new flows, after a turn that asks this.
+fn turn(cycle: &mut Cycle<Memory>, facts: &Facts) -> (Vec<IpAddr>, Questions) {
+    let mut asked = Questions::default();
+    cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH, |questions| asked = questions);
     let observed = cycle.converger.datapath().observe().unwrap();
     let ids: BTreeSet<_> = observed.tables.values().flat_map(Table::iter).collect();
     let chosen = observed.backends.iter().filter(|(id, _)| ids.contains(id));
-    (chosen.map(|(_, backend)| backend.address.ip()).collect(), wishes)
+    (chosen.map(|(_, backend)| backend.address.ip()).collect(), asked)
+}
+
+/// What a turn announces.
+fn announced(cycle: &mut Cycle<Memory>, facts: &Facts) -> Announced {
+    cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH, drop).announced.unwrap()
 }
 
 /// How many statuses are to be stored.
@@ -75,9 +81,9 @@ fn a_backend_is_chosen_once_it_is_known_where_it_is() {
     let [first, second] = [FIRST, SECOND].map(IpAddr::from);
     assert_eq!(turn(&mut cycle, &facts(&[FIRST], &[FIRST])).0, [first]);
     let partly = facts(&[FIRST, SECOND], &[FIRST]);
-    let (chosen, wishes) = turn(&mut cycle, &partly);
+    let (chosen, asked) = turn(&mut cycle, &partly);
     assert_eq!(chosen, [first]);
-    assert_eq!(*wishes.addresses, BTreeSet::from([first, second]));
+    assert_eq!(*asked.addresses, BTreeSet::from([first, second]));
     assert_eq!(statuses(&mut cycle, &partly), 0, "it would tell of a backend that takes nothing");
     let whole = facts(&[FIRST, SECOND], &[FIRST, SECOND]);
     assert_eq!(turn(&mut cycle, &whole).0, [first, second]);
@@ -109,14 +115,14 @@ fn a_vip_is_announced_once_it_is_served_and_where_it_is_now_whatever_else_waits(
     let facts = facts(&[FIRST], &[FIRST]);
     let mut unknown = facts.clone();
     unknown.health = Snapshot::new();
-    assert_eq!(turn(&mut cycle, &unknown).1.announced.unwrap().vips, [].into(), "nobody serves it yet");
-    let before = turn(&mut cycle, &facts).1.announced.unwrap();
+    assert_eq!(announced(&mut cycle, &unknown).vips, [].into(), "nobody serves it yet");
+    let before = announced(&mut cycle, &facts);
     let mac = facts.topology.links[&BRIDGE].mac.unwrap();
     assert_eq!(before, Announced { vips: [vip].into(), ports: [(ETH0, mac)].into() });
-    let moved = turn(&mut cycle, &with_mac(&unknown, OTHER)).1.announced.unwrap();
+    let moved = announced(&mut cycle, &with_mac(&unknown, OTHER));
     assert_eq!(moved, Announced { ports: [(ETH0, OTHER)].into(), ..before });
     let gone = Facts { resources: Arc::default(), ..with_mac(&facts, OTHER) };
-    assert_eq!(turn(&mut cycle, &gone).1.announced.unwrap(), Announced { vips: [].into(), ..moved });
+    assert_eq!(announced(&mut cycle, &gone), Announced { vips: [].into(), ..moved });
 }
 
 /// shop/front, and shop/more on port 81, which shares its address.

@@ -85,8 +85,8 @@ fn a_backend_that_nobody_probed_was_ready_when_a_check_comes() {
     };
     unchecked.resources = only(&front);
     unchecked.health = Snapshot::new();
-    let (chosen, wishes) = turn(&mut cycle, &unchecked);
-    assert_eq!((chosen.len(), wishes.probes.is_empty()), (1, true), "nobody has to find out anything");
+    let (chosen, asked) = turn(&mut cycle, &unchecked);
+    assert_eq!((chosen.len(), asked.probes.is_empty()), (1, true), "nobody has to find out anything");
     assert_eq!(statuses(&mut cycle, &unchecked), 1);
 
     front.spec.health_check.clone_from(&check);
@@ -94,9 +94,9 @@ fn a_backend_that_nobody_probed_was_ready_when_a_check_comes() {
     (own.name, own.port, own.health_check) = ("own".to_owned(), 81, check);
     front.spec.listeners.push(own);
     let checked = Facts { resources: only(&front), ..unchecked };
-    let (_, wishes) = turn(&mut cycle, &checked);
+    let (_, asked) = turn(&mut cycle, &checked);
     let wanted: Vec<_> =
-        wishes.probes.iter().map(|(backend, wanted)| (backend.target, wanted.was_ready)).collect();
+        asked.probes.iter().map(|(backend, wanted)| (backend.target, wanted.was_ready)).collect();
     let target =
         |listener: Option<&str>| Target { address: FIRST.into(), listener: listener.map(Into::into) };
     assert_eq!(wanted, [(target(None), true), (target(Some("own")), true)]);
