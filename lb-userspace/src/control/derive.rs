@@ -93,9 +93,14 @@ impl Derived {
     }
 
     /// Whether a load balancer stays as it was until more is known of its backends. One that leaves its place does not:
-    /// another may have it by now.
+    /// another may have it by now. Nor does one whose place is another's up to now: that one's flows may go on with it.
     fn stays(&self, lb: &NamespacedName, place: Option<&Place>) -> bool {
-        let has_place = self.placed.get(lb).is_none_or(|old| Some(old) == place);
+        let is_free = |(own, listeners): &Place| {
+            let mut vips = own.iter().chain(listeners.iter().map(|listener| &listener.vip));
+            vips.all(|vip| !self.desired.vips.contains_key(vip) && !self.desired.has_listener(*vip))
+        };
+        let has_place =
+            self.placed.get(lb).map_or_else(|| place.is_none_or(is_free), |old| Some(old) == place);
         self.unknown.contains(lb) && !self.moved.contains(lb) && has_place
     }
 
@@ -153,7 +158,13 @@ impl Derived {
                 return targets(lb, before.iter().copied()).map(|(target, _)| target).collect();
             }
             let object = facts.resources.load_balancers.get(&lb.key);
-            object.map(|object| were_ready(&object.status)).unwrap_or_default()
+            let mut ready = object.map(|object| were_ready(&object.status)).unwrap_or_default();
+            // What the prober may not have heard yet is said again.
+            let is_told = |target| facts.health.of(&lb.key).is_some_and(|all| all.contains_key(target));
+            let asked = self.probes.of(&lb.key).into_iter().flat_map(|asked| asked.iter());
+            let unheard = asked.filter(|(target, wanted)| wanted.was_ready && !is_told(target));
+            ready.extend(unheard.map(|(target, _)| target.clone()));
+            ready
         });
         for lb in &changed.rebuilt {
             self.unchecked.remove(lb);
@@ -175,6 +186,12 @@ impl Derived {
                 self.unknown.remove(lb);
             } else {
                 self.unknown.insert(lb.clone());
+            }
+        }
+        // What holds for an address is its owner's to say first.
+        for Served { lb, .. } in served {
+            if lb.shares.as_ref().is_some_and(|owner| self.unknown.contains(owner)) {
+                self.unknown.insert(lb.key.clone());
             }
         }
     }

@@ -7,7 +7,7 @@ use super::backend_status::{BACKEND_READY, backends};
 use super::desired::health_of;
 use super::origin::{Address, Origin, address};
 use super::select::Member;
-use crate::health::model::Snapshot;
+use crate::health::model::{Snapshot, Target};
 use crate::ipam::dhcp::model::State;
 use crate::model::check::{CheckedLoadBalancer, ListenerCheck, Workload};
 use crate::model::load_balancer::{BackendStatus, LoadBalancerStatus};
@@ -23,8 +23,11 @@ pub fn status(
     now: Timestamp,
 ) -> LoadBalancerStatus {
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let backends = backends(&old.backends, lb, members, health_of(lb, health), &now);
     let Address { allocated: allocated_address, vip, refusal, lease } = address(old, lb.workload, origin);
+    let known = health_of(lb, health);
+    // Nobody has been found ready to serve at no address.
+    let health = |target: &Target| known(target).filter(|_| !vip.is_empty());
+    let backends = backends(&old.backends, lb, members, health, &now);
     let not_ready = match (refusal, lb.workload) {
         (Some(message), _) => Some(("AddressNotAssigned", message)),
         (None, Workload::Cluster) => None,
@@ -116,7 +119,7 @@ mod tests {
     use crate::control::backend_status::were_ready;
     use crate::control::select::tests::{checked_lb, members_of, raw_lb, vm};
     use crate::health::failure::ProbeFailed;
-    use crate::health::model::{Backend, Health, Reason, Target};
+    use crate::health::model::{Backend, Health, Reason};
     use crate::model::load_balancer::AllocatedAddress;
     use crate::model::vm::VirtualMachine;
 
@@ -214,6 +217,16 @@ mod tests {
         let none = status_of(&failed, &[], &Snapshot::new(), 180);
         assert_eq!(none.conditions[0].last_transition_time, "1970-01-01T00:02:00Z");
         assert_eq!(none.conditions[0].last_update_time, "1970-01-01T00:03:00Z");
+    }
+
+    #[test]
+    fn nobody_is_ready_at_no_address() {
+        let (lb, list) = (raw_lb(), [web("a", "192.0.2.11")]);
+        let none = Origin::Pool(Err("no address is assigned yet"));
+        let old = LoadBalancerStatus::default();
+        let new = status(&old, &lb.check().unwrap(), none, &members_of(&lb, &list), &Snapshot::new(), at(0));
+        assert_eq!((&*new.backends[0].state, &*new.backends[0].reason), ("NotReady", "NotProbed"));
+        assert!(were_ready(&new).is_empty(), "a check that comes with the address finds out");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Backends of which the prober has not told anything yet.
 
 use super::*;
+use crate::datapath::model::BackendState;
 use crate::health::model::Target;
 
 /// shop/front as it is, and shop/other at another address and port, which has no check.
@@ -100,4 +101,40 @@ fn a_backend_that_nobody_probed_was_ready_when_a_check_comes() {
     let target =
         |listener: Option<&str>| Target { address: FIRST.into(), listener: listener.map(Into::into) };
     assert_eq!(wanted, [(target(None), true), (target(Some("own")), true)]);
+}
+
+/// The flows of one that left died, though one that the prober had not heard of took its place in the same moment.
+#[test]
+fn who_takes_anothers_place_takes_its_flows_over() {
+    let mut cycle = cycle();
+    let before = facts(&[FIRST], &[FIRST]);
+    served(&mut cycle, &before);
+    let ids = |cycle: &mut Cycle<Memory>| {
+        let observed = cycle.converger.datapath().observe().unwrap();
+        let living = observed.backends.iter().filter(|(_, entry)| entry.state == BackendState::Active);
+        living.map(|(id, entry)| (*id, entry.generation)).collect::<Vec<_>>()
+    };
+    let known = ids(&mut cycle);
+    let mut next = front();
+    next.metadata.name = "next".to_owned();
+    let only = [(next.metadata.key(), next.clone().into())];
+    let resources = Resources { load_balancers: only.into(), ..Resources::default() };
+    let mut after = Facts { resources: resources.into(), ..before };
+    assert_eq!(lines(&served(&mut cycle, &after)), ["203.0.113.10: 192.0.2.11"]);
+    let backend = Backend::new(next.metadata.key(), IpAddr::from(FIRST));
+    after.health.insert(backend, Health { ready: true, reason: Reason::Succeeded });
+    assert_eq!(lines(&served(&mut cycle, &after)), ["203.0.113.10: 192.0.2.11"]);
+    assert_eq!(ids(&mut cycle), known);
+}
+
+#[test]
+fn a_sharer_waits_for_what_its_owner_says_of_clients() {
+    let mut cycle = cycle();
+    let known = sharing(&front());
+    let unknown = Facts { health: Snapshot::new(), ..known.clone() };
+    let nobody = Facts { resources: Arc::default(), ..known.clone() };
+    assert!(served(&mut cycle, &nobody).is_empty());
+    assert!(served(&mut cycle, &unknown).is_empty());
+    assert_eq!(statuses(&mut cycle, &unknown), 0);
+    assert_eq!(served(&mut cycle, &known).len(), 2);
 }
