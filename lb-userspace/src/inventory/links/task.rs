@@ -72,8 +72,7 @@ pub async fn run(
             },
             Ok(()) = wanted.changed() => {
                 due.wanted = true;
-                // Somebody waits for it, and asks for all that they want at once.
-                due.at = Some(Instant::now());
+                due.now();
             }
             _ = use_neighbours.tick() => use_all(&socket, next_hops(&topology.paths)).await,
             _ = resync.tick() => due.soon(true, Routes::Changed),
@@ -93,6 +92,14 @@ struct Due {
 }
 
 impl Due {
+    /// Somebody waits for it, and asks for all that they want at once. A burst that is being gathered is gathered whole.
+    fn now(&mut self) {
+        let now = Instant::now();
+        if self.at.is_none_or(|at| at > now + SETTLE) {
+            self.at = Some(now);
+        }
+    }
+
     fn soon(&mut self, resync: bool, routes: Routes) {
         self.resync |= resync;
         self.routes |= routes == Routes::Changed;
