@@ -84,7 +84,8 @@ impl Reader {
     fn read_whole(&self, text: &str, cut: &Cut<'_>) -> Result<(Declared, Vec<Item>), ParseError> {
         let read = self.parse(text)?;
         let declared = parse::declare_placed(&read)?;
-        let are_cut = are_where_cut(&read, cut, &cut.items);
+        // The parser begins a line behind a carriage return, too.
+        let are_cut = !text.contains('\r') && are_where_cut(&read, cut, &cut.items);
         let items = if are_cut { read.into_iter().map(|placed| placed.item).collect() } else { Vec::new() };
         Ok((declared, items))
     }

@@ -72,7 +72,7 @@ fn what_is_out_of_the_ordinary_is_not_known() {
         ("  - {namespace: shop, name: a, labels: {<<: {b: c}}}\n", 1),
         ("  - {namespace: shop,\tname: a}\n", 1),
         ("  - {namespace: shop, name: a,\n  labels: {}}\n", 1),
-        ("  - {namespace: shop, name: a}\r\n", 1),
+        ("  - {namespace: shop, name: a}\r\n", 0),
         ("  - {namespace: shop, name: a, labels: {b: \"\n  - c\"}}\n", 0),
     ] {
         assert_eq!(known(&file([item.to_owned(), vm(1), vm(2)])), expected, "{item}");
@@ -105,6 +105,21 @@ fn an_item_that_runs_into_one_that_hides_another_is_not_known() {
         read(&mut reader, &file([open(), hidden.to_owned()])).unwrap();
         assert!(read(&mut reader, &file([open(), item("c")])).is_err());
     }
+}
+
+/// The parser counted one more line, so the item that was hidden stood where the next one was cut.
+#[test]
+fn an_item_behind_a_carriage_return_is_not_known() {
+    let items = |names: [&str; 2]| names.map(|name| format!("  - {{namespace: shop, name: {name}}}\n"));
+    let [open, close] = [
+        "  - {namespace: shop, name: a}\r  - {namespace: shop, name: b, labels: {k: \"\n".to_owned(),
+        "  - \"}}\n".to_owned(),
+    ];
+    let [c, d] = items(["c", "d"]);
+    let mut reader = Reader::default();
+    read(&mut reader, &file([open, close.clone(), c.clone(), d.clone()])).unwrap();
+    let [x, _] = items(["x", "y"]);
+    assert!(read(&mut reader, &file([x, close, c, d])).is_err());
 }
 
 /// Items that mean the same wherever they stand. The last two are one VM.
