@@ -71,7 +71,8 @@ impl Journal {
         Self { entries: VecDeque::new(), bytes: 0, oldest: revision, newest: revision }
     }
 
-    /// Adds what one transaction has changed, and forgets the oldest changes where there is no room.
+    /// Adds what one transaction has changed, and forgets the oldest changes where there is no room. The newest transaction
+    /// is kept whatever its size: whoever knows all before it is told of it.
     pub fn push(&mut self, revision: u64, entries: impl IntoIterator<Item = Entry>) {
         self.newest = revision;
         for entry in entries {
@@ -79,7 +80,7 @@ impl Journal {
             self.entries.push_back(Arc::new(entry));
         }
         while self.entries.len() > Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES {
-            let Some(first) = self.entries.pop_front() else { break };
+            let Some(first) = self.entries.pop_front_if(|first| first.revision != revision) else { break };
             self.bytes -= first.text.len();
             // What is left of its transaction can't be told whole.
             self.oldest = first.revision;
@@ -148,7 +149,10 @@ mod tests {
         assert_eq!(journal.since(2).unwrap().len(), Journal::MAX_ENTRIES);
         // Half of a transaction is not told either.
         journal.push(9000, [entry(9000, Journal::MAX_BYTES), entry(9000, 1)]);
-        assert_eq!(revisions(&journal, 8999).unwrap_err().oldest, 9000);
-        assert_eq!(revisions(&journal, 9000), Ok(vec![]));
+        let before = Journal::MAX_ENTRIES as u64 + 2;
+        assert_eq!(revisions(&journal, before), Ok(vec![9000, 9000]), "the newest is told whatever its size");
+        journal.push(9001, [entry(9001, 1)]);
+        assert_eq!(revisions(&journal, before).unwrap_err().oldest, 9000);
+        assert_eq!(revisions(&journal, 9000), Ok(vec![9001]));
     }
 }
