@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::load_balancers::asks_for_same_pool;
 use super::{Reference, Refusal, Resources, pool_status, sharing};
-use crate::ipam::assign::AssignAddress;
+use crate::ipam::assign::{AssignAddress, describe};
 use crate::ipam::pool::{AllocateAddress, Lent};
 use crate::ipam::select::SelectPool;
 use crate::ipam::{assign, release};
@@ -108,16 +108,20 @@ fn is_changed((old, new): &(Option<&Arc<LoadBalancer>>, &Arc<LoadBalancer>)) -> 
     old.is_none_or(|old| old.spec != new.spec || old.metadata.annotations != new.metadata.annotations)
 }
 
-/// Whether it has what it asks for, and its pool knows that.
+/// Whether it has what it asks for, and its pool says the same of it.
 fn is_served(draft: &Resources, object: &LoadBalancer) -> bool {
     let LoadBalancerStatus { allocated_address, conditions, .. } = &object.status;
-    let owner = allocated_address.as_ref().and_then(|address| {
-        let pool = draft.pools.get(&address.ip_pool)?;
-        pool.status.allocated.get(&address.ip)
+    let is_given = allocated_address.as_ref().is_some_and(|address| {
+        let Some(pool) = draft.pools.get(&address.ip_pool) else { return false };
+        let owner = pool.status.allocated.get(&address.ip);
+        let is_as_said = || {
+            let (pool, vip) = (pool.check_spec().ok()?, address.ip.parse().ok()?);
+            Some(describe(&pool, vip) == *address)
+        };
+        owner.is_some_and(|owner| *owner == object.metadata.key().to_string()) && is_as_said() == Some(true)
     });
     let is_assigned = |condition: &Condition| condition.kind == ALLOCATED && condition.status == "True";
-    owner.is_some_and(|owner| *owner == object.metadata.key().to_string())
-        && conditions.iter().any(is_assigned)
+    is_given && conditions.iter().any(is_assigned)
 }
 
 /// Those that are deleted.

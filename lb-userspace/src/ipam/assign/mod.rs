@@ -106,7 +106,8 @@ fn changed_pool(stored: &[IpPool], name: &str, status: IpPoolStatus) -> Option<I
     (pool.status != status).then(|| IpPool { status, ..pool.clone() })
 }
 
-fn describe(pool: &CheckedPool, vip: IpAddr) -> AllocatedAddress {
+/// What a status says of a VIP that a pool gives.
+pub fn describe(pool: &CheckedPool, vip: IpAddr) -> AllocatedAddress {
     let range = pool.range_of(vip);
     AllocatedAddress {
         ip_pool: pool.name.clone(),

@@ -270,6 +270,19 @@ fn an_edit_moves_no_address_unless_its_pool_has_forgotten_that_it_gave_it() {
     assert_eq!(after.pools["lab"].status.allocated, [(address(&after, "a"), "shop/a".into())].into());
 }
 
+#[test]
+fn an_edit_takes_over_what_the_pool_says_of_the_address() {
+    let resources = created([ip_pool(pool("lab", "192.0.2.80", "192.0.2.81")), lb(balancer("a"))]);
+    let mut wired = pool("lab", "192.0.2.80", "192.0.2.81");
+    wired.spec.ranges[0].gateway = "192.0.2.254".into();
+    let resources = done(&resources, &[Intent::Replace(ip_pool(wired))], 8);
+    let mut edited = balancer("a");
+    edited.spec.weights.insert("vm-1".into(), 3);
+    let after = done(&resources, &[Intent::Replace(lb(edited))], 9);
+    let told = after.load_balancers[&key("a")].status.allocated_address.as_ref().unwrap();
+    assert_eq!((told.ip.as_str(), told.gateway.as_str()), ("192.0.2.80", "192.0.2.254"));
+}
+
 /// The status is a hundred times as long as what is written, and was made JSON and read again with each write.
 #[test]
 fn a_patch_keeps_the_status_and_may_ask_for_it() {
