@@ -39,7 +39,7 @@ pub(super) struct Derived {
     unchecked: BTreeSet<NamespacedName>,
     /// Load balancers with backends of which the prober has not told anything yet. What is desired of them is what was…
     unknown: BTreeSet<NamespacedName>,
-    /// … but for these, which have another place than they had: the datapath is not led there yet.
+    /// … but for these, which leave their place or take another's: the datapath is not led there yet.
     moved: BTreeSet<NamespacedName>,
     /// What each load balancer has in the desired state.
     placed: BTreeMap<NamespacedName, Place>,
