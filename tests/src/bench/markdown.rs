@@ -16,9 +16,11 @@ pub fn page(report: &Report, pictures: &[Picture], directory: &str) -> String {
     if !report.checks.is_empty() {
         text += &format!("\n### Budget\n\n{}", budget(&report.checks));
     }
-    if !report.skipped.is_empty() {
-        let skipped: Vec<String> = report.skipped.iter().map(|one| format!("- {one}\n")).collect();
-        text += &format!("\n### Not measured\n\n{}", skipped.concat());
+    for (title, lines) in [("Not measured", &report.skipped), ("Noted", &report.noted)] {
+        if !lines.is_empty() {
+            let lines: Vec<String> = lines.iter().map(|one| format!("- {one}\n")).collect();
+            text += &format!("\n### {title}\n\n{}", lines.concat());
+        }
     }
     text
 }
@@ -62,6 +64,7 @@ mod tests {
         report.add(Rig::A, "new", "lb", Unit::Nanoseconds, vec![300.0]);
         report.check(Rig::A, "new", (300.0, Unit::Nanoseconds), Bound::AtMost(250.0));
         report.skipped.push("HAProxy: not installed".to_owned());
+        report.noted.push("a|b: 1 of 1000 failed".to_owned());
         let picture = Picture { file: "cost.svg".to_owned(), title: "Cost".to_owned() };
 
         let text = page(&report, &[picture], "performance");
@@ -73,6 +76,8 @@ mod tests {
             "| new | 300 |  |",
             "| A | new | 300 | ≤ 250 | ns | missed |",
             "- HAProxy: not installed",
+            "### Noted",
+            "- a|b: 1 of 1000 failed",
         ] {
             assert!(text.lines().any(|one| one == line), "no line {line} in\n{text}");
         }

@@ -193,6 +193,9 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// What was not measured, and why.
     pub skipped: Vec<String>,
+    /// What else a reader has to know of the figures.
+    #[serde(default)]
+    pub noted: Vec<String>,
 }
 
 impl Report {
@@ -208,6 +211,7 @@ impl Report {
             figures: Vec::new(),
             checks: Vec::new(),
             skipped: Vec::new(),
+            noted: Vec::new(),
         }
     }
 
@@ -242,6 +246,9 @@ impl Report {
         }
         for skipped in &self.skipped {
             text += &format!("not measured: {skipped}\n");
+        }
+        for noted in &self.noted {
+            text += &format!("noted: {noted}\n");
         }
         text
     }
@@ -336,5 +343,19 @@ mod tests {
         let text = report().tables();
         let row = text.lines().find(|line| line.contains("established")).expect("a row");
         assert!(row.contains("42.0 (42.0–44.0)") && row.contains("90.0 (90.0–99.0)"), "{text}");
+    }
+
+    #[test]
+    fn what_was_noted_is_told() {
+        let mut report = report();
+        report.noted.push("others: 1 of 1000 failed".to_owned());
+        assert!(report.tables().ends_with("noted: others: 1 of 1000 failed\n"));
+    }
+
+    #[test]
+    fn a_run_without_notes_is_understood() {
+        let mut written = serde_json::to_value(report()).unwrap();
+        written.as_object_mut().unwrap().remove("noted");
+        assert!(serde_json::from_value::<Report>(written).unwrap().noted.is_empty());
     }
 }

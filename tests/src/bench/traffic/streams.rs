@@ -1,6 +1,6 @@
 //! Connections of real clients to real servers: how many, how quick, how much they carry.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::subject::{DEFAULT_ENTRIES, Lane, Service, Subject};
 use super::tools::Way;
@@ -76,20 +76,24 @@ fn ask(report: &mut Report, effort: Effort, courses: &[Course], path: &'static s
     let anew = path == CONNECTIONS;
     let load = (if anew { 32 } else { 8 }, effort.of(2, 1));
     let mut samples = vec![Vec::new(); courses.len()];
+    let mut asked = vec![Asked::default(); courses.len()];
     for _ in 0..effort.of(5, 1) {
-        for (course, samples) in courses.iter().zip(&mut samples) {
+        for (course, (samples, asked)) in courses.iter().zip(samples.iter_mut().zip(&mut asked)) {
             let lane = &course.lane;
             let processes = course.processes();
             let before = spent::by_processes(&processes)?;
             let answers = tools::ask(&lane.road.client, lane.target(Service::Web), load, anew)
                 .with_context(|| format!("{path}: {}", lane.subject))?;
             let spent = spent::by_processes(&processes)?.saturating_sub(before);
-            let each = spent.as_secs_f64() * 1e6 / answers.count;
+            let each = spent.as_secs_f64() * 1e6 / answers.count as f64;
+            asked.answered += answers.count;
+            asked.failed += answers.failed;
             samples.push([answers.rate, each, answers.p50, answers.p99]);
         }
     }
-    for (course, samples) in courses.iter().zip(&samples) {
+    for (course, (samples, asked)) in courses.iter().zip(samples.iter().zip(&asked)) {
         let name = course.lane.subject.to_string();
+        report.noted.extend(asked.note(path, course.lane.subject)?);
         let column = |index: usize| samples.iter().filter_map(|sample| sample.get(index)).copied().collect();
         report.add(Rig::B, path, &name, Unit::PerSecond, column(0));
         report.add(Rig::B, &format!("{path}: CPU each"), &name, Unit::Microseconds, column(1));
@@ -97,6 +101,27 @@ fn ask(report: &mut Report, effort: Effort, courses: &[Course], path: &'static s
         report.add(Rig::B, &format!("{path}: p99"), &name, Unit::Microseconds, column(3));
     }
     Ok(())
+}
+
+/// What became of one subject's questions.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    answered: u64,
+    failed: u64,
+}
+
+impl Asked {
+    /// What a reader has to know of them.
+    ///
+    /// # Errors
+    /// When more have failed than may: of `lb` any, of others one of a thousand, which is their own affair.
+    fn note(self, path: &str, subject: Subject) -> Result<Option<String>> {
+        let all = self.answered + self.failed;
+        let text = format!("{path}: {subject}: {} of {all} questions failed", self.failed);
+        let most = if subject.is_lb() { 0 } else { all / 1000 };
+        ensure!(self.failed <= most, "{text}, {most} may");
+        Ok((self.failed > 0).then_some(text))
+    }
 }
 
 /// One connection that carries as much as goes.
@@ -135,5 +160,25 @@ fn judge(report: &mut Report) {
         let Some((above, below)) = figure(one).zip(figure(other)) else { continue };
         let ratio = paired(&above.samples, &below.samples);
         report.check(Rig::B, &format!("{path}: {one} by {other}"), (ratio, Unit::Ratio), bound);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_may_fail_once_in_a_thousand_and_is_named_and_lb_never() {
+        let note = |subject, failed| Asked { answered: 23_508 - failed, failed }.note(CONNECTIONS, subject);
+        for subject in SUBJECTS {
+            assert_eq!(note(subject, 0).unwrap(), None);
+            assert_eq!(note(subject, 23).is_ok(), !subject.is_lb(), "{subject}");
+            assert!(note(subject, 24).is_err(), "{subject}");
+        }
+        let text = note(Subject::HaProxy, 1).unwrap().unwrap();
+        assert_eq!(text, "TCP: connect, ask, close: HAProxy: 1 of 23508 questions failed");
+        for subject in [Subject::LbXdp, Subject::LbTc] {
+            assert!(note(subject, 1).is_err(), "{subject}");
+        }
     }
 }

@@ -67,6 +67,11 @@ impl Subject {
     fn balances(self) -> bool {
         !matches!(self, Self::Redirect | Self::Bridge | Self::Routing)
     }
+
+    /// Is it this project's?
+    pub(super) fn is_lb(self) -> bool {
+        matches!(self, Self::LbXdp | Self::LbTc)
+    }
 }
 
 /// Of the flow table, unless the agent is told otherwise.

@@ -12,7 +12,9 @@ use crate::lab::namespace::{Namespace, output};
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Answers {
     /// How many there were.
-    pub(super) count: f64,
+    pub(super) count: u64,
+    /// Questions without an answer.
+    pub(super) failed: u64,
     /// Each second.
     pub(super) rate: f64,
     /// Microseconds until half of them were there.
@@ -39,7 +41,7 @@ pub(super) fn ask(
 }
 
 fn read_answers(text: &str) -> Result<Answers> {
-    ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "not all questions were answered");
+    ensure!(!text.contains("Non-2xx"), "answers are wrong");
     let after = |label: &str| {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(label));
         line.map(str::trim).with_context(|| format!("no {label}"))
@@ -47,10 +49,19 @@ fn read_answers(text: &str) -> Result<Answers> {
     let count = text.lines().find_map(|line| line.trim().split_once(" requests in "));
     Ok(Answers {
         count: count.context("no number of requests")?.0.parse().context("a number of requests")?,
+        // There is no such line when none has failed.
+        failed: after("Socket errors:").map_or(Ok(0), sum)?,
         rate: after("Requests/sec:")?.parse().context("a rate")?,
         p50: microseconds(after("50%")?)?,
         p99: microseconds(after("99%")?)?,
     })
+}
+
+/// As `connect 0, read 1, write 0, timeout 0`.
+fn sum(failures: &str) -> Result<u64> {
+    let number = |failure: &str| failure.split_whitespace().last()?.parse::<u64>().ok();
+    let numbers = failures.split(',').map(number).sum::<Option<u64>>();
+    numbers.with_context(|| format!("numbers of failures: {failures}"))
 }
 
 /// As `1.25ms`.
@@ -109,13 +120,22 @@ Transfer/sec:     10.04MB
     #[test]
     fn answers_are_read_with_their_units() {
         let answers = read_answers(TEXT).unwrap();
-        assert_eq!(answers, Answers { count: 69_364.0, rate: 63_060.48, p50: 118.0, p99: 1250.0 });
+        assert_eq!(answers, Answers { count: 69_364, failed: 0, rate: 63_060.48, p50: 118.0, p99: 1250.0 });
     }
 
     #[test]
-    fn failed_questions_are_no_answers() {
-        assert!(
-            read_answers(&format!("{TEXT}  Socket errors: connect 0, read 3, write 0, timeout 0\n")).is_err()
-        );
+    fn questions_without_an_answer_are_counted() {
+        for (failures, failed) in
+            [("connect 0, read 1, write 0, timeout 0", 1), ("connect 1, read 2, write 3, timeout 4", 10)]
+        {
+            let answers = read_answers(&format!("{TEXT}  Socket errors: {failures}\n")).unwrap();
+            assert_eq!((answers.count, answers.failed), (69_364, failed));
+        }
+        assert!(read_answers(&format!("{TEXT}  Socket errors: connect many\n")).is_err());
+    }
+
+    #[test]
+    fn wrong_answers_are_none() {
+        assert!(read_answers(&format!("{TEXT}  Non-2xx or 3xx responses: 1\n")).is_err());
     }
 }
