@@ -2,7 +2,8 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::slice;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lb_common::bench::SINK_PORT;
@@ -32,8 +33,8 @@ const PATHS: [Path; 3] = [
     Path { name: "UDP, 1k flows", flows: 1 << 10, entries: DEFAULT_ENTRIES, budget: 5.0 },
     // A quarter of the table, as is recommended.
     Path { name: "UDP, 128k flows", flows: 1 << 17, entries: 1 << 20, budget: 4.5 },
-    // No table can remember them.
-    Path { name: "UDP, every packet a new flow", flows: 1 << 22, entries: DEFAULT_ENTRIES, budget: 70.0 },
+    // Not one of them comes again.
+    Path { name: "UDP, every packet a new flow", flows: 1 << 24, entries: DEFAULT_ENTRIES, budget: 70.0 },
 ];
 
 /// Measures the paths whose names contain this.
@@ -75,34 +76,69 @@ pub fn whole_way(mut tell: impl FnMut(String, f64) -> Result<()>) -> Result<()> 
     Ok(())
 }
 
+impl Path {
+    fn is_ever_new(&self) -> bool {
+        self.flows > PORTS
+    }
+}
+
 /// The runs of each lane.
 fn measure(traffic: &mut Traffic, lanes: &[Lane], path: &Path, effort: Effort) -> Result<Vec<Vec<Run>>> {
     // What is measured is neither the first packets of flows that go on, nor tables that fill.
-    let begun = effort.of(path.flows.min(MOST_BEGUN), 1 << 12);
-    let answers = path.flows <= MOST_BEGUN;
-    traffic.answer(answers)?;
-    for lane in lanes {
-        for _ in 0..if answers { DIALOGUE } else { 1 } {
-            traffic.send(lane, path.flows, begun)?;
-        }
+    if path.is_ever_new() {
+        occupy(traffic, lanes, path, effort)?;
+    } else {
+        establish(traffic, lanes, path, effort)?;
     }
-    traffic.answer(false)?;
     let mut runs = vec![Vec::new(); lanes.len()];
     for _ in 0..effort.of(5, 1) {
         for (lane, runs) in lanes.iter().zip(&mut runs) {
-            let is_slow = lane.subject == Subject::Masquerade && path.flows > MOST_BEGUN;
+            let is_slow = path.is_ever_new() && lane.subject.tracks();
             let packets = effort.of(if is_slow { 1 << 16 } else { 1 << 19 }, 1 << 14);
+            if path.is_ever_new() {
+                // While others had their turn, conntrack has forgotten flows, and ports are free that are not when nobody rests.
+                traffic.send(lane, path.flows, packets)?;
+            }
             runs.push(traffic.send(lane, path.flows, packets)?);
         }
     }
     Ok(runs)
 }
 
+/// Establishes all flows.
+fn establish(traffic: &mut Traffic, lanes: &[Lane], path: &Path, effort: Effort) -> Result<()> {
+    traffic.answer(true)?;
+    for lane in lanes {
+        for _ in 0..DIALOGUE {
+            traffic.send(lane, path.flows, effort.of(path.flows, 1 << 12))?;
+        }
+    }
+    traffic.answer(false)
+}
+
 /// So often a client speaks, and is answered, before a flow counts as established; and once more, for loss.
 const DIALOGUE: usize = 3;
 
-/// More than there are ports to masquerade behind.
-const MOST_BEGUN: u32 = 1 << 19;
+/// Begins as many flows as there are ports to masquerade behind, evenly over the time for which conntrack keeps them: all
+/// ports are in use then, and as many come free in each second as in any other. Begun all at once, they would come free all
+/// at once half a minute later, and what a packet costs would hang on when it is sent.
+fn occupy(traffic: &mut Traffic, lanes: &[Lane], path: &Path, effort: Effort) -> Result<()> {
+    let started = Instant::now();
+    for second in 1..=effort.of(KEPT, 1) {
+        for lane in lanes {
+            traffic.send(lane, path.flows, PORTS / KEPT)?;
+        }
+        let next = started + Duration::from_secs(second.into());
+        sleep(next.saturating_duration_since(Instant::now()));
+    }
+    Ok(())
+}
+
+/// What a masquerading node has for all of the servers: those above 1023, for each.
+const PORTS: u32 = 64_512 * SERVERS.len() as u32;
+
+/// Seconds for which conntrack keeps a flow of datagrams that nobody has answered.
+const KEPT: u32 = 30;
 
 fn note(report: &mut Report, path: &Path, lanes: &[Lane], runs: &[Vec<Run>]) {
     for (lane, runs) in lanes.iter().zip(runs) {

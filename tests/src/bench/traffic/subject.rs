@@ -68,6 +68,11 @@ impl Subject {
         !matches!(self, Self::Redirect | Self::Bridge | Self::Routing)
     }
 
+    /// Does the kernel's conntrack keep its flows?
+    pub(super) fn tracks(self) -> bool {
+        matches!(self, Self::Dnat | Self::Masquerade | Self::Flowtable)
+    }
+
     /// Is it this project's?
     pub(super) fn is_lb(self) -> bool {
         matches!(self, Self::LbXdp | Self::LbTc)
