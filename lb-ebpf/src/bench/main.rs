@@ -70,7 +70,13 @@ mod programs {
     /// Looks at memory and sends the packet back: what no table can do without.
     #[xdp(frags)]
     fn bench_memory(context: XdpContext) -> u32 {
-        memory::look(&context).unwrap_or(xdp_action::XDP_ABORTED)
+        memory::look::<false>(&context).unwrap_or(xdp_action::XDP_ABORTED)
+    }
+
+    /// The same, each look when the last one has come to its end.
+    #[xdp(frags)]
+    fn bench_memory_waits(context: XdpContext) -> u32 {
+        memory::look::<true>(&context).unwrap_or(xdp_action::XDP_ABORTED)
     }
 
     /// Carries packets across the node without balancing them.

@@ -41,23 +41,27 @@ const SECRETS: Secrets = [
     0,
 ];
 
-/// `None`: the frame is too short.
+/// `None`: the frame is too short. Where a packet looks that waits depends on what the last one has found, so that the processor
+/// can't look for both at once. It is zero always, which nobody knows before it is there.
 #[inline(always)]
-pub(crate) fn look(context: &XdpContext) -> Option<u32> {
+pub(crate) fn look<const WAITS: bool>(context: &XdpContext) -> Option<u32> {
     // SAFETY: inside the frame, as `at` has checked.
     let [source, destination] = unsafe { at::<[u32; 2]>(context, ADDRESSES)?.read_unaligned() };
     // SAFETY: as above.
     let ports = unsafe { at::<u32>(context, PORTS)?.read_unaligned() };
     let tuple = (source, destination, ports);
     let looks = LOOKS.get(0)?;
-    let mut seen = word(words_v4(&SECRETS, tuple, FIRST) & looks.mask)?;
-    if looks.number > 1 {
-        seen |= word(words_v4(&SECRETS, tuple, SECOND) & looks.mask)?;
-    }
-    // A processor would run ahead to the next packet's look while it waits for this one: no balancer is that short. A locked
-    // addition, of some twenty cycles, keeps it here.
     // SAFETY: the field is in the map's value.
     let sum = unsafe { &raw mut (*LOOKS.get_ptr_mut(0)?).sum };
+    // SAFETY: as above; volatile, so that it is read.
+    let before = if WAITS { unsafe { sum.read_volatile() } } else { 0 };
+    let place = |protocol| words_v4(&SECRETS, tuple, protocol).wrapping_add(before as u32) & looks.mask;
+    let mut seen = word(place(FIRST))?;
+    if looks.number > 1 {
+        seen |= word(place(SECOND))?;
+    }
+    // Without anything that orders them, a processor would have a dozen packets' looks under way. A locked addition, of some
+    // twenty cycles, leaves it few.
     // SAFETY: as above.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(sum, seen) };
     Some(xdp_action::XDP_TX)

@@ -18,7 +18,7 @@ use super::report::{Bound, Report, Rig, Unit, quantile};
 pub use clock::Clock;
 pub use path::{MORE_PATHS, PATHS, Path};
 pub use stand::{Stand, Target};
-pub use subject::{LB, MEMORY};
+pub use subject::{LB, MEMORY, MEMORY_IN_TURN};
 
 /// Measures all paths whose names contain `name`.
 ///

@@ -17,8 +17,10 @@ pub const LB: &str = "lb";
 /// The least that a balancer can do.
 /// What the machine is measured by.
 pub const YARDSTICK: &str = "one-way DNAT, LRU hash";
-/// What no table of flows can do without.
+/// What no table of flows can do without, while the processor looks for the next packets already.
 pub const MEMORY: &str = "the look at memory alone";
+/// The same, while it does not.
+pub const MEMORY_IN_TURN: &str = "the look at memory, one after another";
 
 /// What a program does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +76,8 @@ pub(super) fn all(path: &Path, generator: &mut Generator) -> Result<Vec<Subject>
     let mut subjects = vec![balancer(path)?];
     if path.hook == Hook::Xdp {
         subjects.push(yardstick(generator)?);
-        subjects.push(memory(generator)?);
+        subjects.push(memory(generator, MEMORY, "bench_memory")?);
+        subjects.push(memory(generator, MEMORY_IN_TURN, "bench_memory_waits")?);
     }
     Ok(subjects)
 }
@@ -100,9 +103,9 @@ fn yardstick(generator: &mut Generator) -> Result<Subject> {
     Ok(Subject { name: YARDSTICK, program, role: Role::OneWay, hook: Hook::Xdp, _rig: None })
 }
 
-fn memory(generator: &mut Generator) -> Result<Subject> {
-    let program = generator.load_program("bench_memory")?;
-    Ok(Subject { name: MEMORY, program, role: Role::Look, hook: Hook::Xdp, _rig: None })
+fn memory(generator: &mut Generator, name: &'static str, program: &str) -> Result<Subject> {
+    let program = generator.load_program(program)?;
+    Ok(Subject { name, program, role: Role::Look, hook: Hook::Xdp, _rig: None })
 }
 
 /// Says at how much a packet of a path looks.

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::clock;
 use super::count::Count;
-use crate::bench::alone::{Clock, MEMORY, MORE_PATHS, PATHS, Path, Stand, Target};
+use crate::bench::alone::{Clock, MEMORY, MEMORY_IN_TURN, MORE_PATHS, PATHS, Path, Stand, Target};
 use crate::bench::traffic;
 use crate::machine::transcript::say;
 use crate::program::Hook;
@@ -45,7 +45,8 @@ fn count_path(stand: &mut Stand, path: &Path) -> Result<()> {
     stand.prepare(path)?;
     let floor = gross(stand, Target::Floor, path)?;
     // Memory has no cost here.
-    for (target, name) in stand.subjects(path).into_iter().filter(|&(_, name)| name != MEMORY) {
+    let counted = |name: &str| ![MEMORY, MEMORY_IN_TURN].contains(&name);
+    for (target, name) in stand.subjects(path).into_iter().filter(|&(_, name)| counted(name)) {
         let instructions = gross(stand, target, path)?.saturating_sub(floor);
         Count { path: path.name.to_owned(), subject: name.to_owned(), instructions }.say()?;
     }
