@@ -106,20 +106,27 @@ impl Turn {
         }
     }
 
-    /// Takes the next free slot of the permutation.
+    /// Takes the next free slot of the permutation. Four are looked at together: one by one, each would wait for what
+    /// comes of the one before.
     fn walk(&mut self, is_free: &mut [bool]) -> Option<u32> {
         let slots = u32::try_from(is_free.len()).unwrap_or(u32::MAX);
+        let step = |from: u32, by: u32| (from + by).min((from + by).wrapping_sub(slots));
+        let two = step(self.skip, self.skip);
+        let four = step(two, two);
         // The size is a prime, so that many steps visit every slot.
         for _ in 0..slots {
-            let slot = self.slot;
-            self.slot += self.skip;
-            if self.slot >= slots {
-                self.slot -= slots;
+            let second = step(self.slot, self.skip);
+            let next = [self.slot, second, step(self.slot, two), step(second, two)];
+            let mut free = 0;
+            for (place, slot) in next.iter().enumerate() {
+                free |= u32::from(*is_free.get(*slot as usize)?) << place;
             }
-            let is_free = is_free.get_mut(slot as usize)?;
-            if std::mem::take(is_free) {
+            if let Some(&slot) = next.get(free.trailing_zeros() as usize) {
+                *is_free.get_mut(slot as usize)? = false;
+                self.slot = step(slot, self.skip);
                 return Some(slot);
             }
+            self.slot = step(self.slot, four);
         }
         None
     }
