@@ -121,7 +121,7 @@ pub(super) fn note(object: &mut Value, stored: &Value) {
 /// What a client says of a load balancer; wrong metadata say nothing, and are refused later.
 fn metadata(object: &Value, lb: &NamespacedName) -> ObjectMeta {
     let given = object.get("metadata").and_then(|metadata| ObjectMeta::deserialize(metadata).ok());
-    ObjectMeta { namespace: lb.namespace.clone(), name: lb.name.clone(), ..given.unwrap_or_default() }
+    ObjectMeta { namespace: lb.namespace.to_string(), name: lb.name.to_string(), ..given.unwrap_or_default() }
 }
 
 /// Has a writer that applied the pool apply it again, as that was named for it when it created the object: an old

@@ -62,7 +62,8 @@ impl<'a> Choice<'a> {
         family: Family,
         before: &[Member],
     ) -> Vec<Member> {
-        let keys = before.iter().map(|member| NamespacedName::new(&lb.key.namespace, member.vm.as_str()));
+        let keys =
+            before.iter().map(|member| NamespacedName::new(lb.key.namespace.clone(), member.vm.clone()));
         let unchanged = keys.filter(|key| !self.changed.contains(key));
         let stay = unchanged.filter_map(|key| Some(&**self.vms.get(&key)?));
         members(lb, family, stay.chain(self.new_ones().candidates(lb)), self.stations)
@@ -83,18 +84,16 @@ impl<'a> Choice<'a> {
     ) -> Option<Vec<Member>> {
         let joining = members(lb, family, self.new_ones().candidates(lb), self.stations);
         let mine = self.changed.iter().filter(|vm| vm.namespace == lb.key.namespace);
-        let gone: BTreeSet<&str> = mine
-            .map(|vm| vm.name.as_str())
-            .filter(|name| before.binary_search_by(|member| member.vm.as_str().cmp(name)).is_ok())
-            .collect();
-        if joining.is_empty() && gone.is_empty() {
+        let place = |vm: &NamespacedName| before.binary_search_by(|member| member.vm.cmp(&vm.name)).ok();
+        let leaving: BTreeSet<usize> = mine.filter_map(place).collect();
+        if leaving.iter().filter_map(|place| before.get(*place)).eq(&joining) {
             return None;
         }
-        let stay = before.iter().filter(|member| !gone.contains(member.vm.as_str()));
-        let mut all: Vec<Member> = stay.cloned().chain(joining).collect();
+        let stay = before.iter().enumerate().filter(|(place, _)| !leaving.contains(place));
+        let mut all: Vec<Member> = stay.map(|(_, member)| member.clone()).chain(joining).collect();
         all.sort_by(|one, other| one.vm.cmp(&other.vm));
         all.shrink_to_fit();
-        (all != before).then_some(all)
+        Some(all)
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::backend_status::were_ready;
+use super::counts::Counts;
 use super::cycle::{Facts, listener_addresses};
 use super::desired::{Served, desired, is_checked, probes, targets};
 use super::model::{Altered, Desired, ForwardingMode};
@@ -32,7 +33,7 @@ pub(super) struct Derived {
     pub(super) probes: WantedBackends,
     pub(super) addresses: Arc<BTreeSet<IpAddr>>,
     /// By how many members each of them is used.
-    uses: BTreeMap<IpAddr, u32>,
+    uses: Counts<IpAddr>,
     /// Those of each load balancer's members, in order.
     reached: BTreeMap<NamespacedName, Vec<IpAddr>>,
     /// Load balancers that were served without any check.
@@ -119,6 +120,17 @@ impl Derived {
         !self.unknown.contains(lb)
     }
 
+    /// The load balancers that any of these addresses serves.
+    pub(super) fn reaching(&self, addresses: &BTreeSet<IpAddr>) -> Vec<NamespacedName> {
+        if addresses.is_empty() {
+            return Vec::new();
+        }
+        let is_reached =
+            |reached: &Vec<IpAddr>| addresses.iter().any(|one| reached.binary_search(one).is_ok());
+        let all = self.reached.iter().filter(|(_, reached)| is_reached(reached));
+        all.map(|(lb, _)| lb.clone()).collect()
+    }
+
     fn follow_addresses(&mut self, changed: &Changed, services: &Services) {
         for lb in &changed.rebuilt {
             let service = services.get(lb).filter(|service| service.vip().is_some());
@@ -129,19 +141,13 @@ impl Derived {
             new.sort_unstable();
             let old = self.reached.remove(lb).unwrap_or_default();
             for address in joined(&old, &new) {
-                let count = self.uses.entry(address).or_default();
-                *count += 1;
-                if *count == 1 {
+                if self.uses.add(address) {
                     Arc::make_mut(&mut self.addresses).insert(address);
                 }
             }
             for address in joined(&new, &old) {
-                if let Some(count) = self.uses.get_mut(&address) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.uses.remove(&address);
-                        Arc::make_mut(&mut self.addresses).remove(&address);
-                    }
+                if self.uses.remove(address) {
+                    Arc::make_mut(&mut self.addresses).remove(&address);
                 }
             }
             if !new.is_empty() {

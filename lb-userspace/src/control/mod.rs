@@ -7,6 +7,7 @@ pub mod backend_status;
 pub mod changes;
 mod choice;
 pub mod converge;
+mod counts;
 pub mod cycle;
 mod derive;
 pub mod desired;

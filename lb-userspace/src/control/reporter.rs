@@ -190,8 +190,8 @@ impl View<'_> {
         let listeners =
             listeners.map(|(index, listener)| self.listener(service, listener, addresses.get(index)));
         LoadBalancerReport {
-            namespace: service.lb.key.namespace.clone(),
-            name: service.lb.key.name.clone(),
+            namespace: service.lb.key.namespace.to_string(),
+            name: service.lb.key.name.to_string(),
             address: service.vip().map(|vip| vip.to_string()).unwrap_or_default(),
             listeners: listeners.collect(),
         }

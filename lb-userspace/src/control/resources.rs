@@ -108,8 +108,8 @@ impl Resources {
     pub fn writes_since(&self, before: &Self) -> Result<Vec<Write>, serde_json::Error> {
         let namespaced = |resource: &str, key: &NamespacedName| Key {
             resource: resource.into(),
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
         };
         let pool =
             |name: &String| Key { resource: IP_POOLS.into(), namespace: String::new(), name: name.clone() };

@@ -1,6 +1,8 @@
 //! Load balancers and who serves them, from turn to turn: what no changed fact bears on is kept as it is.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,6 +63,8 @@ pub(super) struct Services {
     all: BTreeMap<NamespacedName, Service>,
     /// Those that share the address of another.
     sharers: BTreeSet<NamespacedName>,
+    /// Those that choose among VMs' addresses.
+    choosers: BTreeSet<NamespacedName>,
     resources: Arc<Resources>,
     vms: Option<Arc<VirtualMachines>>,
     health: Snapshot,
@@ -78,8 +82,8 @@ pub(super) struct Changed {
     pub(super) served: BTreeSet<NamespacedName>,
     /// Those of these of which more is new than how well their backends are.
     pub(super) rebuilt: BTreeSet<NamespacedName>,
-    /// The VMs' addresses may be others.
-    pub(super) stations: bool,
+    /// Addresses that running VMs tell, or tell no more.
+    pub(super) turned: BTreeSet<IpAddr>,
 }
 
 impl Changed {
@@ -105,8 +109,7 @@ impl Services {
 
     /// Which addresses load balancers choose, each beside their namespace.
     pub(super) fn choices(&self) -> BTreeSet<(&str, &AddressChoice)> {
-        let all = self.all.values().map(|service| &*service.lb);
-        let choosing = all.filter(|lb| !lb.backend_address.is_any());
+        let choosing = self.choosers.iter().filter_map(|lb| self.all.get(lb)).map(|service| &*service.lb);
         choosing.map(|lb| (lb.key.namespace.as_str(), &lb.backend_address)).collect()
     }
 
@@ -118,6 +121,7 @@ impl Services {
         stations: &mut Stations,
         ports: &BTreeMap<u32, AttachedPort>,
         now: Instant,
+        reaching: impl FnOnce(&BTreeSet<IpAddr>) -> Vec<NamespacedName>,
     ) -> Changed {
         let before = self.vms.replace(Arc::clone(vms));
         let moved = match &before {
@@ -144,15 +148,23 @@ impl Services {
             let may_choose = |(_, service): &(&NamespacedName, &Service)| choice.concerns(&service.lb);
             concerned.extend(self.all.iter().filter(may_choose).map(|(lb, _)| lb.clone()));
         }
-        let mut changed = Changed { stations: !moved.is_empty(), ..Changed::default() };
+        let mut changed = Changed::default();
         for lb in &concerned {
             self.follow(lb, facts, &choice, &mut changed);
         }
         let probed = std::mem::replace(&mut self.health, facts.health.clone()).differing(&facts.health);
         probed.iter().filter(|lb| self.all.contains_key(lb)).for_each(|lb| changed.serve(lb));
-        let rewired = self.rewire(&facts.topology, ports);
-        let reached = self.all.iter().filter(|(_, service)| rewired.concerns(&service.members));
-        reached.for_each(|(lb, _)| changed.rebuild(lb));
+        drop(choice);
+        changed.turned = stations.take_turned();
+        match self.rewire(&facts.topology, ports) {
+            Rewired::All => self.all.keys().for_each(|lb| changed.rebuild(lb)),
+            Rewired::Addresses(addresses) => {
+                reaching(&addresses)
+                    .into_iter()
+                    .filter(|lb| self.all.contains_key(lb))
+                    .for_each(|lb| changed.rebuild(&lb));
+            }
+        }
         self.add_sharers(&mut changed);
         changed
     }
@@ -160,6 +172,7 @@ impl Services {
     /// Takes over one that may have changed.
     fn follow(&mut self, lb: &NamespacedName, facts: &Facts, choice: &Choice<'_>, changed: &mut Changed) {
         self.sharers.remove(lb);
+        self.choosers.remove(lb);
         let object = facts.resources.load_balancers.get(lb);
         let known = self.all.remove(lb);
         let Some((service, news)) = object.and_then(|object| follow(known, object, facts, choice)) else {
@@ -173,6 +186,9 @@ impl Services {
         }
         if service.lb.shares.is_some() {
             self.sharers.insert(lb.clone());
+        }
+        if !service.lb.backend_address.is_any() {
+            self.choosers.insert(lb.clone());
         }
         self.all.insert(lb.clone(), service);
     }
@@ -219,19 +235,6 @@ enum Rewired {
     All,
 }
 
-impl Rewired {
-    /// Whether any of them is.
-    fn concerns(&self, members: &[Member]) -> bool {
-        match self {
-            Self::All => true,
-            Self::Addresses(addresses) if addresses.is_empty() => false,
-            Self::Addresses(addresses) => {
-                members.iter().filter_map(Member::address).any(|address| addresses.contains(&address))
-            }
-        }
-    }
-}
-
 /// An address that is new to a node of ten thousand concerns nobody else.
 fn rewired(before: &Arc<Topology>, after: &Arc<Topology>) -> Rewired {
     if Arc::ptr_eq(before, after) {
@@ -243,13 +246,31 @@ fn rewired(before: &Arc<Topology>, after: &Arc<Topology>) -> Rewired {
     if !is_same {
         return Rewired::All;
     }
-    if paths == &before.paths && settled == &before.settled {
-        return Rewired::Addresses(BTreeSet::new());
-    }
-    let new = paths.iter().filter(|(address, path)| before.paths.get(address) != Some(path));
-    let gone = before.paths.keys().filter(|address| !paths.contains_key(address));
-    let others = new.map(|(address, _)| address).chain(gone);
-    Rewired::Addresses(others.chain(settled.symmetric_difference(&before.settled)).copied().collect())
+    let moved = others(&before.paths, paths).chain(settled.symmetric_difference(&before.settled));
+    Rewired::Addresses(moved.copied().collect())
+}
+
+/// The keys at which two maps differ.
+fn others<'a, K: Ord, V: PartialEq>(
+    before: &'a BTreeMap<K, V>,
+    after: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = &'a K> {
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    iter::from_fn(move || {
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return None,
+            };
+            let old = if order.is_le() { before.next() } else { None };
+            let new = if order.is_ge() { after.next() } else { None };
+            if old != new {
+                return new.or(old).map(|(key, _)| key);
+            }
+        }
+    })
 }
 
 /// What is new about a service.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 /// API group and version of LoadBalancer and IPPool.
 pub const API_VERSION: &str = "loadbalancer.harvesterhci.io/v1beta1";
@@ -90,7 +91,7 @@ pub struct ManagedFields {
 impl ObjectMeta {
     /// `namespace/name`.
     pub fn key(&self) -> NamespacedName {
-        NamespacedName { namespace: self.namespace.clone(), name: self.name.clone() }
+        NamespacedName::new(self.namespace.as_str(), self.name.as_str())
     }
 
     /// Whether the object goes as soon as its finalizers are gone.
@@ -108,14 +109,14 @@ impl ObjectMeta {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct NamespacedName {
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: SmolStr,
     /// Its name.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 impl NamespacedName {
     /// From its parts.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(namespace: impl Into<SmolStr>, name: impl Into<SmolStr>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 }

@@ -58,7 +58,7 @@ pub struct Interface {
 impl VirtualMachine {
     /// `namespace/name`.
     pub fn key(&self) -> NamespacedName {
-        NamespacedName::new(&self.namespace, &self.name)
+        NamespacedName::new(self.namespace.as_str(), self.name.as_str())
     }
 
     /// Its share of new flows, by its label [`WEIGHT`]. `None`: there is no such

@@ -68,7 +68,7 @@ pub struct Wishes {
     pub leases: Arc<Wanted>,
     /// Whose clients to nudge.
     pub ended: Ended,
-    /// What to announce; `None` while too little is known.
+    /// What to announce; `None` where that is as it was, or too little is known.
     pub announced: Option<Announced>,
 }
 
@@ -93,8 +93,10 @@ pub struct Cycle<D> {
     /// What is not desired as it was when the datapath was last led there.
     altered: Altered,
     announced: Announced,
-    /// A load balancer chose among addresses in the last turn.
-    any_choice: bool,
+    /// No VIP has come or gone since what was desired was announced.
+    all_announced: bool,
+    /// Addresses at which VMs are reached that none tells.
+    held: BTreeSet<IpAddr>,
     /// Load balancers whose status may not be stored yet.
     unstored: BTreeSet<NamespacedName>,
     /// Not all is known that statuses follow from.
@@ -126,7 +128,8 @@ impl<D: Datapath> Cycle<D> {
             derived: Derived::default(),
             altered: Altered::default(),
             announced: Announced::default(),
-            any_choice: false,
+            all_announced: false,
+            held: BTreeSet::new(),
             unstored: BTreeSet::new(),
             is_waiting: true,
         }
@@ -214,6 +217,7 @@ impl<D: Datapath> Cycle<D> {
             }
         }
         self.follow(facts, virtual_machines, now);
+        self.all_announced &= self.altered.vips.is_empty();
         ask(Questions {
             probes: self.derived.probes.clone(),
             addresses: Arc::clone(&self.derived.addresses),
@@ -228,7 +232,7 @@ impl<D: Datapath> Cycle<D> {
             if self.adopted { self.derived.is_known() } else { self.derived.is_all_known() && all_settled() };
         if !is_known {
             self.wait(facts, (now, moment));
-            let announced = Some(self.announce(&facts.topology, false));
+            let announced = self.announce(&facts.topology, false);
             return Wishes { leases, announced, ..Wishes::default() };
         }
         let desired = &self.derived.desired;
@@ -241,51 +245,70 @@ impl<D: Datapath> Cycle<D> {
         self.is_waiting = false;
         let backends = self.converger.take_ended();
         let vips = if backends.is_empty() { BTreeSet::new() } else { desired.vips.keys().copied().collect() };
-        let announced = Some(self.announce(&facts.topology, is_done));
+        let announced = self.announce(&facts.topology, is_done);
         Wishes { leases, ended: Ended { backends, vips }, announced }
     }
 
     /// Takes over the facts: what is desired follows from them.
     fn follow(&mut self, facts: &Facts, virtual_machines: &Arc<VirtualMachines>, now: Instant) {
         let ports = &self.served_ports.attached;
-        let changed = self.services.refresh(facts, virtual_machines, &mut self.stations, ports, now);
+        let reaching = |addresses: &_| self.derived.reaching(addresses);
+        let changed =
+            self.services.refresh(facts, virtual_machines, &mut self.stations, ports, now, reaching);
         let place = |mode, address, mac| place(address, mac, mode, &facts.topology, ports).placement;
         let context = Context { facts, slots: self.slots, place: &place };
         self.derived.follow(&changed, &self.services, &context, &mut self.altered);
-        // What is held is held for whoever chooses it.
-        let choices = self.services.choices();
-        let may_choose = std::mem::replace(&mut self.any_choice, !choices.is_empty()) || self.any_choice;
-        let may_hold = || may_choose && !changed.rebuilt.is_empty() && self.stations.is_holding();
-        if changed.stations || may_hold() {
-            let running = self.stations.addresses(&choices);
-            let desired = &mut self.derived.desired;
-            // Backends that any load balancer has left may have flows to finish at an address that is gone.
-            self.altered.stopped.extend(desired.running.difference(&running));
-            desired.running = running;
-        }
+        self.follow_running(changed.turned);
         self.unstored.extend(changed.told);
+    }
+
+    /// Takes over at which addresses VMs run. What is held is held for whoever chooses it.
+    fn follow_running(&mut self, mut turned: BTreeSet<IpAddr>) {
+        if self.stations.is_holding() || !self.held.is_empty() {
+            let held = self.stations.held(&self.services.choices());
+            turned.extend(self.held.symmetric_difference(&held));
+            self.held = held;
+        }
+        let running = &mut self.derived.desired.running;
+        for address in turned {
+            if self.stations.is_told(address) || self.held.contains(&address) {
+                running.insert(address);
+            } else if running.remove(&address) {
+                // Backends that any load balancer has left may have flows to finish at an address that is gone.
+                self.altered.stopped.insert(address);
+            }
+        }
     }
 
     /// What the network may have other notions of: what has been served and still is to be, and, once all `is_done`, what
     /// is new. The MACs are those of now whatever else could be done.
-    fn announce(&mut self, topology: &Topology, is_done: bool) -> Announced {
+    fn announce(&mut self, topology: &Topology, is_done: bool) -> Option<Announced> {
         let desired = &self.derived.desired.vips;
         let is_ours = |vip: &IpAddr| desired.get(vip).is_some_and(|policy| !policy.leased);
-        self.announced.vips.retain(is_ours);
-        if is_done {
-            self.announced.vips.extend(desired.keys().copied().filter(is_ours));
+        let mut vips = None;
+        if !self.all_announced {
+            let known = self.announced.vips.iter().filter(|vip| is_ours(vip));
+            let new = desired.keys().filter(|vip| is_done && is_ours(vip));
+            vips = Some(known.chain(new).copied().collect()).filter(|vips| *vips != self.announced.vips);
+            self.all_announced = is_done;
         }
         let is_up = |ifindex| topology.links.get(ifindex).is_some_and(|link| link.up);
-        if let Some(ports) = &self.ports {
+        let ports = self.ports.as_ref().map(|ports| {
             let attached = ports.iter().filter(|(ifindex, port)| {
                 port.role != Role::VmPort
                     && self.served_ports.attached.contains_key(ifindex)
                     && is_up(*ifindex)
             });
             let macs = attached.map(|(ifindex, port)| (*ifindex, port.mac));
-            self.announced.ports = macs.filter(|(_, mac)| !mac.is_unset()).collect();
+            macs.filter(|(_, mac)| !mac.is_unset()).collect()
+        });
+        let ports = ports.filter(|ports| *ports != self.announced.ports);
+        if vips.is_none() && ports.is_none() {
+            return None;
         }
-        self.announced.clone()
+        self.announced.vips = vips.unwrap_or_else(|| std::mem::take(&mut self.announced.vips));
+        self.announced.ports = ports.unwrap_or_else(|| std::mem::take(&mut self.announced.ports));
+        Some(self.announced.clone())
     }
 
     /// What can't wait until all is known that a turn needs: an address whose lease has ended may be another's by now.

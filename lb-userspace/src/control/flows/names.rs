@@ -29,7 +29,7 @@ impl Names {
     }
 
     fn add(&mut self, lb: &LoadBalancerReport) {
-        let key = NamespacedName { namespace: lb.namespace.clone(), name: lb.name.clone() };
+        let key = NamespacedName::new(lb.namespace.as_str(), lb.name.as_str());
         let Ok(vip) = lb.address.parse::<IpAddr>() else { return };
         self.vips.insert(vip, key.clone());
         for listener in &lb.listeners {

@@ -1,11 +1,11 @@
 //! What the datapath holds, as plans look it up. Every command that is carried out is entered, so that a plan asks
 //! for what it is about, and for nothing else.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use crate::control::counts::Counts;
 use crate::datapath::model::{
     BackendEntry, BackendId, BackendState, BalancerIndex, Command, ListenerAddress, ListenerEntry,
     ListenerIndex, Observed,
@@ -24,9 +24,9 @@ pub struct Catalogue {
     /// The same, those that have been so for longest first.
     resting: BTreeSet<(Instant, BackendId)>,
     /// How many listeners, or pieces of ranges, have each index.
-    indices: BTreeMap<ListenerIndex, u32>,
+    indices: Counts<ListenerIndex>,
     /// How many are of each load balancer.
-    balancers: BTreeMap<BalancerIndex, u32>,
+    balancers: Counts<BalancerIndex>,
     /// So many ids from the first one on are taken.
     filled: u32,
 }
@@ -123,14 +123,14 @@ impl Catalogue {
     }
 
     fn enter_listener(&mut self, entry: &ListenerEntry) {
-        *self.indices.entry(entry.index).or_default() += 1;
-        *self.balancers.entry(entry.terms.balancer).or_default() += 1;
+        self.indices.add(entry.index);
+        self.balancers.add(entry.terms.balancer);
     }
 
     fn strike_listener(&mut self, address: ListenerAddress) {
         if let Some(entry) = self.observed.listeners.get(&address) {
-            discount(&mut self.indices, entry.index);
-            discount(&mut self.balancers, entry.terms.balancer);
+            self.indices.remove(entry.index);
+            self.balancers.remove(entry.terms.balancer);
         }
     }
 
@@ -150,7 +150,7 @@ impl Catalogue {
 
     /// Nobody's: not even that of backends of a listener that is gone, which count for it until they are dead.
     pub(super) fn is_free(&self, index: ListenerIndex) -> bool {
-        let is_taken = self.indices.contains_key(&index)
+        let is_taken = self.indices.contains(&index)
             || self.observed.tables.contains_key(&index)
             || self.living.contains_key(&index);
         !is_taken
@@ -158,7 +158,7 @@ impl Catalogue {
 
     /// Nobody's: what is left of a load balancer that has gone rests until it has gone, too.
     pub(super) fn is_free_balancer(&self, index: BalancerIndex) -> bool {
-        let is_taken = self.balancers.contains_key(&index)
+        let is_taken = self.balancers.contains(&index)
             || self.observed.sources.contains_key(&index)
             || self.observed.limits.contains_key(&index);
         !is_taken
@@ -199,14 +199,5 @@ impl Catalogue {
     /// How many ids from the first one on are taken.
     pub(super) const fn filled(&self) -> u32 {
         self.filled
-    }
-}
-
-fn discount<K: Ord>(uses: &mut BTreeMap<K, u32>, key: K) {
-    if let Entry::Occupied(mut count) = uses.entry(key) {
-        *count.get_mut() -= 1;
-        if *count.get() == 0 {
-            count.remove();
-        }
     }
 }

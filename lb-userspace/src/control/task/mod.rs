@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::cycle::{Cycle, Facts, Questions, Wishes};
 use super::registry::Registry;
@@ -27,7 +27,7 @@ use crate::ipam::announce::model::Announced;
 use crate::ipam::dhcp::model::{Facts as Leases, Wanted};
 use crate::store::StoreError;
 
-/// How long a burst of changes is gathered before a turn.
+/// How long changes are gathered after a turn. One that comes after a pause is acted upon at once.
 const SETTLE: Duration = Duration::from_millis(2);
 /// How often everything is looked at again, whatever has changed.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -73,6 +73,8 @@ pub struct Control<D> {
     outputs: Outputs,
     about: About,
     facts: Facts,
+    /// Changes are gathered until then.
+    next_turn: Instant,
     storing: Option<JoinHandle<Result<(), StoreError>>>,
     /// Statuses may be due since others were being stored, or had just been.
     held_back: bool,
@@ -90,6 +92,7 @@ impl<D: Datapath> Control<D> {
             outputs,
             about,
             facts: Facts::default(),
+            next_turn: now,
             storing: None,
             held_back: false,
             store_after: now,
@@ -116,7 +119,7 @@ impl<D: Datapath> Control<D> {
                 }
                 result = stored(&mut self.storing) => self.handle_stored(result),
                 () = changed(&mut self.inputs) => {
-                    sleep(SETTLE).await;
+                    sleep_until(self.next_turn).await;
                     self.turn();
                 }
                 () = sleep_until(due) => {
@@ -173,6 +176,7 @@ impl<D: Datapath> Control<D> {
             drop(self.outputs.ended.try_send(ended));
         }
         self.store();
+        self.next_turn = Instant::now() + SETTLE;
     }
 
     fn read_facts(&mut self) {

@@ -108,7 +108,7 @@ fn sharer(number: u8, owner: u8) -> Intent {
     object.spec.listeners =
         vec![Listener { port, protocol: "TCP".into(), backend_port: 8080, ..Listener::default() }];
     object.spec.backend_server_selector = [("app".to_owned(), vec!["web".to_owned()])].into();
-    object.spec.share_address_with = key(owner).name;
+    object.spec.share_address_with = key(owner).name.to_string();
     Intent::Apply(Manifest::LoadBalancer(object.into()))
 }
 

@@ -20,5 +20,5 @@ pub fn is_key(key: &NamespacedName) -> bool {
 /// The load balancer that a lease is or was of.
 pub fn owner(key: &NamespacedName) -> NamespacedName {
     let name = key.name.split_once(AT).map_or(key.name.as_str(), |(name, _)| name);
-    NamespacedName::new(&key.namespace, name)
+    NamespacedName::new(key.namespace.clone(), name)
 }

@@ -64,9 +64,14 @@ fn turn(cycle: &mut Cycle<Memory>, facts: &Facts) -> (Vec<IpAddr>, Questions) {
     (chosen.map(|(_, backend)| backend.address.ip()).collect(), asked)
 }
 
-/// What a turn announces.
+/// What is announced after a turn.
 fn announced(cycle: &mut Cycle<Memory>, facts: &Facts) -> Announced {
-    cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH, drop).announced.unwrap()
+    let before = cycle.announced.clone();
+    let new = cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH, drop).announced;
+    assert_ne!(new, Some(before.clone()), "nothing is told twice");
+    let now = new.unwrap_or(before);
+    assert_eq!(now, cycle.announced);
+    now
 }
 
 /// How many statuses are to be stored.

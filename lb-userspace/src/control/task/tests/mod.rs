@@ -21,7 +21,7 @@ use agent::{Agent, DEADLINE, GROUP, Visible, control, facts, pool};
 async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let look = async {
         while !is_so().await {
-            sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     assert!(timeout(DEADLINE, look).await.is_ok(), "never: {what}");
