@@ -22,7 +22,10 @@ fn object() -> PathBuf {
 fn copy(object: &Path) -> Result<(), String> {
     let directory = env::var_os("OUT_DIR").ok_or("cargo does not say where to put them")?;
     let object = fs::read(object).map_err(|error| error.to_string())?;
-    let embedded = without_dwarf(&object).unwrap_or(object);
+    let embedded = without_dwarf(&object).unwrap_or_else(|| {
+        println!("cargo::warning=the packet programs are embedded with what they hold for debuggers");
+        object
+    });
     fs::write(Path::new(&directory).join("lb.o"), embedded).map_err(|error| error.to_string())
 }
 

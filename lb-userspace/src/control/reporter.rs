@@ -275,7 +275,7 @@ impl View<'_> {
     fn reason(&self, service: &Service, member: &Member) -> String {
         let Some(station) = member.station else { return "the VM tells no address".to_owned() };
         let (topology, ports) = (&self.facts.topology, &self.ports.attached);
-        place(station.address, station.mac, service.lb.mode, topology, ports).reason
+        place(station.address, station.mac, service.lb.mode, topology, ports).reason.to_string()
     }
 }
 

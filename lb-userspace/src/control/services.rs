@@ -84,6 +84,10 @@ pub(super) struct Changed {
     pub(super) rebuilt: BTreeSet<NamespacedName>,
     /// Addresses that running VMs tell, or tell no more.
     pub(super) turned: BTreeSet<IpAddr>,
+    /// What is held may be another's, or for others.
+    pub(super) held: bool,
+    /// The facts about VMs as they were.
+    pub(super) outdated: Option<Arc<VirtualMachines>>,
 }
 
 impl Changed {
@@ -130,7 +134,9 @@ impl Services {
             None => stations.handle_changes(vms, &vms.keys().cloned().collect(), now),
         };
         let resources = std::mem::replace(&mut self.resources, Arc::clone(&facts.resources));
-        let objects = differing(&resources.load_balancers, &facts.resources.load_balancers);
+        let is_same = Arc::ptr_eq(&resources, &facts.resources);
+        let both = (&resources.load_balancers, &facts.resources.load_balancers);
+        let objects = if is_same { Vec::new() } else { differing(both.0, both.1) };
         // A status that has been stored makes another object, which selects as before, and so does another weight.
         let is_alike = |old: &LoadBalancerSpec, new: &LoadBalancerSpec| {
             old.workload_type == new.workload_type
@@ -148,7 +154,7 @@ impl Services {
             let may_choose = |(_, service): &(&NamespacedName, &Service)| choice.concerns(&service.lb);
             concerned.extend(self.all.iter().filter(may_choose).map(|(lb, _)| lb.clone()));
         }
-        let mut changed = Changed::default();
+        let mut changed = Changed { held: !moved.is_empty(), ..Changed::default() };
         for lb in &concerned {
             self.follow(lb, facts, &choice, &mut changed);
         }
@@ -156,6 +162,7 @@ impl Services {
         probed.iter().filter(|lb| self.all.contains_key(lb)).for_each(|lb| changed.serve(lb));
         drop(choice);
         changed.turned = stations.take_turned();
+        changed.outdated = before;
         match self.rewire(&facts.topology, ports) {
             Rewired::All => self.all.keys().for_each(|lb| changed.rebuild(lb)),
             Rewired::Addresses(addresses) => {
@@ -172,7 +179,7 @@ impl Services {
     /// Takes over one that may have changed.
     fn follow(&mut self, lb: &NamespacedName, facts: &Facts, choice: &Choice<'_>, changed: &mut Changed) {
         self.sharers.remove(lb);
-        self.choosers.remove(lb);
+        changed.held |= self.choosers.remove(lb);
         let object = facts.resources.load_balancers.get(lb);
         let known = self.all.remove(lb);
         let Some((service, news)) = object.and_then(|object| follow(known, object, facts, choice)) else {
@@ -189,6 +196,7 @@ impl Services {
         }
         if !service.lb.backend_address.is_any() {
             self.choosers.insert(lb.clone());
+            changed.held = true;
         }
         self.all.insert(lb.clone(), service);
     }

@@ -25,5 +25,6 @@ pub mod range;
 pub mod requirement;
 pub mod schema;
 pub mod shared;
+pub mod sorted;
 pub mod v1alpha1;
 pub mod vm;

@@ -216,8 +216,9 @@ impl<D: Datapath> Cycle<D> {
                 self.ports = None;
             }
         }
-        self.follow(facts, virtual_machines, now);
-        self.all_announced &= self.altered.vips.is_empty();
+        let outdated = self.follow(facts, virtual_machines, now);
+        self.all_announced &=
+            self.altered.vips.iter().all(|vip| self.announced.vips.contains(vip) == self.is_ours(vip));
         ask(Questions {
             probes: self.derived.probes.clone(),
             addresses: Arc::clone(&self.derived.addresses),
@@ -246,11 +247,18 @@ impl<D: Datapath> Cycle<D> {
         let backends = self.converger.take_ended();
         let vips = if backends.is_empty() { BTreeSet::new() } else { desired.vips.keys().copied().collect() };
         let announced = self.announce(&facts.topology, is_done);
+        // Taking leave of ten thousand VMs takes its time.
+        drop(outdated);
         Wishes { leases, ended: Ended { backends, vips }, announced }
     }
 
-    /// Takes over the facts: what is desired follows from them.
-    fn follow(&mut self, facts: &Facts, virtual_machines: &Arc<VirtualMachines>, now: Instant) {
+    /// Takes over the facts: what is desired follows from them. Returns those about VMs that are no longer needed.
+    fn follow(
+        &mut self,
+        facts: &Facts,
+        virtual_machines: &Arc<VirtualMachines>,
+        now: Instant,
+    ) -> Option<Arc<VirtualMachines>> {
         let ports = &self.served_ports.attached;
         let reaching = |addresses: &_| self.derived.reaching(addresses);
         let changed =
@@ -258,13 +266,14 @@ impl<D: Datapath> Cycle<D> {
         let place = |mode, address, mac| place(address, mac, mode, &facts.topology, ports).placement;
         let context = Context { facts, slots: self.slots, place: &place };
         self.derived.follow(&changed, &self.services, &context, &mut self.altered);
-        self.follow_running(changed.turned);
+        self.follow_running(changed.turned, changed.held);
         self.unstored.extend(changed.told);
+        changed.outdated
     }
 
     /// Takes over at which addresses VMs run. What is held is held for whoever chooses it.
-    fn follow_running(&mut self, mut turned: BTreeSet<IpAddr>) {
-        if self.stations.is_holding() || !self.held.is_empty() {
+    fn follow_running(&mut self, mut turned: BTreeSet<IpAddr>, may_hold: bool) {
+        if may_hold {
             let held = self.stations.held(&self.services.choices());
             turned.extend(self.held.symmetric_difference(&held));
             self.held = held;
@@ -283,12 +292,10 @@ impl<D: Datapath> Cycle<D> {
     /// What the network may have other notions of: what has been served and still is to be, and, once all `is_done`, what
     /// is new. The MACs are those of now whatever else could be done.
     fn announce(&mut self, topology: &Topology, is_done: bool) -> Option<Announced> {
-        let desired = &self.derived.desired.vips;
-        let is_ours = |vip: &IpAddr| desired.get(vip).is_some_and(|policy| !policy.leased);
         let mut vips = None;
         if !self.all_announced {
-            let known = self.announced.vips.iter().filter(|vip| is_ours(vip));
-            let new = desired.keys().filter(|vip| is_done && is_ours(vip));
+            let known = self.announced.vips.iter().filter(|vip| self.is_ours(vip));
+            let new = self.derived.desired.vips.keys().filter(|vip| is_done && self.is_ours(vip));
             vips = Some(known.chain(new).copied().collect()).filter(|vips| *vips != self.announced.vips);
             self.all_announced = is_done;
         }
@@ -309,6 +316,11 @@ impl<D: Datapath> Cycle<D> {
         self.announced.vips = vips.unwrap_or_else(|| std::mem::take(&mut self.announced.vips));
         self.announced.ports = ports.unwrap_or_else(|| std::mem::take(&mut self.announced.ports));
         Some(self.announced.clone())
+    }
+
+    /// Whether a VIP is to be announced here.
+    fn is_ours(&self, vip: &IpAddr) -> bool {
+        self.derived.desired.vips.get(vip).is_some_and(|policy| !policy.leased)
     }
 
     /// What can't wait until all is known that a turn needs: an address whose lease has ended may be another's by now.

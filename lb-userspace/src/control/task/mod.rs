@@ -120,19 +120,9 @@ impl<D: Datapath> Control<D> {
                 result = stored(&mut self.storing) => self.handle_stored(result),
                 () = changed(&mut self.inputs) => {
                     sleep_until(self.next_turn).await;
-                    self.turn();
+                    self.act();
                 }
-                () = sleep_until(due) => {
-                    let started = Instant::now();
-                    if started >= self.resync_at {
-                        self.cycle.forget();
-                        self.resync_at = started + RESYNC;
-                        self.turn();
-                        tracing::debug!(milliseconds = started.elapsed().as_millis(), "compared whole");
-                    } else {
-                        self.turn();
-                    }
-                }
+                () = sleep_until(due) => self.act(),
             }
         }
         self.end().await;
@@ -156,6 +146,18 @@ impl<D: Datapath> Control<D> {
         let next = self.cycle.poll_timeout().map(Instant::from_std);
         let store = (self.held_back && self.storing.is_none()).then_some(self.store_after);
         [next, store].into_iter().flatten().fold(self.resync_at, Instant::min)
+    }
+
+    /// Takes a turn, which looks at everything where that is due: also while one change follows another.
+    fn act(&mut self) {
+        let started = Instant::now();
+        if started < self.resync_at {
+            return self.turn();
+        }
+        self.cycle.forget();
+        self.resync_at = started + RESYNC;
+        self.turn();
+        tracing::debug!(milliseconds = started.elapsed().as_millis(), "compared whole");
     }
 
     /// Does all that follows from the facts as they are.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::model::{Path, Topology};
 use super::socket::{Event, Events, Socket, WatchLinks};
 use super::state::{Routes, apply};
+use crate::model::sorted::added;
 
 /// Addresses whose paths and neighbours matter.
 pub type Wanted = BTreeSet<IpAddr>;
@@ -123,21 +124,25 @@ async fn refresh(
         return Ok(());
     }
     let wanted = Arc::clone(&wanted.borrow());
-    let kept = if due.routes {
-        topology.default_routes = socket.default_routes().await?;
-        BTreeMap::new()
-    } else {
-        let mut kept = topology.paths.clone();
-        kept.retain(|address, _| wanted.contains(address));
-        kept
-    };
     // Of ten thousand addresses, one that is new is one question.
-    let asked: Wanted = wanted.iter().filter(|address| !kept.contains_key(address)).copied().collect();
+    let asked = if due.routes {
+        topology.default_routes = socket.default_routes().await?;
+        Wanted::clone(&wanted)
+    } else {
+        added(topology.paths.keys(), &*wanted).copied().collect()
+    };
     let found = socket.paths(&asked).await?;
     let is_new = found.iter().any(|(address, path)| topology.paths.get(address) != Some(path));
     let next_hops = if is_new { next_hops(&found) } else { BTreeSet::new() };
-    topology.paths = kept;
-    topology.paths.extend(found);
+    if due.routes {
+        topology.paths = found;
+    } else {
+        let gone: Wanted = added(&*wanted, topology.paths.keys()).copied().collect();
+        for address in gone {
+            topology.paths.remove(&address);
+        }
+        topology.paths.extend(found);
+    }
     use_all(socket, next_hops).await;
     resolving.begin(&wanted, topology, Instant::now());
     Ok(())
@@ -150,7 +155,10 @@ struct Resolving(BTreeMap<IpAddr, Instant>);
 impl Resolving {
     /// Takes over what is wanted, once the paths have been asked for.
     fn begin(&mut self, wanted: &Wanted, topology: &mut Topology, now: Instant) {
-        topology.settled.retain(|address| wanted.contains(address));
+        let gone: Wanted = topology.settled.difference(wanted).copied().collect();
+        for address in gone {
+            topology.settled.remove(&address);
+        }
         self.0.retain(|address, _| wanted.contains(address));
         for &address in wanted.difference(&topology.settled) {
             self.0.entry(address).or_insert(now + RESOLVE);

@@ -1,5 +1,6 @@
 //! Turns over a datapath in memory.
 
+mod following;
 mod holding;
 mod leases;
 mod unknown;

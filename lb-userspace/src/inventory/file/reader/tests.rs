@@ -42,8 +42,7 @@ fn what_is_as_it_was_is_not_parsed_again_and_shared() {
     let altered = |number| vm(number).replace("{t: g", if number == 4 { "{t: h" } else { "{t: g" });
     let text = file((0..9).map(altered));
     let cut = Cut::new(&text);
-    let digests: Vec<_> = cut.items.iter().map(|item| digest_of(item)).collect();
-    assert!(reader.read_altered(&text, &cut, &digests).is_some());
+    assert!(reader.read_altered(&text, &cut, &reader.digests(&cut)).is_some());
     let after = read(&mut reader, &text).unwrap();
     let shared = |number: usize| {
         let key = NamespacedName::new("shop", format!("vm-{number}"));

@@ -1,5 +1,7 @@
 //! How packets reach a backend and how its answers come back.
 
+mod reason;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -8,29 +10,30 @@ use crate::datapath::port::{AttachedPort, Role};
 use crate::inventory::links::{Link, LinkKind, Path, Topology};
 
 use super::model::ForwardingMode;
+pub use reason::Reason;
 
 /// A placement and the reason that people see.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Placed {
+pub struct Placed<'a> {
     /// For the datapath.
     pub placement: Placement,
     /// Behind a VM port of this node.
     pub is_local: bool,
-    /// Where the backend is: `local behind vnet3`.
-    pub reason: String,
+    /// Where the backend is.
+    pub reason: Reason<'a>,
 }
 
 /// Places a backend.
 ///
 /// `stated` is the MAC that the VM's facts name: it wins over neighbours. `ports` are the interfaces that the
 /// programs work on, by interface index.
-pub fn place(
+pub fn place<'a>(
     address: IpAddr,
     stated: Option<Mac>,
     mode: ForwardingMode,
-    topology: &Topology,
-    ports: &BTreeMap<u32, AttachedPort>,
-) -> Placed {
+    topology: &'a Topology,
+    ports: &'a BTreeMap<u32, AttachedPort>,
+) -> Placed<'a> {
     let view = View { address, mode, topology, ports, path: topology.paths.get(&address).copied() };
     // The node need not have an address in the VM's network: its bridge delivers all the same.
     let behind_port = View { path: view.path.filter(|path| path.gateway.is_none()), ..view };
@@ -52,9 +55,9 @@ struct View<'a> {
     path: Option<Path>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     /// Behind a port of a bridge that knows the MAC.
-    fn in_bridge(&self, mac: Mac) -> Option<Placed> {
+    fn in_bridge(&self, mac: Mac) -> Option<Placed<'a>> {
         let (bridge, port) = self.topology.station(mac, self.path.map(|path| path.ifindex))?;
         let port = self.ports.get(&port)?;
         match port.role {
@@ -64,7 +67,7 @@ impl View<'_> {
     }
 
     /// Behind the interface that the route names.
-    fn by_path(&self, mac: Mac) -> Option<Placed> {
+    fn by_path(&self, mac: Mac) -> Option<Placed<'a>> {
         let path = self.path?;
         if let Some(bridge) = self.topology.links.get(&path.ifindex)
             && bridge.kind == LinkKind::Bridge
@@ -98,7 +101,7 @@ impl View<'_> {
         self.path.is_some_and(|path| path.gateway.is_some())
     }
 
-    fn local(&self, mac: Mac, bridge: u32, port: &AttachedPort) -> Placed {
+    fn local(&self, mac: Mac, bridge: u32, port: &'a AttachedPort) -> Placed<'a> {
         let masquerade = self.masquerades_always();
         let placement = Placement {
             mac: Some(mac),
@@ -109,10 +112,10 @@ impl View<'_> {
             routed: self.has_gateway(),
             ..Placement::default()
         };
-        Placed { placement, is_local: true, reason: format!("local behind {}", port.name) }
+        Placed { placement, is_local: true, reason: Reason::Behind(&port.name) }
     }
 
-    fn across(&self, mac: Mac, bridge: u32, port: &AttachedPort) -> Placed {
+    fn across(&self, mac: Mac, bridge: u32, port: &'a AttachedPort) -> Placed<'a> {
         let masquerade = self.masquerades_unless_preserve();
         let placement = Placement {
             mac: Some(mac),
@@ -123,13 +126,12 @@ impl View<'_> {
             routed: self.has_gateway(),
             ..Placement::default()
         };
-        let place = if self.has_gateway() { "behind a router" } else { "on the same network" };
-        let condition = if masquerade { "" } else { "; its answers must come back through this node" };
-        Placed { placement, is_local: false, reason: format!("{place} through {}{condition}", port.name) }
+        let reason = Reason::Across { name: &port.name, has_gateway: self.has_gateway(), masquerade };
+        Placed { placement, is_local: false, reason }
     }
 
     /// Without a MAC, the stack finds it.
-    fn routed(&self, mac: Option<Mac>, port: &AttachedPort) -> Placed {
+    fn routed(&self, mac: Option<Mac>, port: &'a AttachedPort) -> Placed<'a> {
         let masquerade = self.masquerades_always();
         let placement = Placement {
             mac,
@@ -141,23 +143,19 @@ impl View<'_> {
             routed: true,
             ..Placement::default()
         };
-        Placed { placement, is_local: false, reason: format!("routed through {}", port.name) }
+        Placed { placement, is_local: false, reason: Reason::Routed(&port.name) }
     }
 
     /// A VM port outside any bridge: the node routes to it, and tc leaves the way to the stack.
-    fn behind_routed_vm_port(&self, mac: Mac, port: &AttachedPort) -> Placed {
+    fn behind_routed_vm_port(&self, mac: Mac, port: &'a AttachedPort) -> Placed<'a> {
         let masquerade = self.masquerades_always();
         let placement =
             Placement { mac: Some(mac), masquerade, reply_at_egress: !masquerade, ..Placement::default() };
-        Placed {
-            placement,
-            is_local: true,
-            reason: format!("local behind {}, routed by the node", port.name),
-        }
+        Placed { placement, is_local: true, reason: Reason::RoutedBehind(&port.name) }
     }
 
     /// In a bridge that has not heard the MAC lately. Masquerading is right wherever it turns up.
-    fn somewhere_in(&self, mac: Mac, bridge: u32, name: &str) -> Placed {
+    fn somewhere_in(&self, mac: Mac, bridge: u32, name: &'a str) -> Placed<'a> {
         let masquerade = self.masquerades_unless_preserve();
         let placement = Placement {
             mac: Some(mac),
@@ -167,22 +165,21 @@ impl View<'_> {
             routed: self.has_gateway(),
             ..Placement::default()
         };
-        Placed { placement, is_local: false, reason: format!("in {name}, which does not know its port yet") }
+        Placed { placement, is_local: false, reason: Reason::Somewhere(name) }
     }
 
-    fn unresolved(&self) -> Placed {
+    fn unresolved(&self) -> Placed<'a> {
         let routed = self.path.and_then(|path| self.ports.get(&path.ifindex));
         if let Some(port) = routed.filter(|port| port.role == Role::Routed) {
             // Wherever it is behind there, its answers come back through this node.
-            let reason = format!("unresolved: no answer through {}", port.name);
-            return Placed { reason, ..self.routed(None, port) };
+            return Placed { reason: Reason::Unanswered(&port.name), ..self.routed(None, port) };
         }
         let placement = Placement { masquerade: self.masquerades_unless_preserve(), ..Placement::default() };
         let reason = match self.path {
-            None => format!("unresolved: no route to {}", self.address),
+            None => Reason::NoRoute(self.address),
             Some(path) => {
-                let name = self.topology.links.get(&path.ifindex).map_or("an unknown interface", |l| &l.name);
-                format!("unresolved: no answer through {name}, or the programs don't work there")
+                let link = self.topology.links.get(&path.ifindex);
+                Reason::Unreached(link.map_or("an unknown interface", |link| &link.name))
             }
         };
         Placed { placement, is_local: false, reason }
@@ -210,7 +207,24 @@ mod tests {
         ])
     }
 
-    fn placed(topology: &Topology, mode: ForwardingMode) -> Placed {
+    /// [`Placed`], in words.
+    struct Told {
+        placement: Placement,
+        reason: String,
+    }
+
+    fn place(
+        address: IpAddr,
+        stated: Option<Mac>,
+        mode: ForwardingMode,
+        topology: &Topology,
+        ports: &BTreeMap<u32, AttachedPort>,
+    ) -> Told {
+        let Placed { placement, reason, .. } = super::place(address, stated, mode, topology, ports);
+        Told { placement, reason: reason.to_string() }
+    }
+
+    fn placed(topology: &Topology, mode: ForwardingMode) -> Told {
         place(BACKEND, None, mode, topology, &ports(Hook::Xdp))
     }
 
