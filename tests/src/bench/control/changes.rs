@@ -10,18 +10,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::log::Tail;
+use super::log::{Moment, Tail};
 use super::maps::{self, Maps};
 use super::scene::{Inventory, Scene};
 use super::servers::Fickle;
 use super::size::{FICKLE, Size, name};
-use super::watch::{Effect, Expected, Progress, Watcher};
+use super::watch::{Effect, Expected, Facts, Kind, Progress, Seen, Watcher};
 use crate::lab::SHOP;
 
 /// What changes took.
 pub(super) struct Changes {
-    /// Milliseconds from when the agent knew, by kind.
-    pub(super) latencies: [Vec<f64>; 3],
+    pub(super) seen: Seen,
     /// Milliseconds of each request to the API.
     pub(super) answers: Vec<f64>,
     /// Milliseconds that all took together.
@@ -54,16 +53,19 @@ pub(super) fn run(
             facts,
             objects,
             step: 0,
+            relabelled: 0,
+            readdressed: 0,
             files: 0,
+            bursts: 0,
             answers: Vec::new(),
         };
         let started = Instant::now();
         let driven = driver.drive(started, &progress);
         let elapsed = started.elapsed();
         progress.is_over.store(true, Ordering::Release);
-        let latencies = watching.join().map_err(|_| anyhow!("the watcher panicked"))?;
+        let seen = watching.join().map_err(|_| anyhow!("the watcher panicked"))?;
         driven?;
-        Ok(Changes { latencies: latencies?, answers: driver.answers, elapsed })
+        Ok(Changes { seen: seen?, answers: driver.answers, elapsed })
     })
 }
 
@@ -103,34 +105,40 @@ struct Driver<'a> {
     inventory: &'a mut Inventory,
     fickle: &'a mut Fickle,
     backends: Backends,
-    facts: Sender<Vec<Effect>>,
+    facts: Sender<Facts>,
     objects: Sender<Effect>,
-    /// Counts changes, so that each takes another VM.
+    /// These count changes, so that each takes another VM.
     step: u32,
+    relabelled: u32,
+    readdressed: u32,
     files: u32,
+    bursts: u32,
     answers: Vec<f64>,
 }
 
 impl Driver<'_> {
-    /// Each second, one file with all changes of facts, and the others spread over it.
+    /// Spreads all changes over each second.
     fn drive(&mut self, started: Instant, progress: &Progress) -> Result<()> {
-        let Size { window, changes: [flips, weights, ..], .. } = self.scene.size;
-        let spread = flips + weights;
+        let Size { window, changes: [flips, weights, labels, addresses], .. } = self.scene.size;
+        let (facts, others) = (labels + addresses, flips + weights);
         for tick in 0.. {
-            let at = Duration::from_secs(1) * tick / spread;
+            let at = Duration::from_secs(1) * tick / (facts + others);
             if at >= window {
                 return Ok(());
             }
             sleep(at.saturating_sub(started.elapsed()));
-            // The next file comes when the last one has been read, so that each line in the log is of one file.
-            if tick % spread == 0 && progress.facts_read.load(Ordering::Acquire) == self.files {
-                self.change_facts()?;
+            if is_turn(tick, facts, facts + others) {
+                // The next file comes when the last one has been read, so that each line in the log is of one file.
+                if progress.facts_read.load(Ordering::Acquire) == self.files {
+                    self.change_facts(at)?;
+                }
+                continue;
             }
             self.step += 1;
-            if tick * weights / spread == (tick + 1) * weights / spread {
-                self.flip()?;
-            } else {
+            if is_turn(self.step, weights, others) {
                 self.weigh()?;
+            } else {
+                self.flip()?;
             }
         }
         Ok(())
@@ -163,30 +171,48 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn change_facts(&mut self) -> Result<()> {
-        let Size { changes: [.., labels, addresses], tiers, groups, .. } = self.scene.size;
+    /// One VM, or a burst where it is time for one.
+    fn change_facts(&mut self, at: Duration) -> Result<()> {
+        let Size { burst, changes: [.., labels, addresses], .. } = self.scene.size;
+        let (kind, labels, addresses) = if at >= burst * (self.bursts + 1) {
+            self.bursts += 1;
+            (Kind::Burst, labels, addresses)
+        } else if is_turn(self.files, addresses, labels + addresses) {
+            (Kind::Facts, 0, 1)
+        } else {
+            (Kind::Facts, 1, 0)
+        };
         let mut effects = Vec::new();
-        for count in 0..labels {
-            let vm = self.vm(1, self.files * labels + count);
-            let tier = 1 + count % (tiers - 1);
-            let group = (self.inventory.group(vm, tier) + 1) % groups;
-            self.inventory.relabel(vm, tier, group);
-            effects.push(self.serves(vm, tier)?);
+        for _ in 0..labels {
+            effects.push(self.relabel()?);
         }
-        for count in 0..addresses {
-            let steady = (0..).map(|more| self.vm(2, self.files * addresses + count + more));
-            // The first VMs are those whose health changes.
-            let offset = self.scene.size.fickle * self.scene.size.members / 4 + 1;
-            let vm = steady.skip(offset as usize).find(|vm| !self.scene.size.is_fickle(*vm));
-            let vm = vm.context("all VMs are fickle")?;
-            self.inventory.readdress(vm);
-            for tier in 1..tiers {
-                effects.push(self.serves(vm, tier)?);
-            }
+        for _ in 0..addresses {
+            effects.extend(self.readdress()?);
         }
         self.files += 1;
-        self.facts.send(effects)?;
+        self.facts.send(Facts { kind, written: Moment::now(), effects })?;
         self.inventory.write(&self.scene.installation)
+    }
+
+    fn relabel(&mut self) -> Result<Effect> {
+        let Size { tiers, groups, .. } = self.scene.size;
+        let vm = self.vm(1, self.relabelled);
+        let tier = 1 + self.relabelled % (tiers - 1);
+        let group = (self.inventory.group(vm, tier) + 1) % groups;
+        self.relabelled += 1;
+        self.inventory.relabel(vm, tier, group);
+        self.serves(vm, tier)
+    }
+
+    fn readdress(&mut self) -> Result<Vec<Effect>> {
+        let Size { tiers, fickle, members, .. } = self.scene.size;
+        // The first VMs are those whose health changes.
+        let first = self.readdressed + fickle * members / 4 + 1;
+        let vm = (first..).map(|count| self.vm(2, count)).find(|vm| !self.scene.size.is_fickle(*vm));
+        let vm = vm.context("all VMs are fickle")?;
+        self.readdressed += 1;
+        self.inventory.readdress(vm);
+        (1..tiers).map(|tier| self.serves(vm, tier)).collect()
     }
 
     /// A VM serves its load balancer of this tier.
@@ -216,5 +242,23 @@ impl Driver<'_> {
         drop(stream.shutdown(Shutdown::Both));
         ensure!(answer.starts_with("HTTP/1.1 200"), "PATCH {name} is answered by {answer}");
         Ok(())
+    }
+}
+
+/// Whether it is the turn of `some` of `all`, which take turns evenly.
+const fn is_turn(count: u32, some: u32, all: u32) -> bool {
+    count * some / all != (count + 1) * some / all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_as_many_as_they_should_be_and_evenly_spread() {
+        let turns: Vec<u32> = (0..100).filter(|count| is_turn(*count, 25, 100)).collect();
+        assert_eq!(turns.len(), 25);
+        assert!(turns.windows(2).all(|pair| pair[1] - pair[0] == 4), "{turns:?}");
+        assert_eq!((0..33).filter(|count| is_turn(*count, 3, 11)).count(), 9);
     }
 }

@@ -1,6 +1,5 @@
 //! A node, VMs behind a router, and what the agent is told about them.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -105,13 +104,32 @@ struct Vm {
     address: Ipv4Addr,
     /// By tier.
     groups: Vec<u32>,
+    /// What the file says of it.
+    text: String,
+}
+
+impl Vm {
+    fn describe(&mut self, number: u32) {
+        let labels: Vec<_> =
+            self.groups.iter().enumerate().map(|(tier, group)| format!("t{tier}: g{group}")).collect();
+        self.text = format!(
+            "  - namespace: {SHOP}\n    name: vm-{number}\n    labels: {{{}}}\n    interfaces:\n      \
+             - {{name: default, ipAddress: {}}}\n",
+            labels.join(", "),
+            self.address
+        );
+    }
 }
 
 impl Inventory {
     pub(super) fn new(size: &Size) -> Self {
         let groups = |vm| (0..size.tiers).map(|tier| size.group(vm, tier)).collect();
-        let vms = (0..size.vms()).map(|vm| Vm { address: address(vm), groups: groups(vm) });
-        Self { vms: vms.collect(), used: size.vms() }
+        let described = |number| {
+            let mut vm = Vm { address: address(number), groups: groups(number), text: String::new() };
+            vm.describe(number);
+            vm
+        };
+        Self { vms: (0..size.vms()).map(described).collect(), used: size.vms() }
     }
 
     pub(super) fn address(&self, vm: u32) -> Ipv4Addr {
@@ -125,30 +143,20 @@ impl Inventory {
     /// Lets a VM serve another load balancer of a tier.
     pub(super) fn relabel(&mut self, vm: u32, tier: u32, group: u32) {
         self.vms[vm as usize].groups[tier as usize] = group;
+        self.vms[vm as usize].describe(vm);
     }
 
     /// Gives a VM an address that none has had.
     pub(super) fn readdress(&mut self, vm: u32) {
         self.vms[vm as usize].address = address(self.used);
+        self.vms[vm as usize].describe(vm);
         self.used += 1;
     }
 
     /// Replaces the file in one step.
     pub(super) fn write(&self, installation: &Installation) -> Result<()> {
         let mut text = "virtualMachines:\n".to_owned();
-        for (number, vm) in self.vms.iter().enumerate() {
-            let labels: BTreeMap<_, _> = (0..).zip(&vm.groups).collect();
-            let labels: Vec<_> =
-                labels.iter().map(|(tier, group): (&u32, _)| format!("t{tier}: g{group}")).collect();
-            // Writing to a string can't fail.
-            let _ = write!(
-                text,
-                "  - namespace: {SHOP}\n    name: vm-{number}\n    labels: {{{}}}\n    interfaces:\n      \
-                 - {{name: default, ipAddress: {}}}\n",
-                labels.join(", "),
-                vm.address
-            );
-        }
+        text.extend(self.vms.iter().map(|vm| &*vm.text));
         let path = installation.facts();
         let fresh = path.with_extension("new");
         fs::write(&fresh, text).with_context(|| format!("write {}", fresh.display()))?;

@@ -36,6 +36,8 @@ pub(super) struct Size {
     pub(super) window: Duration,
     /// In each second: healths that flip, weights that are set, labels that change, addresses that change.
     pub(super) changes: [u32; 4],
+    /// From one file that has all of a second's labels and addresses at once to the next.
+    pub(super) burst: Duration,
 }
 
 impl Size {
@@ -51,6 +53,7 @@ impl Size {
                 period: Duration::from_secs(5),
                 window: Duration::from_secs(40),
                 changes: [50, 25, 24, 1],
+                burst: Duration::from_secs(5),
             },
             Effort::Quick => Self {
                 tiers: 2,
@@ -62,6 +65,7 @@ impl Size {
                 period: Duration::from_secs(1),
                 window: Duration::from_secs(3),
                 changes: [5, 3, 2, 1],
+                burst: Duration::from_secs(1),
             },
         }
     }
@@ -76,6 +80,19 @@ impl Size {
 
     pub(super) fn backends(&self) -> u32 {
         self.tiers * self.vms()
+    }
+
+    /// VMs that a burst changes.
+    pub(super) fn burst_vms(&self) -> u32 {
+        let [.., labels, addresses] = self.changes;
+        labels + addresses
+    }
+
+    /// Load balancers that a burst concerns: those that a VM's label leads to and from, and those that a VM with another
+    /// address serves unprobed.
+    pub(super) fn burst_load_balancers(&self) -> u32 {
+        let [.., labels, addresses] = self.changes;
+        labels * 2 + addresses * (self.tiers - 1)
     }
 
     /// The load balancer of a tier that a VM serves at first. Two VMs that share one share no other.

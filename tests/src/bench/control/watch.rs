@@ -12,6 +12,7 @@ use lb_common::backend::ACTIVE;
 
 use super::log::{Line, Moment, Tail};
 use super::maps::{self, Maps};
+use super::size::Size;
 
 /// How often the maps are looked at. All figures are as much too great at most.
 const POLL: Duration = Duration::from_micros(200);
@@ -29,30 +30,40 @@ pub(super) enum Effect {
     Weighs { id: u32 },
 }
 
+const KINDS: usize = 4;
+
 /// Kinds of changes, by which latencies are told apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Health,
     Facts,
+    Burst,
     Object,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Health, Self::Facts, Self::Object];
+    pub(super) const ALL: [Self; KINDS] = [Self::Health, Self::Facts, Self::Burst, Self::Object];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(super) fn name(self, size: &Size) -> String {
         match self {
-            Self::Health => "a backend's health",
-            Self::Facts => "a VM's label or address",
-            Self::Object => "a weight, through the API",
+            Self::Health => "a backend's health".to_owned(),
+            Self::Facts => "a VM's label or address".to_owned(),
+            Self::Burst => format!("{} VMs at once", size.burst_vms()),
+            Self::Object => "a weight, through the API".to_owned(),
         }
     }
 }
 
+/// A file of facts: one VM's change, or a burst.
+pub(super) struct Facts {
+    pub(super) kind: Kind,
+    pub(super) written: Moment,
+    pub(super) effects: Vec<Effect>,
+}
+
 /// What was changed and not been heard of yet.
 pub(super) struct Expected {
-    /// By the file of facts, all of a file together.
-    pub(super) facts: Receiver<Vec<Effect>>,
+    pub(super) facts: Receiver<Facts>,
     /// By the API, one by one.
     pub(super) objects: Receiver<Effect>,
 }
@@ -74,8 +85,17 @@ pub(super) struct Watcher<'a> {
     /// Probed backends by address.
     pub(super) probed: HashMap<Ipv4Addr, u32>,
     pub(super) progress: &'a Progress,
-    waiting: [VecDeque<(Moment, Effect)>; 3],
-    latencies: [Vec<f64>; 3],
+    waiting: [VecDeque<(Moment, Effect)>; KINDS],
+    seen: Seen,
+}
+
+/// What the watcher has seen, in milliseconds.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Of each effect, from when the agent knew of the change, by kind.
+    pub(super) latencies: [Vec<f64>; KINDS],
+    /// Of each file of facts, from when it was written until the agent knew what it says.
+    pub(super) readings: Vec<f64>,
 }
 
 impl<'a> Watcher<'a> {
@@ -86,13 +106,12 @@ impl<'a> Watcher<'a> {
         probed: HashMap<Ipv4Addr, u32>,
         progress: &'a Progress,
     ) -> Self {
-        let (waiting, latencies) = Default::default();
-        Self { maps, log, expected, probed, progress, waiting, latencies }
+        let (waiting, seen) = Default::default();
+        Self { maps, log, expected, probed, progress, waiting, seen }
     }
 
-    /// Watches until all changes have arrived. Gives the milliseconds that each took from when the agent knew of
-    /// it, by kind.
-    pub(super) fn run(mut self) -> Result<[Vec<f64>; 3]> {
+    /// Watches until all changes have arrived.
+    pub(super) fn run(mut self) -> Result<Seen> {
         let mut last = Instant::now();
         loop {
             for line in self.log.lines()? {
@@ -106,7 +125,7 @@ impl<'a> Watcher<'a> {
                         break;
                     }
                     self.waiting[kind as usize].pop_front();
-                    self.latencies[kind as usize].push(Moment::now().milliseconds_since(known));
+                    self.seen.latencies[kind as usize].push(Moment::now().milliseconds_since(known));
                     last = Instant::now();
                 }
             }
@@ -115,7 +134,7 @@ impl<'a> Watcher<'a> {
                     (self.expected.facts.try_recv().ok(), self.expected.objects.try_recv().ok());
                 match (facts, object) {
                     // What was sent last may have to be heard of yet.
-                    (None, None) => return Ok(self.latencies),
+                    (None, None) => return Ok(self.seen),
                     (facts, object) => self.wait_for(facts, object)?,
                 }
             }
@@ -132,15 +151,15 @@ impl<'a> Watcher<'a> {
     }
 
     /// Waits for the lines of the last changes.
-    fn wait_for(&mut self, facts: Option<Vec<Effect>>, object: Option<Effect>) -> Result<()> {
+    fn wait_for(&mut self, facts: Option<Facts>, object: Option<Effect>) -> Result<()> {
         let started = Instant::now();
         let (mut facts, mut object) = (facts, object);
         while facts.is_some() || object.is_some() {
             for line in self.log.lines()? {
                 if is_facts(&line)
-                    && let Some(effects) = facts.take()
+                    && let Some(facts) = facts.take()
                 {
-                    self.queue(Kind::Facts, line.at, effects);
+                    self.read(facts, line.at);
                 } else if is_object(&line)
                     && let Some(effect) = object.take()
                 {
@@ -159,8 +178,8 @@ impl<'a> Watcher<'a> {
 
     fn take(&mut self, line: &Line) {
         if is_facts(line) {
-            if let Ok(effects) = self.expected.facts.try_recv() {
-                self.queue(Kind::Facts, line.at, effects);
+            if let Ok(facts) = self.expected.facts.try_recv() {
+                self.read(facts, line.at);
             }
             self.progress.facts_read.fetch_add(1, Ordering::Release);
         } else if is_object(line) {
@@ -173,6 +192,11 @@ impl<'a> Watcher<'a> {
         {
             self.queue(Kind::Health, line.at, [Effect::Takes { id, flows }]);
         }
+    }
+
+    fn read(&mut self, facts: Facts, known: Moment) {
+        self.seen.readings.push(known.milliseconds_since(facts.written));
+        self.queue(facts.kind, known, facts.effects);
     }
 
     fn queue(&mut self, kind: Kind, known: Moment, effects: impl IntoIterator<Item = Effect>) {
