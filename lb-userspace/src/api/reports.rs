@@ -7,10 +7,8 @@ use super::Api;
 use super::failure::Failure;
 use crate::control::report::{BackendsReport, NodeReport, Report};
 
-const SILENT: &str = "the control loop does not answer; the agent is stopping";
-
 pub(super) async fn status(State(api): State<Api>) -> Result<Json<NodeReport>, Failure> {
-    Ok(Json(report(&api).await?.node))
+    Ok(Json(api.reports.node().await.ok_or_else(silent)?))
 }
 
 pub(super) async fn backends(State(api): State<Api>) -> Result<Json<BackendsReport>, Failure> {
@@ -18,5 +16,9 @@ pub(super) async fn backends(State(api): State<Api>) -> Result<Json<BackendsRepo
 }
 
 pub(super) async fn report(api: &Api) -> Result<Report, Failure> {
-    api.reports.ask().await.ok_or_else(|| Failure::unavailable(SILENT))
+    api.reports.all().await.ok_or_else(silent)
+}
+
+fn silent() -> Failure {
+    Failure::unavailable("the control loop does not answer; the agent is stopping")
 }

@@ -227,21 +227,39 @@ pub struct Report {
     pub backends: BackendsReport,
 }
 
+/// What is asked for, and where the answer goes.
+#[derive(Debug)]
+pub enum Request {
+    /// The node alone: of a hundred thousand backends, none is looked at.
+    Node(oneshot::Sender<NodeReport>),
+    /// Both.
+    All(oneshot::Sender<Report>),
+}
+
 /// Asks the control loop for reports.
 #[derive(Clone, Debug)]
-pub struct ReportRequests(mpsc::Sender<oneshot::Sender<Report>>);
+pub struct ReportRequests(mpsc::Sender<Request>);
 
 impl ReportRequests {
     /// The asking end and the answering end.
-    pub fn channel() -> (Self, mpsc::Receiver<oneshot::Sender<Report>>) {
+    pub fn channel() -> (Self, mpsc::Receiver<Request>) {
         let (sender, receiver) = mpsc::channel(WAITING_REQUESTS);
         (Self(sender), receiver)
     }
 
-    /// A report made now; `None` when the loop has ended.
-    pub async fn ask(&self) -> Option<Report> {
+    /// The node's report, made now; `None` when the loop has ended.
+    pub async fn node(&self) -> Option<NodeReport> {
+        self.ask(Request::Node).await
+    }
+
+    /// Both reports, made now; `None` when the loop has ended.
+    pub async fn all(&self) -> Option<Report> {
+        self.ask(Request::All).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
         let (answer, report) = oneshot::channel();
-        self.0.send(answer).await.ok()?;
+        self.0.send(request(answer)).await.ok()?;
         report.await.ok()
     }
 }

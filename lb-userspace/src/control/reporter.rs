@@ -9,7 +9,7 @@ use super::desired::{health_of, own};
 use super::placement::place;
 use super::report::{
     BackendReport, BackendsReport, Counters, FailureReport, FlowReport, InterfaceReport, InventoryReport,
-    ListenerReport, LoadBalancerReport, NodeReport, ProcessReport, Report, TableReport,
+    ListenerReport, LoadBalancerReport, NodeReport, ProcessReport, Report, Request, TableReport,
 };
 use super::select::Member;
 use super::services::Service;
@@ -43,8 +43,27 @@ pub struct About {
     pub processes: Processes,
 }
 
-/// Both reports. What can't be read is left out and named among the failures.
-pub(super) fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &About) -> Report {
+/// Answers a request. What can't be read is left out and named among the failures.
+pub(super) fn answer<D: Datapath>(request: Request, cycle: &mut Cycle<D>, facts: &Facts, about: &About) {
+    // An asker that has gone away misses nothing.
+    match request {
+        Request::Node(asker) => drop(asker.send(node(cycle, facts, about))),
+        Request::All(asker) => drop(asker.send(report(cycle, facts, about))),
+    }
+}
+
+fn node<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &About) -> NodeReport {
+    // Those of the node are read whatever is observed.
+    let counters = cycle.converger.datapath().counters(&Observed::default());
+    node_report(cycle, facts, about, counters.as_ref().map_err(ToString::to_string))
+}
+
+fn node_report<D: Datapath>(
+    cycle: &Cycle<D>,
+    facts: &Facts,
+    about: &About,
+    counters: Result<&counters::Counters, String>,
+) -> NodeReport {
     let mut node = NodeReport {
         node: about.node.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -57,18 +76,24 @@ pub(super) fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &A
         failures: failures(cycle),
         ..NodeReport::default()
     };
-    let (observed, counters) = match read(cycle) {
-        Ok(read) => read,
+    match counters {
+        Ok(counters::Counters { flows, reasons, .. }) => {
+            node.flows = FlowReport { ipv4: table_report(&flows.v4), ipv6: table_report(&flows.v6) };
+            node.reasons = reasons.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect();
+        }
         Err(error) => {
             let command = "read counters".to_owned();
             node.failures.push(FailureReport { command, error, attempts: 1 });
-            Default::default()
         }
-    };
-    node.flows =
-        FlowReport { ipv4: table_report(&counters.flows.v4), ipv6: table_report(&counters.flows.v6) };
-    node.reasons =
-        counters.reasons.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect();
+    }
+    node
+}
+
+fn report<D: Datapath>(cycle: &mut Cycle<D>, facts: &Facts, about: &About) -> Report {
+    let read = read(cycle);
+    let counters = read.as_ref().map(|(_, counters)| counters).map_err(Clone::clone);
+    let node = node_report(cycle, facts, about, counters);
+    let (observed, counters) = read.unwrap_or_default();
     let view = View {
         facts,
         ports: &cycle.served_ports,

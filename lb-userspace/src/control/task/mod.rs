@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::cycle::{Cycle, Facts, Questions, Wishes};
 use super::registry::Registry;
-use super::report::Report;
-use super::reporter::{About, report};
+use super::report::Request;
+use super::reporter::{About, answer};
 use super::resources::Resources;
 use crate::datapath::Datapath;
 use crate::datapath::nudge::model::Ended;
@@ -101,11 +101,7 @@ impl<D: Datapath> Control<D> {
     }
 
     /// Takes turns until it is asked to stop, and answers requests for reports in between.
-    pub async fn run(
-        mut self,
-        mut reports: mpsc::Receiver<oneshot::Sender<Report>>,
-        stop: impl Future<Output = ()>,
-    ) {
+    pub async fn run(mut self, mut reports: mpsc::Receiver<Request>, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         self.turn();
         loop {
@@ -113,10 +109,7 @@ impl<D: Datapath> Control<D> {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                Some(answer) = reports.recv() => {
-                    // An asker that has gone away misses nothing.
-                    drop(answer.send(report(&mut self.cycle, &self.facts, &self.about)));
-                }
+                Some(request) = reports.recv() => answer(request, &mut self.cycle, &self.facts, &self.about),
                 result = stored(&mut self.storing) => self.handle_stored(result),
                 () = changed(&mut self.inputs) => {
                     sleep_until(self.next_turn).await;

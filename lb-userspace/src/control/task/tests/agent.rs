@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A datapath in memory that tests look into, and that refuses commands on request.
 #[derive(Clone, Default)]
-pub(super) struct Visible(Arc<Mutex<(Memory, u32)>>);
+pub(super) struct Visible(Arc<Mutex<(Memory, u32)>>, Arc<AtomicUsize>);
 
 #[derive(Debug, thiserror::Error)]
 #[error("no room in the map")]
@@ -38,6 +39,11 @@ pub(super) struct Refused;
 impl Visible {
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut (Memory, u32)) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Of how many backends counters have been read.
+    pub(super) fn counted(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
     }
 
     /// Address and port of the backends that take new flows.
@@ -73,6 +79,7 @@ impl Datapath for Visible {
     }
 
     fn counters(&self, observed: &Observed) -> Result<Counters, Refused> {
+        self.1.fetch_add(observed.backends.len(), Ordering::Relaxed);
         Ok(self.with(|(memory, _)| memory.counters(observed).unwrap()))
     }
 

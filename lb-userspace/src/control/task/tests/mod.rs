@@ -4,6 +4,7 @@ mod agent;
 mod cases;
 
 use serde_json::json;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::*;
@@ -154,6 +155,18 @@ async fn reports_tell_listeners_and_backends() {
         Some(lb_common::map::ABI_VERSION.into())
     );
     insta::assert_json_snapshot!(status);
+    agent.stop().await;
+}
+
+/// The counters of a hundred thousand backends were read for it, and the loop did nothing else for a quarter of a second.
+#[tokio::test]
+async fn the_status_of_the_node_reads_no_counters_of_backends() {
+    let agent = Agent::with_front("node").await;
+    serves(&agent, &["192.0.2.11:8080", "192.0.2.12:8080"]).await;
+    agent.client.get("/lb/v1/status").await.unwrap();
+    assert_eq!(agent.datapath.counted(), 0);
+    agent.client.get("/lb/v1/backends").await.unwrap();
+    assert_eq!(agent.datapath.counted(), 2);
     agent.stop().await;
 }
 
