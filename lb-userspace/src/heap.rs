@@ -12,15 +12,15 @@ use tokio::time::{MissedTickBehavior, interval};
 /// How often free memory is returned to the kernel.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Lets all threads share four heaps. Each heap keeps what was free at its fullest; without this, there may be eight for
+/// Lets all threads share five heaps. Each heap keeps what was free at its fullest; without this, there may be eight for
 /// each processor. Great pieces, as whole maps of the kernel that are read back, are in none: they are returned at once.
 /// To be called before threads are started.
 pub fn share() {
     #[cfg(target_env = "gnu")]
     {
         /// Most is taken by the control loop, by what stores and by who reads VMs, one at a time each. Threads take heaps in
-        /// turn: with two, objects and VMs were read from one at the start, each waiting for the other.
-        const ARENAS: libc::c_int = 4;
+        /// turn: with four, objects and VMs were read from one at the start, each waiting for the other.
+        const ARENAS: libc::c_int = 5;
         /// Bytes. Said, it stays; left alone, it grows with what is returned.
         const GREAT: libc::c_int = 1 << 20;
         // SAFETY: sets a number of the allocator's.
