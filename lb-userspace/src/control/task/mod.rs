@@ -27,7 +27,8 @@ use crate::ipam::announce::model::Announced;
 use crate::ipam::dhcp::model::{Facts as Leases, Wanted};
 use crate::store::StoreError;
 
-/// How long changes are gathered after a turn. One that comes after a pause is acted upon at once.
+/// From the beginning of one turn to that of the next: changes in between are gathered. One that comes after a pause is
+/// acted upon at once.
 const SETTLE: Duration = Duration::from_millis(2);
 /// How often everything is looked at again, whatever has changed.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -155,6 +156,7 @@ impl<D: Datapath> Control<D> {
 
     /// Does all that follows from the facts as they are.
     pub fn turn(&mut self) {
+        self.next_turn = Instant::now() + SETTLE;
         self.read_facts();
         let ask = |Questions { probes, addresses }| {
             publish(&self.outputs.probes, probes);
@@ -171,7 +173,6 @@ impl<D: Datapath> Control<D> {
             drop(self.outputs.ended.try_send(ended));
         }
         self.store();
-        self.next_turn = Instant::now() + SETTLE;
     }
 
     fn read_facts(&mut self) {
