@@ -53,9 +53,9 @@ pub(crate) fn look<const WAITS: bool>(context: &XdpContext) -> Option<u32> {
     let looks = LOOKS.get(0)?;
     // SAFETY: the field is in the map's value.
     let sum = unsafe { &raw mut (*LOOKS.get_ptr_mut(0)?).sum };
-    // SAFETY: as above; volatile, so that it is read.
-    let before = if WAITS { unsafe { sum.read_volatile() } } else { 0 };
-    let place = |protocol| words_v4(&SECRETS, tuple, protocol).wrapping_add(before as u32) & looks.mask;
+    // SAFETY: as above; volatile, so that it is read. The lower half, as the machine is little-endian.
+    let before = if WAITS { unsafe { sum.cast::<u32>().read_volatile() } } else { 0 };
+    let place = |protocol| words_v4(&SECRETS, tuple, protocol).wrapping_add(before) & looks.mask;
     let mut seen = word(place(FIRST))?;
     if looks.number > 1 {
         seen |= word(place(SECOND))?;
