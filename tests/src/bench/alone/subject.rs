@@ -20,7 +20,7 @@ pub const YARDSTICK: &str = "one-way DNAT, LRU hash";
 /// What no table of flows can do without, while the processor looks for the next packets already.
 pub const MEMORY: &str = "the look at memory alone";
 /// The same, while it does not.
-pub const MEMORY_IN_TURN: &str = "the look at memory, one after another";
+pub const MEMORY_IN_TURN: &str = "the look, one after another";
 
 /// What a program does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
