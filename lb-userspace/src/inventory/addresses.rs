@@ -9,7 +9,9 @@ use lb_common::net::Mac;
 
 use super::leases::model::Lease;
 use super::links::Topology;
+use crate::model::meta::NamespacedName;
 use crate::model::range::unfit;
+use crate::model::shared::differing;
 use crate::model::vm::{Interface, VirtualMachine, VirtualMachines};
 
 /// Addresses by who has them.
@@ -106,10 +108,31 @@ impl Sightings {
     }
 }
 
-/// The MACs of interfaces whose addresses nobody states.
-pub(super) fn wanted(vms: &VirtualMachines) -> BTreeSet<Mac> {
-    let interfaces = vms.values().flat_map(|vm| &vm.interfaces);
-    interfaces.filter(|interface| is_unknown(interface)).filter_map(|interface| interface.mac).collect()
+/// The MACs of interfaces whose addresses nobody states. Of ten thousand VMs, those alone are looked at that have changed.
+#[derive(Default, Debug)]
+pub(super) struct Unstated {
+    vms: Arc<VirtualMachines>,
+    of: BTreeMap<NamespacedName, Vec<Mac>>,
+}
+
+impl Unstated {
+    /// Takes over who is declared.
+    pub(super) fn follow(&mut self, vms: &Arc<VirtualMachines>) {
+        let before = std::mem::replace(&mut self.vms, Arc::clone(vms));
+        for (key, _, vm) in differing(&before, vms) {
+            let interfaces = vm.into_iter().flat_map(|vm| &vm.interfaces).filter(|one| is_unknown(one));
+            let macs: Vec<Mac> = interfaces.filter_map(|interface| interface.mac).collect();
+            if macs.is_empty() {
+                self.of.remove(key);
+            } else {
+                self.of.insert(key.clone(), macs);
+            }
+        }
+    }
+
+    pub(super) fn macs(&self) -> BTreeSet<Mac> {
+        self.of.values().flatten().copied().collect()
+    }
 }
 
 fn is_unknown(interface: &Interface) -> bool {
@@ -219,9 +242,19 @@ mod tests {
     }
 
     #[test]
-    fn macs_are_wanted_of_interfaces_without_address() {
+    fn macs_are_wanted_of_interfaces_without_address_as_they_come_and_go() {
         let all = [vm("a", &[(Some(1), ""), (None, "")]), vm("b", &[(Some(2), "192.0.2.1")])];
-        let vms = all.into_iter().map(|vm| (vm.key(), vm.into())).collect();
+        let mut vms: VirtualMachines = all.into_iter().map(|vm| (vm.key(), vm.into())).collect();
+        let mut unstated = Unstated::default();
+        let mut wanted = |vms: &VirtualMachines| {
+            unstated.follow(&vms.clone().into());
+            unstated.macs()
+        };
         assert_eq!(wanted(&vms), [mac(1)].into());
+        let stated = vm("a", &[(Some(1), "192.0.2.2"), (Some(3), "")]);
+        vms.insert(stated.key(), stated.into());
+        assert_eq!(wanted(&vms), [mac(3)].into());
+        vms.retain(|_, vm| vm.name != "a");
+        assert_eq!(wanted(&vms), [].into());
     }
 }

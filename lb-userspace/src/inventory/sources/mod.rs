@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lb_common::net::Mac;
 use tokio::sync::watch;
 
-use super::addresses::{self, Sightings};
+use super::addresses::{Sightings, Unstated};
 use super::file::{self, Reading};
 use super::guest::merge;
 use super::guest::task::{Agents, AllTold};
@@ -94,7 +94,9 @@ impl Inputs {
         let mut reading = self.declared();
         agents.ask(&reading.declared.guests);
         agents.all_told().await;
-        let mut macs = addresses::wanted(&reading.declared.vms);
+        let mut unstated = Unstated::default();
+        unstated.follow(&reading.declared.vms);
+        let mut macs = unstated.macs();
         let mut sightings = look(&self.leases, &self.topology, &macs);
         let mut is_first = true;
         loop {
@@ -119,7 +121,8 @@ impl Inputs {
                 if is_declared {
                     reading = self.declared();
                     agents.ask(&reading.declared.guests);
-                    macs = addresses::wanted(&reading.declared.vms);
+                    unstated.follow(&reading.declared.vms);
+                    macs = unstated.macs();
                 }
                 let new = look(&self.leases, &self.topology, &macs);
                 if is_news || new != sightings {
