@@ -53,7 +53,7 @@ impl Size {
                 period: Duration::from_secs(5),
                 window: Duration::from_secs(40),
                 changes: [50, 25, 24, 1],
-                burst: Duration::from_secs(5),
+                burst: Duration::from_millis(5300),
             },
             Effort::Quick => Self {
                 tiers: 2,
