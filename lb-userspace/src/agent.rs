@@ -4,7 +4,6 @@
 //! good. The API's socket appears last: whoever can connect finds a working agent. When the agent ends, however
 //! that may be, programs and maps stay pinned and traffic goes on.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +37,7 @@ use crate::datapath::port::{RefusedPort, Role};
 use crate::datapath::processes::Processes;
 use crate::health;
 use crate::heap;
-use crate::inventory::links::{self, Topology, WatchLinks};
+use crate::inventory::links::{self, Addresses, Topology, WatchLinks};
 use crate::inventory::memory::MemoryProvider;
 use crate::inventory::sources::{Asked, Sources};
 use crate::inventory::vms::{self, Provider};
@@ -117,7 +116,7 @@ pub async fn detach(config: &Config) -> Result<bool, StartAgent> {
 async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let started = Instant::now();
     socket::check_free(&config.socket).await?;
-    let (published, topology) = watch::channel(Arc::new(links::snapshot(&BTreeSet::new()).await?));
+    let (published, topology) = watch::channel(Arc::new(links::snapshot(&Addresses::new()).await?));
     check_interfaces(&config, &topology.borrow())?;
     let is_fresh = !pins(&config).exists();
     let mut supervisor = Supervisor::default();
@@ -125,7 +124,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     let (opened, (provider, place, inventory, known)) = tokio::try_join!(open(&config), async {
         let (provider, place, inventory) = start_inventory(&mut supervisor, &config, topology.clone()).await;
         // Asked for before the first turn, so that backends found there are placed as they were.
-        let known: BTreeSet<IpAddr> = addresses(&inventory.borrow());
+        let known = addresses(&inventory.borrow());
         published.send_replace(links::snapshot(&known).await?.into());
         Ok((provider, place, inventory, known))
     })?;
@@ -163,7 +162,7 @@ async fn start(config: Config) -> Result<Supervisor, StartAgent> {
     // Whoever can connect finds what follows from the facts of the start.
     control.turn();
     let (reports, requests) = ReportRequests::channel();
-    supervisor.start("control", |mut stop| async move {
+    supervisor.start_on_thread("control", |mut stop| async move {
         control.run(requests, async move { stop.requested().await }).await;
         Ok(())
     });
@@ -393,7 +392,7 @@ fn start_dhcp(
     (leases, lent)
 }
 
-fn addresses(facts: &vms::Facts) -> BTreeSet<IpAddr> {
+fn addresses(facts: &vms::Facts) -> Addresses {
     let stations = facts.vms.values().flat_map(|vm| Family::ALL.map(|family| vm.station(family)));
-    stations.flatten().map(|station| station.address).collect()
+    stations.flatten().map(|station| (station.address, ())).collect()
 }

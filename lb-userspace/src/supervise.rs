@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
@@ -62,6 +63,19 @@ impl Supervisor {
     {
         let (stop, stopped) = watch::channel(false);
         let handle = tokio::spawn(task(Stop(stopped)));
+        self.tasks.push(Task { name, stop, handle });
+    }
+
+    /// Starts a task that works for milliseconds without waiting for anything: on a thread of its own, so that others,
+    /// and above all those that it has just told of something, go on meanwhile. It can't be aborted: the process lives
+    /// until it has heard of [`Stop`].
+    pub fn start_on_thread<F>(&mut self, name: &'static str, task: impl FnOnce(Stop) -> F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (stop, stopped) = watch::channel(false);
+        let task = task(Stop(stopped));
+        let handle = tokio::task::spawn_blocking(|| Handle::current().block_on(task));
         self.tasks.push(Task { name, stop, handle });
     }
 

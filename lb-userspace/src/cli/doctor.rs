@@ -1,6 +1,5 @@
 //! `lb doctor`.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,7 +36,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(client: &Client, arguments: &Arguments, format: Format) -> anyhow::Result<ExitCode> {
     let config = config::load(&arguments.config).map_err(|error| error.to_string());
-    let topology = links::snapshot(&BTreeSet::new()).await.context("cannot look at the network")?;
+    let topology = links::snapshot(&links::Addresses::new()).await.context("cannot look at the network")?;
     let reports = reports(client).await.map_err(|error| super::sentence(&error));
     let ground = Ground::gather((arguments.config.clone(), config), &topology, reports);
     let mut diagnosis = doctor::examine(&Node, &ground);

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::hold::Stations;
-use super::select::{Labelled, Member, members};
+use super::select::{Labelled, Member, Selecting, members};
 use crate::model::check::CheckedLoadBalancer;
 use crate::model::family::Family;
 use crate::model::meta::NamespacedName;
@@ -69,9 +69,9 @@ impl<'a> Choice<'a> {
         members(lb, family, stay.chain(self.new_ones().candidates(lb)), self.stations)
     }
 
-    /// Whether any of those that have changed may be, or have been, a member of a load balancer that asks as before.
-    pub(super) fn concerns(&self, lb: &CheckedLoadBalancer) -> bool {
-        self.new_ones().candidates(lb).next().is_some() || self.old.candidates(lb).next().is_some()
+    /// Those of the load balancers of which any of those that have changed may be, or have been, a member.
+    pub(super) fn concerned<'b>(&'b self, all: &'b Selecting) -> impl Iterator<Item = &'b NamespacedName> {
+        all.of(self.new_ones()).chain(all.of(&self.old))
     }
 
     /// The members of a load balancer that has chosen these before; `None` where they are the same. `before` is in
@@ -128,6 +128,8 @@ mod tests {
         #[test]
         fn members_follow_changes(steps in proptest::collection::vec(list(), 1..6)) {
             let lb = raw_lb().check().unwrap();
+            let mut selecting = Selecting::default();
+            selecting.add(&lb);
             let now = Instant::now();
             let (mut by_steps, mut at_once) =
                 (Stations::new(Inventory::HOLD_DOWN), Stations::new(Inventory::HOLD_DOWN));
@@ -138,7 +140,7 @@ mod tests {
                 let choice = Choice::new((Some(&before), &after), &by_steps, &changed, 0);
                 let again = choice.among_known(&lb, Family::V4, &known);
                 let chosen = choice.among_changed(&lb, Family::V4, &known);
-                prop_assert!(chosen.is_none() || choice.concerns(&lb));
+                prop_assert!(chosen.is_none() || choice.concerned(&selecting).any(|concerned| *concerned == lb.key));
                 known = chosen.unwrap_or(known);
                 prop_assert_eq!(&known, &again);
                 at_once.handle_facts(&after, now);

@@ -189,8 +189,11 @@ impl<D: Datapath> Converger<D> {
             tracing::info!("{}", describe(&command));
             self.enter(&command, now);
         }
-        // Its pause is over: nothing else would forget it before the next plan.
-        self.failure = None;
+    }
+
+    /// Forgets a failure whose pause is over, where no plan follows that would try again.
+    pub fn forget_failure(&mut self, now: Instant) {
+        self.failure.take_if(|failure| failure.retry_at <= now);
     }
 
     fn report_left_out(&mut self, left_out: usize) {

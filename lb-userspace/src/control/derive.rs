@@ -14,7 +14,7 @@ use super::select::Member;
 use super::services::{Changed, Service, Services};
 use crate::datapath::model::{ListenerAddress, Mac, Placement};
 use crate::health::model::{OfBalancer, Target, Wanted, WantedBackends};
-use crate::inventory::links::Topology;
+use crate::inventory::links::{Addresses, Topology};
 use crate::model::meta::NamespacedName;
 use crate::model::sorted::added;
 
@@ -32,7 +32,9 @@ pub(super) struct Context<'a> {
 pub(super) struct Derived {
     pub(super) desired: Desired,
     pub(super) probes: WantedBackends,
-    pub(super) addresses: Arc<BTreeSet<IpAddr>>,
+    pub(super) addresses: Arc<Addresses>,
+    /// Those of them that are new since they were looked at last.
+    pub(super) new_addresses: BTreeSet<IpAddr>,
     /// By how many members each of them is used.
     uses: Counts<IpAddr>,
     /// Those of each load balancer's members, in order.
@@ -43,6 +45,9 @@ pub(super) struct Derived {
     unknown: BTreeSet<NamespacedName>,
     /// … but for these, which leave their place or take another's: the datapath is not led there yet.
     moved: BTreeSet<NamespacedName>,
+    /// Load balancers of which what is desired is not worked out yet, with what that follows from; `None` where they are
+    /// not served.
+    unplaced: BTreeMap<NamespacedName, Option<Served>>,
     /// What each load balancer has in the desired state.
     placed: BTreeMap<NamespacedName, Place>,
 }
@@ -51,30 +56,32 @@ pub(super) struct Derived {
 type Place = (Option<IpAddr>, Vec<ListenerAddress>);
 
 impl Derived {
-    /// Takes over what has changed. Adds what that alters to what was altered before.
-    pub(super) fn follow(
-        &mut self,
-        changed: &Changed,
-        services: &Services,
-        context: &Context<'_>,
-        altered: &mut Altered,
-    ) {
-        let topology = &context.facts.topology;
-        let mut served: Vec<Served> =
+    /// Takes over what has changed: whom to probe and which addresses to resolve.
+    pub(super) fn follow(&mut self, changed: &Changed, services: &Services, facts: &Facts) {
+        let topology = &facts.topology;
+        let served: Vec<Served> =
             changed.served.iter().filter_map(|lb| served(services.get(lb)?, topology)).collect();
-        self.follow_probes(changed, &served, context.facts);
+        self.follow_probes(changed, &served, facts);
         self.follow_addresses(changed, services);
+        self.unplaced.extend(changed.served.iter().map(|lb| (lb.clone(), None)));
+        self.unplaced.extend(served.into_iter().map(|served| (served.lb.key.clone(), Some(served))));
+    }
 
-        let places = changed.served.iter().map(|lb| (lb, services.get(lb).and_then(place)));
-        let places: BTreeMap<_, _> = places.filter(|(lb, place)| !self.stays(lb, place.as_ref())).collect();
-        served.retain(|service| places.contains_key(&service.lb.key));
-        for lb in places.keys() {
-            if self.unknown.contains(*lb) {
-                self.moved.insert((*lb).clone());
+    /// Works out what is desired of what has changed since the last time. Adds what that alters to what was altered before.
+    pub(super) fn place(&mut self, services: &Services, context: &Context<'_>, altered: &mut Altered) {
+        let unplaced = std::mem::take(&mut self.unplaced);
+        let is_to_move = |(lb, served): (NamespacedName, Option<Served>)| {
+            let place = services.get(&lb).and_then(place);
+            (!self.stays(&lb, place.as_ref())).then_some((lb, (place, served)))
+        };
+        let moving: Vec<_> = unplaced.into_iter().filter_map(is_to_move).collect();
+        for (lb, _) in &moving {
+            if self.unknown.contains(lb) {
+                self.moved.insert(lb.clone());
             } else {
-                self.moved.remove(*lb);
+                self.moved.remove(lb);
             }
-            let Some((vip, addresses)) = self.placed.remove(*lb) else { continue };
+            let Some((vip, addresses)) = self.placed.remove(lb) else { continue };
             if let Some(vip) = vip {
                 self.desired.vips.remove(&vip);
                 self.desired.policies.remove(&vip);
@@ -85,13 +92,17 @@ impl Derived {
                 altered.listeners.insert(address);
             }
         }
+        let mut served = Vec::new();
+        for (lb, (place, of_lb)) in moving {
+            self.placed.extend(place.map(|place| (lb, place)));
+            served.extend(of_lb);
+        }
         let new = desired(&served, &context.facts.health, context.slots, context.place);
         altered.listeners.extend(new.listeners.keys());
         altered.vips.extend(new.vips.keys());
         self.desired.vips.extend(new.vips);
         self.desired.policies.extend(new.policies);
         self.desired.listeners.extend(new.listeners);
-        self.placed.extend(places.into_iter().filter_map(|(lb, place)| Some((lb.clone(), place?))));
     }
 
     /// Whether a load balancer stays as it was until more is known of its backends. One that leaves its place does not:
@@ -137,6 +148,7 @@ impl Derived {
     }
 
     fn follow_addresses(&mut self, changed: &Changed, services: &Services) {
+        let mut turned = BTreeSet::new();
         for lb in &changed.rebuilt {
             let service = services.get(lb).filter(|service| service.vip().is_some());
             let mut new: Vec<IpAddr> = service
@@ -147,18 +159,26 @@ impl Derived {
             let old = self.reached.remove(lb).unwrap_or_default();
             for &address in added(&old, &new) {
                 if self.uses.add(address) {
-                    Arc::make_mut(&mut self.addresses).insert(address);
+                    turned.insert(address);
                 }
             }
             for &address in added(&new, &old) {
                 if self.uses.remove(address) {
-                    Arc::make_mut(&mut self.addresses).remove(&address);
+                    turned.insert(address);
                 }
             }
             if !new.is_empty() {
                 self.reached.insert(lb.clone(), new);
             }
         }
+        turned.retain(|address| self.uses.contains(address) != self.addresses.contains_key(address));
+        if turned.is_empty() {
+            return;
+        }
+        let addresses = Arc::make_mut(&mut self.addresses);
+        addresses.retain(|address, ()| !turned.remove(address));
+        addresses.extend(turned.iter().map(|address| (*address, ())));
+        self.new_addresses.append(&mut turned);
     }
 
     fn follow_probes(&mut self, changed: &Changed, served: &[Served], facts: &Facts) {
@@ -224,7 +244,7 @@ fn alike(old: &OfBalancer<Wanted>, new: &OfBalancer<Wanted>) -> bool {
 
 /// A backend is placed once it is known where it is: placed before, its first clients were masqueraded.
 pub(super) fn is_settled(member: &Member, topology: &Topology) -> bool {
-    member.address().is_none_or(|address| topology.settled.contains(&address))
+    member.address().is_none_or(|address| topology.settled.contains_key(&address))
 }
 
 fn served(service: &Service, topology: &Topology) -> Option<Served> {

@@ -37,9 +37,11 @@ impl Lending {
     /// What is wanted now.
     pub(super) fn follow(&mut self, resources: &Arc<Resources>, networks: &Networks<'_>) -> Arc<Wanted> {
         let before = std::mem::replace(&mut self.resources, Arc::clone(resources));
-        let is_wired = Arc::ptr_eq(&self.topology, networks.topology);
+        let (old, new) = (&self.topology, networks.topology);
+        let is_wired =
+            Arc::ptr_eq(old, new) || (&old.links, &old.default_routes) == (&new.links, &new.default_routes);
+        self.topology = Arc::clone(networks.topology);
         if !is_wired || before.leases != resources.leases || asks_anew(&before, resources) {
-            self.topology = Arc::clone(networks.topology);
             self.wanted = wanted(resources, networks).into();
         }
         Arc::clone(&self.wanted)
@@ -86,6 +88,11 @@ pub(super) fn ended<'a>(
     facts: &Facts,
     moment: Timestamp,
 ) -> BTreeSet<IpAddr> {
+    let leased = held.into_iter().filter(|(_, policy)| policy.leased);
+    let leased: BTreeSet<IpAddr> = leased.map(|(vip, _)| *vip).collect();
+    if leased.is_empty() {
+        return leased;
+    }
     let lent = |object: &Arc<LoadBalancer>| -> Option<IpAddr> {
         let lb = object.metadata.key();
         let address = match facts.get(&lb) {
@@ -95,8 +102,7 @@ pub(super) fn ended<'a>(
         object.takes_lease().then_some(address.into())
     };
     let lent: BTreeSet<IpAddr> = resources.load_balancers.values().filter_map(lent).collect();
-    let leased = held.into_iter().filter(|(_, policy)| policy.leased).map(|(vip, _)| *vip);
-    leased.filter(|vip| !lent.contains(vip)).collect()
+    leased.difference(&lent).copied().collect()
 }
 
 /// The statuses of load balancers whose lease has ended, as far as they tell of the address.

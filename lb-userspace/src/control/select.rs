@@ -1,6 +1,7 @@
 //! Which VMs serve a load balancer (reference section 5 with decisions D18, D19).
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use smol_str::SmolStr;
@@ -8,6 +9,7 @@ use smol_str::SmolStr;
 use super::hold::Stations;
 use crate::model::check::{CheckedLoadBalancer, Workload};
 use crate::model::family::Family;
+use crate::model::meta::NamespacedName;
 use crate::model::v1alpha1::VM_NAME;
 use crate::model::vm::{Station, VirtualMachine};
 
@@ -80,6 +82,42 @@ impl<'a> Labelled<'a> {
         let namespace = lb.key.namespace.as_str();
         let labels = lb.selector.first_labels();
         labels.filter_map(move |(key, value)| self.0.get(&(namespace, key, value))).flatten().copied()
+    }
+}
+
+/// Load balancers by the labels of which their selectors ask for one: whom a VM concerns is not asked of a thousand.
+#[derive(Default)]
+pub(super) struct Selecting(BTreeMap<Label, BTreeSet<NamespacedName>>);
+
+/// Namespace, key and value.
+type Label = [SmolStr; 3];
+
+fn asked_for(lb: &CheckedLoadBalancer) -> impl Iterator<Item = Label> {
+    let labels = lb.selector.first_labels();
+    labels.map(|(key, value)| [lb.key.namespace.as_str(), key, value].map(SmolStr::from))
+}
+
+impl Selecting {
+    pub(super) fn add(&mut self, lb: &CheckedLoadBalancer) {
+        for label in asked_for(lb) {
+            self.0.entry(label).or_default().insert(lb.key.clone());
+        }
+    }
+
+    pub(super) fn remove(&mut self, lb: &CheckedLoadBalancer) {
+        for label in asked_for(lb) {
+            let Entry::Occupied(mut asking) = self.0.entry(label) else { continue };
+            asking.get_mut().remove(&lb.key);
+            if asking.get().is_empty() {
+                asking.remove();
+            }
+        }
+    }
+
+    /// Those of which any of these VMs may be a member.
+    pub(super) fn of(&self, vms: &Labelled<'_>) -> impl Iterator<Item = &NamespacedName> {
+        let labels = vms.0.keys().map(|&(namespace, key, value)| [namespace, key, value].map(SmolStr::from));
+        labels.filter_map(|label| self.0.get(&label)).flatten()
     }
 }
 

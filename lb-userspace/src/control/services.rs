@@ -1,8 +1,6 @@
 //! Load balancers and who serves them, from turn to turn: what no changed fact bears on is kept as it is.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,10 +12,10 @@ use super::hold::Stations;
 use super::leases;
 use super::origin::Origin;
 use super::resources::Resources;
-use super::select::Member;
+use super::select::{Member, Selecting};
 use crate::datapath::port::AttachedPort;
 use crate::health::model::Snapshot;
-use crate::inventory::links::Topology;
+use crate::inventory::links::{Moved, Topology};
 use crate::ipam::dhcp::model::{Facts as Leases, State};
 use crate::model::check::{AddressChoice, CheckedLoadBalancer, Selector, Workload};
 use crate::model::family::Family;
@@ -65,6 +63,7 @@ pub(super) struct Services {
     sharers: BTreeSet<NamespacedName>,
     /// Those that choose among VMs' addresses.
     choosers: BTreeSet<NamespacedName>,
+    selecting: Selecting,
     resources: Arc<Resources>,
     vms: Option<Arc<VirtualMachines>>,
     health: Snapshot,
@@ -151,8 +150,7 @@ impl Services {
         let mut concerned: BTreeSet<NamespacedName> = objects.iter().map(|(lb, ..)| (*lb).clone()).collect();
         concerned.extend(self.lend(&facts.leases));
         if !moved.is_empty() {
-            let may_choose = |(_, service): &(&NamespacedName, &Service)| choice.concerns(&service.lb);
-            concerned.extend(self.all.iter().filter(may_choose).map(|(lb, _)| lb.clone()));
+            concerned.extend(choice.concerned(&self.selecting).cloned());
         }
         let mut changed = Changed { held: !moved.is_empty(), ..Changed::default() };
         for lb in &concerned {
@@ -164,8 +162,8 @@ impl Services {
         changed.turned = stations.take_turned();
         changed.outdated = before;
         match self.rewire(&facts.topology, ports) {
-            Rewired::All => self.all.keys().for_each(|lb| changed.rebuild(lb)),
-            Rewired::Addresses(addresses) => {
+            Moved::Any => self.all.keys().for_each(|lb| changed.rebuild(lb)),
+            Moved::Addresses(addresses) => {
                 reaching(&addresses)
                     .into_iter()
                     .filter(|lb| self.all.contains_key(lb))
@@ -182,6 +180,9 @@ impl Services {
         changed.held |= self.choosers.remove(lb);
         let object = facts.resources.load_balancers.get(lb);
         let known = self.all.remove(lb);
+        if let Some(known) = &known {
+            self.selecting.remove(&known.lb);
+        }
         let Some((service, news)) = object.and_then(|object| follow(known, object, facts, choice)) else {
             changed.rebuild(lb);
             return;
@@ -198,6 +199,7 @@ impl Services {
             self.choosers.insert(lb.clone());
             changed.held = true;
         }
+        self.selecting.add(&service.lb);
         self.all.insert(lb.clone(), service);
     }
 
@@ -225,60 +227,14 @@ impl Services {
     }
 
     /// Takes over how the node is wired. Tells whom that concerns.
-    fn rewire(&mut self, topology: &Arc<Topology>, ports: &BTreeMap<u32, AttachedPort>) -> Rewired {
+    fn rewire(&mut self, topology: &Arc<Topology>, ports: &BTreeMap<u32, AttachedPort>) -> Moved {
         let before = std::mem::replace(&mut self.topology, Arc::clone(topology));
         if self.ports == *ports {
-            return rewired(&before, topology);
+            return topology.moved_since(&before);
         }
         self.ports.clone_from(ports);
-        Rewired::All
+        Moved::Any
     }
-}
-
-/// Who is reached otherwise than before.
-enum Rewired {
-    /// These alone.
-    Addresses(BTreeSet<IpAddr>),
-    /// Maybe everyone.
-    All,
-}
-
-/// An address that is new to a node of ten thousand concerns nobody else.
-fn rewired(before: &Arc<Topology>, after: &Arc<Topology>) -> Rewired {
-    if Arc::ptr_eq(before, after) {
-        return Rewired::Addresses(BTreeSet::new());
-    }
-    let Topology { links, stations, neighbours, default_routes, paths, settled } = &**after;
-    let is_same = (links, stations, default_routes, neighbours)
-        == (&before.links, &before.stations, &before.default_routes, &before.neighbours);
-    if !is_same {
-        return Rewired::All;
-    }
-    let moved = others(&before.paths, paths).chain(settled.symmetric_difference(&before.settled));
-    Rewired::Addresses(moved.copied().collect())
-}
-
-/// The keys at which two maps differ.
-fn others<'a, K: Ord, V: PartialEq>(
-    before: &'a BTreeMap<K, V>,
-    after: &'a BTreeMap<K, V>,
-) -> impl Iterator<Item = &'a K> {
-    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
-    iter::from_fn(move || {
-        loop {
-            let order = match (before.peek(), after.peek()) {
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (None, None) => return None,
-            };
-            let old = if order.is_le() { before.next() } else { None };
-            let new = if order.is_ge() { after.next() } else { None };
-            if old != new {
-                return new.or(old).map(|(key, _)| key);
-            }
-        }
-    })
 }
 
 /// What is new about a service.

@@ -7,6 +7,10 @@ pub fn added<'a, K: Ord + 'a>(
 ) -> impl Iterator<Item = &'a K> {
     let mut before = before.into_iter().peekable();
     let is_new = move |key: &&K| {
+        // Mostly it is the next one.
+        if before.next_if_eq(key).is_some() {
+            return false;
+        }
         while before.next_if(|known| known < key).is_some() {}
         before.next_if_eq(key).is_none()
     };

@@ -3,12 +3,18 @@
 //! Input: [`Facts`] and the time. Output: commands to the datapath, whom to probe, which addresses to resolve,
 //! and, when they are asked for, the statuses to store.
 
+mod answers;
+mod model;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+
+use answers::Answers;
+pub use model::{Facts, Questions, Wishes};
 
 use crate::config::{Dhcp, Interfaces};
 use crate::control::converge::Converger;
@@ -21,7 +27,6 @@ use crate::control::placement::place;
 use crate::control::plan::Planner;
 use crate::control::ports::{InterfaceProblem, assign};
 use crate::control::registry::Statuses;
-use crate::control::resources::Resources;
 use crate::control::select::Member;
 use crate::control::services::{Service, Services};
 use crate::control::status::status;
@@ -29,48 +34,12 @@ use crate::datapath::Datapath;
 use crate::datapath::model::ListenerAddress;
 use crate::datapath::nudge::model::Ended;
 use crate::datapath::port::{self, Port, Role};
-use crate::health::model::{Snapshot, WantedBackends};
 use crate::inventory::links::Topology;
 use crate::ipam::announce::model::Announced;
-use crate::ipam::dhcp::model::{Facts as Leases, Wanted};
 use crate::model::check::Workload;
 use crate::model::meta::NamespacedName;
+use crate::model::sorted::added;
 use crate::model::vm::VirtualMachines;
-
-/// What is known of the world.
-#[derive(Clone, Default, Debug)]
-pub struct Facts {
-    /// What users want.
-    pub resources: Arc<Resources>,
-    /// Who exists; `None` until the first time that the inventory could be read.
-    pub virtual_machines: Option<Arc<VirtualMachines>>,
-    /// Who is well.
-    pub health: Snapshot,
-    /// This node's network.
-    pub topology: Arc<Topology>,
-    /// What DHCP servers lent.
-    pub leases: Leases,
-}
-
-/// What others are to find out.
-#[derive(Clone, Default, Debug)]
-pub struct Questions {
-    /// Whom to probe.
-    pub probes: WantedBackends,
-    /// Which addresses to resolve.
-    pub addresses: Arc<BTreeSet<IpAddr>>,
-}
-
-/// What others are to do, after what the datapath was told: no address is given back that is served.
-#[derive(Clone, Default, Debug)]
-pub struct Wishes {
-    /// Which addresses to obtain by DHCP.
-    pub leases: Arc<Wanted>,
-    /// Whose clients to nudge.
-    pub ended: Ended,
-    /// What to announce; `None` where that is as it was, or too little is known.
-    pub announced: Option<Announced>,
-}
 
 /// What the loop remembers from turn to turn.
 pub struct Cycle<D> {
@@ -101,6 +70,7 @@ pub struct Cycle<D> {
     unstored: BTreeSet<NamespacedName>,
     /// Not all is known that statuses follow from.
     is_waiting: bool,
+    answers: Answers,
 }
 
 impl<D: Datapath> Cycle<D> {
@@ -132,6 +102,7 @@ impl<D: Datapath> Cycle<D> {
             held: BTreeSet::new(),
             unstored: BTreeSet::new(),
             is_waiting: true,
+            answers: Answers::default(),
         }
     }
 
@@ -154,7 +125,18 @@ impl<D: Datapath> Cycle<D> {
 
     /// When the next turn is due if no fact changes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.converger.poll_timeout(), self.stations.poll_timeout()].into_iter().flatten().min()
+        let datapath = match self.answers.poll_timeout() {
+            Some(until) => Some(until),
+            // Nothing is planned before more is known, whatever it is time for.
+            None if self.is_waiting => self.converger.failure().map(|failure| failure.retry_at),
+            None => self.converger.poll_timeout(),
+        };
+        [datapath, self.stations.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Whether what is desired waits for the network to tell where new addresses are.
+    pub const fn awaits_answers(&self) -> bool {
+        self.answers.poll_timeout().is_some()
     }
 
     /// Attaches the programs to the interfaces that there are; those that are new are picked up.
@@ -217,20 +199,27 @@ impl<D: Datapath> Cycle<D> {
             }
         }
         let outdated = self.follow(facts, virtual_machines, now);
-        self.all_announced &=
-            self.altered.vips.iter().all(|vip| self.announced.vips.contains(vip) == self.is_ours(vip));
         ask(Questions {
             probes: self.derived.probes.clone(),
             addresses: Arc::clone(&self.derived.addresses),
         });
+        let Derived { addresses, new_addresses, .. } = &mut self.derived;
+        let new = std::mem::take(new_addresses);
+        let is_answered = self.answers.have_come(new, addresses, &facts.topology, now);
+        if is_answered || !self.adopted {
+            self.place(facts);
+        }
         // What the maps hold of an earlier agent serves on until all of it can be placed. And the prober tells at
         // once what a new backend starts as.
         let all_settled = || {
-            self.derived.addresses.is_subset(&facts.topology.settled)
+            added(facts.topology.settled.keys(), self.derived.addresses.keys()).next().is_none()
                 && leases::are_known(&leases, &facts.leases)
         };
-        let is_known =
-            if self.adopted { self.derived.is_known() } else { self.derived.is_all_known() && all_settled() };
+        let is_known = if self.adopted {
+            is_answered && self.derived.is_known()
+        } else {
+            self.derived.is_all_known() && all_settled()
+        };
         if !is_known {
             self.wait(facts, (now, moment));
             let announced = self.announce(&facts.topology, false);
@@ -252,7 +241,7 @@ impl<D: Datapath> Cycle<D> {
         Wishes { leases, ended: Ended { backends, vips }, announced }
     }
 
-    /// Takes over the facts: what is desired follows from them. Returns those about VMs that are no longer needed.
+    /// Takes over the facts. Returns those about VMs that are no longer needed.
     fn follow(
         &mut self,
         facts: &Facts,
@@ -263,12 +252,20 @@ impl<D: Datapath> Cycle<D> {
         let reaching = |addresses: &_| self.derived.reaching(addresses);
         let changed =
             self.services.refresh(facts, virtual_machines, &mut self.stations, ports, now, reaching);
-        let place = |mode, address, mac| place(address, mac, mode, &facts.topology, ports).placement;
-        let context = Context { facts, slots: self.slots, place: &place };
-        self.derived.follow(&changed, &self.services, &context, &mut self.altered);
+        self.derived.follow(&changed, &self.services, facts);
         self.follow_running(changed.turned, changed.held);
         self.unstored.extend(changed.told);
         changed.outdated
+    }
+
+    /// Works out what is desired.
+    fn place(&mut self, facts: &Facts) {
+        let ports = &self.served_ports.attached;
+        let place = |mode, address, mac| place(address, mac, mode, &facts.topology, ports).placement;
+        let context = Context { facts, slots: self.slots, place: &place };
+        self.derived.place(&self.services, &context, &mut self.altered);
+        self.all_announced &=
+            self.altered.vips.iter().all(|vip| self.announced.vips.contains(vip) == self.is_ours(vip));
     }
 
     /// Takes over at which addresses VMs run. What is held is held for whoever chooses it.
@@ -326,6 +323,9 @@ impl<D: Datapath> Cycle<D> {
     /// What can't wait until all is known that a turn needs: an address whose lease has ended may be another's by now.
     fn wait(&mut self, facts: &Facts, (now, moment): (Instant, Timestamp)) {
         self.converger.withdraw(|vips| leases::ended(vips, &facts.resources, &facts.leases, moment), now);
+        if !self.awaits_answers() {
+            self.converger.forget_failure(now);
+        }
         self.is_waiting = true;
     }
 

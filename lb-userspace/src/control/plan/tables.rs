@@ -74,7 +74,7 @@ fn is_alike(one: &Table, other: &Table) -> bool {
 /// Fills tables, many of them on several processors.
 fn fill_together(unknown: &mut [(&Asked, &mut Option<Table>)], seed: u64) {
     /// What is worth the start of a thread.
-    const MANY: usize = 8;
+    const MANY: usize = 4;
     const THREADS: usize = 4;
     let share = unknown.len().div_ceil(THREADS).max(MANY);
     let Some((here, beside)) = unknown.split_at_mut_checked(share) else { return fill_each(unknown, seed) };

@@ -3,8 +3,6 @@
 //! Input: watch channels of facts, and requests for reports. Output: watch channels of wishes, commands to the
 //! datapath, statuses to the registry.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,15 +19,15 @@ use super::resources::Resources;
 use crate::datapath::Datapath;
 use crate::datapath::nudge::model::Ended;
 use crate::health::model::{Snapshot, WantedBackends};
-use crate::inventory::links::Topology;
+use crate::inventory::links::{Addresses, Topology};
 use crate::inventory::vms;
 use crate::ipam::announce::model::Announced;
 use crate::ipam::dhcp::model::{Facts as Leases, Wanted};
 use crate::store::StoreError;
 
 /// From the beginning of one turn to that of the next: changes in between are gathered. One that comes after a pause is
-/// acted upon at once.
-const SETTLE: Duration = Duration::from_millis(2);
+/// acted upon at once, and so is one of those that a turn waits for.
+const SETTLE: Duration = Duration::from_millis(1);
 /// How often everything is looked at again, whatever has changed.
 const RESYNC: Duration = Duration::from_secs(30);
 /// From one transaction of statuses to the next: while much changes, what several turns have to tell is stored at once.
@@ -58,7 +56,7 @@ pub struct Outputs {
     /// Whom to probe.
     pub probes: watch::Sender<WantedBackends>,
     /// Which addresses to resolve.
-    pub addresses: watch::Sender<Arc<BTreeSet<IpAddr>>>,
+    pub addresses: watch::Sender<Arc<Addresses>>,
     /// Which addresses to obtain by DHCP.
     pub leases: watch::Sender<Arc<Wanted>>,
     /// Whose clients to nudge. Full, it is in the middle of it; the next resync tells of the dead again.
@@ -113,7 +111,13 @@ impl<D: Datapath> Control<D> {
                 Some(request) = reports.recv() => answer(request, &mut self.cycle, &self.facts, &self.about),
                 result = stored(&mut self.storing) => self.handle_stored(result),
                 () = changed(&mut self.inputs) => {
-                    sleep_until(self.next_turn).await;
+                    // A timer would wait for the next millisecond.
+                    if Instant::now() < self.next_turn {
+                        tokio::select! {
+                            () = &mut stop => break,
+                            () = sleep_until(self.next_turn) => {}
+                        }
+                    }
                     self.act();
                 }
                 () = sleep_until(due) => self.act(),
@@ -156,14 +160,15 @@ impl<D: Datapath> Control<D> {
 
     /// Does all that follows from the facts as they are.
     pub fn turn(&mut self) {
-        self.next_turn = Instant::now() + SETTLE;
+        let started = Instant::now();
         self.read_facts();
         let ask = |Questions { probes, addresses }| {
             publish(&self.outputs.probes, probes);
             publish(&self.outputs.addresses, addresses);
         };
         let Wishes { leases, ended, announced } =
-            self.cycle.turn(&self.facts, Instant::now().into_std(), Timestamp::now(), ask);
+            self.cycle.turn(&self.facts, started.into_std(), Timestamp::now(), ask);
+        self.next_turn = if self.cycle.awaits_answers() { started } else { started + SETTLE };
         publish(&self.outputs.leases, leases);
         if let Some(announced) = announced {
             publish(&self.outputs.announced, announced);

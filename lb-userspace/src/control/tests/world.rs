@@ -22,7 +22,7 @@ use crate::control::sample::{self, ETH0, IN0, station};
 use crate::control::select::tests::vm;
 use crate::datapath::model::{BackendState, ListenerAddress, Observed, Placement, Table, VipPolicy};
 use crate::health::model::{Health, Reason, Snapshot};
-use crate::inventory::links::Topology;
+use crate::inventory::links::{Addresses, Topology};
 use crate::ipam::dhcp::clients::tests::server::Server;
 use crate::ipam::dhcp::clients::{Clients, Settings};
 use crate::ipam::dhcp::machine::Patience;
@@ -59,7 +59,7 @@ pub(super) struct World {
     /// What a client asks of the API when leases are about to be stored.
     pub(super) meanwhile: Option<Intent>,
     health: Snapshot,
-    settled: BTreeSet<IpAddr>,
+    settled: Addresses,
     /// What was last found to be as a fresh agent would make it.
     checked: Option<(Facts, Observed)>,
     now: Instant,
@@ -95,7 +95,7 @@ impl World {
             is_wired: true,
             meanwhile: None,
             health: Snapshot::new(),
-            settled: BTreeSet::new(),
+            settled: Addresses::new(),
             checked: None,
             now: Instant::now(),
             moment: Timestamp::from_second(1_700_000_000).unwrap(),
@@ -118,7 +118,7 @@ impl World {
         self.wait(Duration::from_secs(seconds.into()));
         (self.registry, self.cycle, self.clients) =
             agent(&self.shelf, &self.maps, self.now.elapsed().as_secs());
-        (self.is_read, self.health, self.settled) = (false, Snapshot::new(), BTreeSet::new());
+        (self.is_read, self.health, self.settled) = (false, Snapshot::new(), Addresses::new());
         self.checked = None;
     }
 

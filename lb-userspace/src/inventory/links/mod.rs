@@ -9,6 +9,7 @@
 //! Architecture invariant: the only place that names rtnetlink.
 
 mod model;
+mod moved;
 mod questions;
 mod socket;
 mod state;
@@ -16,6 +17,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub use model::{Link, LinkKind, Path, Topology};
+pub use model::{Addresses, Link, LinkKind, Path, Topology};
+pub use moved::{Moved, Step};
 pub use socket::WatchLinks;
-pub use task::{Wanted, run, snapshot};
+pub use task::{run, snapshot};

@@ -4,6 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lb_common::net::Mac;
+use litemap::LiteMap;
+
+use super::moved::Step;
+
+/// A set of addresses, in one piece of memory: ten thousand of them are copied and compared in no time.
+pub type Addresses = LiteMap<IpAddr, ()>;
 
 /// A snapshot: links, who is behind which port, and how addresses are reached.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -17,9 +23,11 @@ pub struct Topology {
     /// Interface indices of the default routes.
     pub default_routes: BTreeSet<u32>,
     /// The way to each address that was asked for; those without a way are missing.
-    pub paths: BTreeMap<IpAddr, Path>,
+    pub paths: LiteMap<IpAddr, Path>,
     /// Addresses that were asked for and about which all is known that the kernel could find out soon.
-    pub settled: BTreeSet<IpAddr>,
+    pub settled: Addresses,
+    /// How it came about.
+    pub step: Step,
 }
 
 /// A network interface.

@@ -1,10 +1,11 @@
 //! The door to rtnetlink: sockets for requests, and one for notifications.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use litemap::LiteMap;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
@@ -13,7 +14,7 @@ use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::task::JoinHandle;
 
-use super::model::{Path, Topology};
+use super::model::{Addresses, Path, Topology};
 use super::questions::Questions;
 use super::state;
 
@@ -141,14 +142,11 @@ impl Socket {
     }
 
     /// The path to each of the addresses that has one.
-    pub(super) async fn paths(
-        &mut self,
-        addresses: &BTreeSet<IpAddr>,
-    ) -> Result<BTreeMap<IpAddr, Path>, WatchLinks> {
-        let questions = addresses.iter().copied().map(route_to).collect();
+    pub(super) async fn paths(&mut self, addresses: &Addresses) -> Result<LiteMap<IpAddr, Path>, WatchLinks> {
+        let questions = addresses.keys().copied().map(route_to).collect();
         let answers = self.questions.ask(questions).await.map_err(WatchLinks::Paths)?;
-        let mut paths = BTreeMap::new();
-        for (&address, answer) in addresses.iter().zip(answers) {
+        let mut paths = LiteMap::new();
+        for (&address, answer) in addresses.keys().zip(answers) {
             match answer {
                 Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route))) => {
                     paths.extend(state::path(&route).map(|path| (address, path)));

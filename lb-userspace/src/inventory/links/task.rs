@@ -6,19 +6,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use litemap::LiteMap;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::model::{Path, Topology};
+use super::model::{Addresses, Path, Topology};
 use super::socket::{Event, Events, Socket, WatchLinks};
 use super::state::{Routes, apply};
 use crate::model::sorted::added;
 
-/// Addresses whose paths and neighbours matter.
-pub type Wanted = BTreeSet<IpAddr>;
-
-/// How long a burst of notifications is gathered before a snapshot is published.
+/// How long a burst of notifications is gathered before a snapshot is published: from its first one, or, where that is
+/// soon enough, from the last snapshot.
 const SETTLE: Duration = Duration::from_millis(20);
+/// How long answers of neighbours that were asked for are gathered.
+const ANSWERS: Duration = Duration::from_millis(2);
 /// How long the kernel may take to resolve a neighbour that has not been asked for before.
 const RESOLVE: Duration = Duration::from_secs(1);
 /// How often wanted neighbours are used: below the 30 s for which a confirmed one counts as reachable.
@@ -30,7 +31,7 @@ const RESYNC: Duration = Duration::from_mins(1);
 ///
 /// # Errors
 /// When the kernel can't be asked.
-pub async fn snapshot(wanted: &Wanted) -> Result<Topology, WatchLinks> {
+pub async fn snapshot(wanted: &Addresses) -> Result<Topology, WatchLinks> {
     let mut socket = Socket::open()?;
     let mut topology = socket.dump().await?;
     topology.paths = socket.paths(wanted).await?;
@@ -43,7 +44,7 @@ pub async fn snapshot(wanted: &Wanted) -> Result<Topology, WatchLinks> {
 /// # Errors
 /// When the kernel can't be asked, or its notifications end.
 pub async fn run(
-    mut wanted: watch::Receiver<Arc<Wanted>>,
+    mut wanted: watch::Receiver<Arc<Addresses>>,
     published: watch::Sender<Arc<Topology>>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), WatchLinks> {
@@ -52,7 +53,8 @@ pub async fn run(
     let mut socket = Socket::open()?;
     let mut topology = Topology { settled: published.borrow().settled.clone(), ..Topology::default() };
     let mut resolving = Resolving::default();
-    let mut due = Due { resync: true, routes: true, wanted: true, at: Some(Instant::now()) };
+    let now = Instant::now();
+    let mut due = Due { resync: true, routes: true, wanted: true, ..Due::after(now, Some(now)) };
     let mut use_neighbours = interval(USE_NEIGHBOURS);
     use_neighbours.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut resync = interval(RESYNC);
@@ -62,9 +64,10 @@ pub async fn run(
         tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
-            () = sleep_until(due.at.unwrap_or_else(Instant::now)), if due.at.is_some() => {
+            () = reached(due.at) => {
                 refresh(&mut socket, &mut topology, &due, &wanted, &mut resolving).await?;
-                due = Due { at: resolving.settle(&mut topology, Instant::now()), ..Due::default() };
+                let now = Instant::now();
+                due = Due::after(now, resolving.settle(&mut topology, now));
                 publish(&published, &topology);
             }
             event = events.next() => match event? {
@@ -81,8 +84,16 @@ pub async fn run(
     }
 }
 
+async fn reached(at: Option<Instant>) {
+    match at {
+        // A timer would wait for the next millisecond.
+        Some(at) if at <= Instant::now() => {}
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What has to be done before the next snapshot.
-#[derive(Default)]
 struct Due {
     resync: bool,
     /// All paths have to be asked for.
@@ -90,22 +101,38 @@ struct Due {
     /// Other addresses matter: paths to those that are new have to be asked for.
     wanted: bool,
     at: Option<Instant>,
+    /// From then on, the next snapshot may tell of neighbours and stations.
+    next: Instant,
 }
 
 impl Due {
-    /// Somebody waits for it, and asks for all that they want at once. A burst that is being gathered is gathered whole.
+    /// After a snapshot. While neighbours may yet answer, until `at` at most, somebody waits for each.
+    fn after(snapshot: Instant, at: Option<Instant>) -> Self {
+        let pause = if at.is_some() { ANSWERS } else { SETTLE };
+        Self { resync: false, routes: false, wanted: false, at, next: snapshot + pause }
+    }
+
+    /// Somebody waits for it, and asks for all that they want at once. A burst of routes that is being gathered is gathered
+    /// whole.
     fn now(&mut self) {
-        let now = Instant::now();
-        if self.at.is_none_or(|at| at > now + SETTLE) {
-            self.at = Some(now);
+        if !self.is_wide() {
+            self.at = Some(Instant::now());
         }
     }
 
+    /// Whether more has to be asked for than addresses that are new.
+    const fn is_wide(&self) -> bool {
+        self.resync || self.routes
+    }
+
     fn soon(&mut self, resync: bool, routes: Routes) {
+        let was_wide = self.is_wide();
         self.resync |= resync;
         self.routes |= routes == Routes::Changed;
-        let soon = Instant::now() + SETTLE;
-        self.at = Some(self.at.map_or(soon, |at| at.min(soon)));
+        let now = Instant::now();
+        // Routes change one by one, and are asked for once. Neighbours and stations are told as they are.
+        let soon = if self.is_wide() { now + SETTLE } else { now.max(self.next) };
+        self.at = Some(self.at.filter(|_| was_wide || !self.is_wide()).map_or(soon, |at| at.min(soon)));
     }
 }
 
@@ -113,7 +140,7 @@ async fn refresh(
     socket: &mut Socket,
     topology: &mut Topology,
     due: &Due,
-    wanted: &watch::Receiver<Arc<Wanted>>,
+    wanted: &watch::Receiver<Arc<Addresses>>,
     resolving: &mut Resolving,
 ) -> Result<(), WatchLinks> {
     if due.resync {
@@ -127,9 +154,9 @@ async fn refresh(
     // Of ten thousand addresses, one that is new is one question.
     let asked = if due.routes {
         topology.default_routes = socket.default_routes().await?;
-        Wanted::clone(&wanted)
+        Addresses::clone(&wanted)
     } else {
-        added(topology.paths.keys(), &*wanted).copied().collect()
+        added(topology.paths.keys(), wanted.keys()).map(|address| (*address, ())).collect()
     };
     let found = socket.paths(&asked).await?;
     let is_new = found.iter().any(|(address, path)| topology.paths.get(address) != Some(path));
@@ -137,10 +164,7 @@ async fn refresh(
     if due.routes {
         topology.paths = found;
     } else {
-        let gone: Wanted = added(&*wanted, topology.paths.keys()).copied().collect();
-        for address in gone {
-            topology.paths.remove(&address);
-        }
+        keep(&mut topology.paths, &wanted);
         topology.paths.extend(found);
     }
     use_all(socket, next_hops).await;
@@ -154,13 +178,10 @@ struct Resolving(BTreeMap<IpAddr, Instant>);
 
 impl Resolving {
     /// Takes over what is wanted, once the paths have been asked for.
-    fn begin(&mut self, wanted: &Wanted, topology: &mut Topology, now: Instant) {
-        let gone: Wanted = topology.settled.difference(wanted).copied().collect();
-        for address in gone {
-            topology.settled.remove(&address);
-        }
-        self.0.retain(|address, _| wanted.contains(address));
-        for &address in wanted.difference(&topology.settled) {
+    fn begin(&mut self, wanted: &Addresses, topology: &mut Topology, now: Instant) {
+        keep(&mut topology.settled, wanted);
+        self.0.retain(|address, _| wanted.contains_key(address));
+        for &address in added(topology.settled.keys(), wanted.keys()) {
             self.0.entry(address).or_insert(now + RESOLVE);
         }
     }
@@ -168,20 +189,30 @@ impl Resolving {
     /// Settles addresses that are reached, that can't be, and those that do not answer in time. Tells when that
     /// is over for the next one.
     fn settle(&mut self, topology: &mut Topology, now: Instant) -> Option<Instant> {
+        let mut settled = Vec::new();
         self.0.retain(|&address, until| {
             let hopeless = !topology.paths.contains_key(&address) || *until <= now;
             let is_settled = hopeless || topology.next_hop(address).is_some();
             if is_settled {
-                topology.settled.insert(address);
+                settled.push((address, ()));
             }
             !is_settled
         });
+        topology.settled.extend(settled);
         self.0.values().min().copied()
     }
 }
 
+/// Keeps what is of these addresses. Of ten thousand, few have gone.
+fn keep<V>(all: &mut LiteMap<IpAddr, V>, addresses: &Addresses) {
+    let gone: Addresses = added(addresses.keys(), all.keys()).map(|address| (*address, ())).collect();
+    if !gone.is_empty() {
+        all.retain(|address, _| !gone.contains_key(address));
+    }
+}
+
 /// The interface and the neighbour on each of the paths.
-fn next_hops(paths: &BTreeMap<IpAddr, Path>) -> BTreeSet<(u32, IpAddr)> {
+fn next_hops(paths: &LiteMap<IpAddr, Path>) -> BTreeSet<(u32, IpAddr)> {
     paths.iter().map(|(address, path)| (path.ifindex, path.gateway.unwrap_or(*address))).collect()
 }
 
@@ -193,10 +224,9 @@ async fn use_all(socket: &Socket, next_hops: BTreeSet<(u32, IpAddr)>) {
 
 fn publish(published: &watch::Sender<Arc<Topology>>, topology: &Topology) {
     published.send_if_modified(|last| {
-        let is_new = **last != *topology;
-        if is_new {
-            *last = Arc::new(topology.clone());
-        }
+        let next = topology.following(last);
+        let is_new = next.is_some();
+        *last = next.map_or_else(|| Arc::clone(last), Arc::new);
         is_new
     });
 }

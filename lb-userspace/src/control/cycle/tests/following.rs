@@ -17,18 +17,16 @@ struct Step {
     /// Whether the load balancer chooses among addresses, has a VIP, and takes part.
     front: (bool, bool, bool),
     seconds: u64,
+    /// Whether the next step comes while the network may yet tell where new addresses are.
+    is_hasty: bool,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let vms = proptest::collection::vec((any::<bool>(), 0_u8..4, 0_u8..5), 0..4);
     let settled = proptest::collection::btree_set(1_u8..5, 0..5);
     let front = (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.8));
-    (vms, settled, front, 0_u64..12).prop_map(|(vms, settled, front, seconds)| Step {
-        vms,
-        settled,
-        front,
-        seconds,
-    })
+    (vms, settled, front, 0_u64..12, any::<bool>())
+        .prop_map(|(vms, settled, front, seconds, is_hasty)| Step { vms, settled, front, seconds, is_hasty })
 }
 
 fn address(last: u8) -> IpAddr {
@@ -47,7 +45,7 @@ impl Step {
         let mut topology = sample::vm_host();
         for &last in &self.settled {
             sample::reach(&mut topology, address(last), ETH0, None, station(last));
-            topology.settled.insert(address(last));
+            topology.settled.insert(address(last), ());
         }
         let (chooses, has_vip, is_there) = self.front;
         let mut front = raw_lb();
@@ -75,8 +73,14 @@ proptest! {
         for step in steps {
             let facts = step.facts();
             now += Duration::from_secs(step.seconds);
-            let Wishes { announced, .. } = cycle.turn(&facts, now, Timestamp::UNIX_EPOCH, drop);
-            heard = announced.unwrap_or(heard);
+            loop {
+                let Wishes { announced, .. } = cycle.turn(&facts, now, Timestamp::UNIX_EPOCH, drop);
+                heard = announced.unwrap_or(heard);
+                // Nobody answers where new addresses are.
+                let until = cycle.answers.poll_timeout().filter(|_| !step.is_hasty);
+                let Some(until) = until else { break };
+                now = until;
+            }
 
             let running = facts.virtual_machines.iter().flat_map(|vms| vms.values()).filter(|vm| vm.running);
             let told = running.flat_map(|vm| vm.addresses()).map(|(_, address)| address);
@@ -96,6 +100,9 @@ proptest! {
             if !cycle.is_waiting {
                 let ours = cycle.derived.desired.vips.keys().copied().collect();
                 prop_assert_eq!(&heard.vips, &ours);
+            }
+            if cycle.awaits_answers() {
+                continue;
             }
             let observed = cycle.converger.datapath().observe().unwrap();
             cycle.forget();

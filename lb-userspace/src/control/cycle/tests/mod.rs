@@ -8,11 +8,13 @@ mod unknown;
 use super::*;
 use crate::config::Inventory;
 use crate::control::plan::Capacity;
+use crate::control::resources::Resources;
 use crate::control::sample::{self, BRIDGE, ETH0, station};
 use crate::control::select::tests::{checked_lb, raw_lb, vm, vms};
 use crate::datapath::memory::Memory;
 use crate::datapath::model::{Mac, Observed, Table};
-use crate::health::model::{Backend, Health, Reason};
+use crate::health::model::{Backend, Health, Reason, Snapshot};
+use crate::ipam::dhcp::model::Facts as Leases;
 use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
 
 const FIRST: [u8; 4] = [192, 0, 2, 11];
@@ -41,7 +43,7 @@ fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
     let mut topology = sample::vm_host();
     for address in settled {
         sample::reach(&mut topology, IpAddr::from(*address), ETH0, None, station(address[3]));
-        topology.settled.insert(IpAddr::from(*address));
+        topology.settled.insert(IpAddr::from(*address), ());
     }
     Facts {
         health: addresses.iter().map(health).collect(),
@@ -57,8 +59,12 @@ fn facts(addresses: &[[u8; 4]], settled: &[[u8; 4]]) -> Facts {
 
 /// The addresses of the backends that take new flows, after a turn that asks this.
 fn turn(cycle: &mut Cycle<Memory>, facts: &Facts) -> (Vec<IpAddr>, Questions) {
+    turn_at(cycle, facts, Instant::now())
+}
+
+fn turn_at(cycle: &mut Cycle<Memory>, facts: &Facts, now: Instant) -> (Vec<IpAddr>, Questions) {
     let mut asked = Questions::default();
-    cycle.turn(facts, Instant::now(), Timestamp::UNIX_EPOCH, |questions| asked = questions);
+    cycle.turn(facts, now, Timestamp::UNIX_EPOCH, |questions| asked = questions);
     let observed = cycle.converger.datapath().observe().unwrap();
     let ids: BTreeSet<_> = observed.tables.values().flat_map(Table::iter).collect();
     let chosen = observed.backends.iter().filter(|(id, _)| ids.contains(id));
@@ -89,11 +95,39 @@ fn a_backend_is_chosen_once_it_is_known_where_it_is() {
     let partly = facts(&[FIRST, SECOND], &[FIRST]);
     let (chosen, asked) = turn(&mut cycle, &partly);
     assert_eq!(chosen, [first]);
-    assert_eq!(*asked.addresses, BTreeSet::from([first, second]));
+    assert_eq!(*asked.addresses, [(first, ()), (second, ())].into_iter().collect());
     assert_eq!(statuses(&mut cycle, &partly), 0, "it would tell of a backend that takes nothing");
     let whole = facts(&[FIRST, SECOND], &[FIRST, SECOND]);
     assert_eq!(turn(&mut cycle, &whole).0, [first, second]);
     assert_eq!(statuses(&mut cycle, &whole), 1);
+}
+
+/// Without the wait, the table was filled twice.
+#[test]
+fn a_new_address_is_waited_for_but_not_for_long() {
+    let [first, second] = [FIRST, SECOND].map(IpAddr::from);
+    let (unanswered, answered) = (facts(&[SECOND], &[FIRST]), facts(&[SECOND], &[FIRST, SECOND]));
+    let begin = || {
+        let (mut cycle, now) = (cycle(), Instant::now());
+        assert_eq!(turn_at(&mut cycle, &facts(&[FIRST], &[FIRST]), now).0, [first]);
+        assert!(!cycle.awaits_answers());
+        assert_eq!(turn_at(&mut cycle, &unanswered, now).0, [first], "it serves for another moment");
+        let until = cycle.poll_timeout().unwrap();
+        assert!(cycle.awaits_answers() && until > now);
+        (cycle, now, until)
+    };
+    let (mut cycle, now, _) = begin();
+    assert_eq!(turn_at(&mut cycle, &answered, now).0, [second]);
+    assert!(!cycle.awaits_answers());
+
+    let (mut cycle, _, until) = begin();
+    assert_eq!(turn_at(&mut cycle, &unanswered, until).0, Vec::<IpAddr>::new(), "its time is over");
+    assert!(!cycle.awaits_answers());
+    assert_eq!(turn_at(&mut cycle, &answered, until).0, [second]);
+
+    let (mut cycle, now, until) = begin();
+    assert_eq!(turn_at(&mut cycle, &facts(&[FIRST], &[FIRST]), now).0, [first], "nobody asks any more");
+    assert!(!cycle.awaits_answers() && cycle.poll_timeout().is_none_or(|timeout| timeout > until));
 }
 
 #[test]

@@ -191,11 +191,11 @@ pub(super) fn pool() -> Value {
 
 /// A network in which no address is found: what is known of each is that.
 pub(super) async fn find_nobody(
-    mut sought: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
+    mut sought: watch::Receiver<Arc<Addresses>>,
     found: &watch::Sender<Arc<Topology>>,
 ) {
     while sought.changed().await.is_ok() {
-        let settled = BTreeSet::clone(&sought.borrow_and_update());
+        let settled = Addresses::clone(&sought.borrow_and_update());
         found.send_replace(Topology { settled, ..Topology::default() }.into());
     }
     std::future::pending::<()>().await;
