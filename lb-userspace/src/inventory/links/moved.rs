@@ -16,6 +16,13 @@ pub enum Moved {
     Any,
 }
 
+impl Moved {
+    /// Nobody.
+    pub const fn none() -> Self {
+        Self::Addresses(BTreeSet::new())
+    }
+}
+
 /// How a snapshot came from the one that was published before it. It says nothing of the network: all are equal.
 #[derive(Clone, Debug)]
 pub struct Step {
