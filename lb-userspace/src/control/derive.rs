@@ -39,6 +39,8 @@ pub(super) struct Derived {
     uses: Counts<IpAddr>,
     /// Those of each load balancer's members, in order.
     reached: BTreeMap<NamespacedName, Vec<IpAddr>>,
+    /// Those who use addresses of which it is not known yet where they are, as far as these are new.
+    newcomers: BTreeMap<IpAddr, BTreeSet<NamespacedName>>,
     /// Load balancers that were served without any check.
     unchecked: BTreeSet<NamespacedName>,
     /// Load balancers with backends of which the prober has not told anything yet. What is desired of them is what was…
@@ -62,7 +64,7 @@ impl Derived {
         let served: Vec<Served> =
             changed.served.iter().filter_map(|lb| served(services.get(lb)?, topology)).collect();
         self.follow_probes(changed, &served, facts);
-        self.follow_addresses(changed, services);
+        self.follow_addresses(changed, services, topology);
         self.unplaced.extend(changed.served.iter().map(|lb| (lb.clone(), None)));
         self.unplaced.extend(served.into_iter().map(|served| (served.lb.key.clone(), Some(served))));
     }
@@ -133,9 +135,14 @@ impl Derived {
     }
 
     /// The load balancers that any of these addresses serves.
-    pub(super) fn reaching(&self, addresses: &BTreeSet<IpAddr>) -> Vec<NamespacedName> {
+    pub(super) fn reaching(&self, addresses: &BTreeSet<IpAddr>) -> BTreeSet<NamespacedName> {
+        // What is new is the most frequent question, and needs no look at a thousand load balancers.
+        let newcomers = addresses.iter().filter_map(|address| self.newcomers.get(address));
+        let mut reaching: BTreeSet<_> = newcomers.flatten().cloned().collect();
+        let is_old = |address: &&IpAddr| self.uses.contains(address) && !self.newcomers.contains_key(address);
+        let addresses: BTreeSet<IpAddr> = addresses.iter().filter(is_old).copied().collect();
         if addresses.is_empty() {
-            return Vec::new();
+            return reaching;
         }
         let is_reached = |reached: &Vec<IpAddr>| {
             if reached.len() < addresses.len() {
@@ -144,10 +151,11 @@ impl Derived {
             addresses.iter().any(|one| reached.binary_search(one).is_ok())
         };
         let all = self.reached.iter().filter(|(_, reached)| is_reached(reached));
-        all.map(|(lb, _)| lb.clone()).collect()
+        reaching.extend(all.map(|(lb, _)| lb.clone()));
+        reaching
     }
 
-    fn follow_addresses(&mut self, changed: &Changed, services: &Services) {
+    fn follow_addresses(&mut self, changed: &Changed, services: &Services, topology: &Topology) {
         let mut turned = BTreeSet::new();
         for lb in &changed.rebuilt {
             let service = services.get(lb).filter(|service| service.vip().is_some());
@@ -160,6 +168,12 @@ impl Derived {
             for &address in added(&old, &new) {
                 if self.uses.add(address) {
                     turned.insert(address);
+                    if !topology.settled.contains_key(&address) {
+                        self.newcomers.entry(address).or_default();
+                    }
+                }
+                if let Some(users) = self.newcomers.get_mut(&address) {
+                    users.insert(lb.clone());
                 }
             }
             for &address in added(&new, &old) {
@@ -171,6 +185,8 @@ impl Derived {
                 self.reached.insert(lb.clone(), new);
             }
         }
+        self.newcomers
+            .retain(|address, _| self.uses.contains(address) && !topology.settled.contains_key(address));
         turned.retain(|address| self.uses.contains(address) != self.addresses.contains_key(address));
         if turned.is_empty() {
             return;
@@ -248,6 +264,8 @@ pub(super) fn is_settled(member: &Member, topology: &Topology) -> bool {
 }
 
 fn served(service: &Service, topology: &Topology) -> Option<Served> {
-    let members = service.members.iter().filter(|member| is_settled(member, topology)).cloned().collect();
-    Some(Served { lb: Arc::clone(&service.lb), vip: service.vip()?, members })
+    let vip = service.vip()?;
+    let mut members = Vec::with_capacity(service.members.len());
+    members.extend(service.members.iter().filter(|member| is_settled(member, topology)).cloned());
+    Some(Served { lb: Arc::clone(&service.lb), vip, members })
 }

@@ -147,15 +147,17 @@ fn backends(
     let stations = service.members.iter().filter_map(|member| Some((member.weight, member.station?)));
     let health = health_of(&service.lb, health);
     let own = own(listener);
-    stations
-        .map(|(weight, station)| {
-            let target = Target { address: station.address, listener: own.clone() };
-            let admitted = health(&target).is_some_and(|health| health.ready);
-            let placement = place(service.lb.mode, station.address, station.mac);
-            let address = SocketAddr::new(station.address, listener.server_port());
-            (address, DesiredBackend { weight, admitted, placement })
-        })
-        .collect()
+    let backends = stations.map(|(weight, station)| {
+        let target = Target { address: station.address, listener: own.clone() };
+        let admitted = health(&target).is_some_and(|health| health.ready);
+        let placement = place(service.lb.mode, station.address, station.mac);
+        let address = SocketAddr::new(station.address, listener.server_port());
+        (address, DesiredBackend { weight, admitted, placement })
+    });
+    // A map that is made of a list takes its memory over.
+    let mut all = Vec::with_capacity(service.members.len());
+    all.extend(backends);
+    all.into_iter().collect()
 }
 
 #[cfg(test)]

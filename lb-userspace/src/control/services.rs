@@ -124,7 +124,7 @@ impl Services {
         stations: &mut Stations,
         ports: &BTreeMap<u32, AttachedPort>,
         now: Instant,
-        reaching: impl FnOnce(&BTreeSet<IpAddr>) -> Vec<NamespacedName>,
+        reaching: impl FnOnce(&BTreeSet<IpAddr>) -> BTreeSet<NamespacedName>,
     ) -> Changed {
         let before = self.vms.replace(Arc::clone(vms));
         let moved = match &before {
