@@ -58,10 +58,9 @@ impl Topology {
     /// Who is reached otherwise than in an earlier snapshot. An address that is new to a node of ten thousand concerns
     /// nobody else, and whoever has seen the snapshot before this one need not look for it.
     pub fn moved_since(&self, before: &Self) -> Moved {
-        if self.step.number == 0 || self.step.number != before.step.number + 1 {
-            return self.compared_with(before);
-        }
-        self.step.moved.clone()
+        // Of what was not published, there may be several.
+        let is_next = before.step.number != 0 && self.step.number == before.step.number + 1;
+        if is_next { self.step.moved.clone() } else { self.compared_with(before) }
     }
 
     fn compared_with(&self, before: &Self) -> Moved {
