@@ -230,9 +230,7 @@ impl Services {
     fn rewire(&mut self, topology: &Arc<Topology>, ports: &BTreeMap<u32, AttachedPort>) -> Moved {
         let before = std::mem::replace(&mut self.topology, Arc::clone(topology));
         if self.ports == *ports {
-            // Mostly nothing has moved at all.
-            let is_same = Arc::ptr_eq(&before, topology);
-            return if is_same { Moved::none() } else { topology.moved_since(&before) };
+            return topology.moved_since(&before);
         }
         self.ports.clone_from(ports);
         Moved::Any

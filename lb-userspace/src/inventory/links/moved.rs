@@ -16,13 +16,6 @@ pub enum Moved {
     Any,
 }
 
-impl Moved {
-    /// Nobody.
-    pub const fn none() -> Self {
-        Self::Addresses(BTreeSet::new())
-    }
-}
-
 /// How a snapshot came from the one that was published before it. It says nothing of the network: all are equal.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -58,6 +51,10 @@ impl Topology {
     /// Who is reached otherwise than in an earlier snapshot. An address that is new to a node of ten thousand concerns
     /// nobody else, and whoever has seen the snapshot before this one need not look for it.
     pub fn moved_since(&self, before: &Self) -> Moved {
+        // Mostly it is the very same one.
+        if std::ptr::eq(self, before) {
+            return Moved::Addresses(BTreeSet::new());
+        }
         // Of what was not published, there may be several.
         let is_next = before.step.number != 0 && self.step.number == before.step.number + 1;
         if is_next { self.step.moved.clone() } else { self.compared_with(before) }
