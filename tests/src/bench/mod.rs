@@ -8,6 +8,7 @@ pub mod control;
 pub mod emulated;
 mod grid;
 pub mod markdown;
+mod pinned;
 pub mod plot;
 pub mod report;
 pub mod traffic;

@@ -6,8 +6,6 @@ use aya::programs::{Program, ProgramFd, SchedClassifier, TestRun as _, TestRunOp
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use lb_common::bench::{self, HEADER, Turn};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
 
 use super::Clock;
 use super::scene::Shot;
@@ -33,14 +31,8 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// Loads it, for programs of this hook beside which memory has so many places, and keeps this thread on one processor from
-    /// now on.
+    /// Loads it, for programs of this hook beside which memory has so many places.
     pub(super) fn load(hook: Hook, places: u32) -> Result<Self> {
-        let mut cpus = CpuSet::new();
-        let allowed = sched_getaffinity(Pid::from_raw(0)).context("ask for this thread's processors")?;
-        let last = (0..CpuSet::count()).rev().find(|&cpu| allowed.is_set(cpu).unwrap_or(false));
-        cpus.set(last.context("no processor")?).context("choose a processor")?;
-        sched_setaffinity(Pid::from_raw(0), &cpus).context("keep this thread on one processor")?;
         let ebpf = EbpfLoader::new()
             .map_max_entries(bench::MEMORY, places)
             .load(&bench_object())

@@ -14,6 +14,7 @@ mod subject;
 use anyhow::Result;
 
 use super::Effort;
+use super::pinned::Pinned;
 use super::report::{Bound, Report, Rig, Unit, quantile};
 pub use clock::Clock;
 pub use path::{MORE_PATHS, PATHS, Path};
@@ -49,6 +50,7 @@ pub fn measure(
     rounds: usize,
     packets: u32,
 ) -> Result<Vec<(&'static str, Vec<f64>)>> {
+    let _pinned = Pinned::here()?;
     let mut stand = Stand::load(path)?;
     stand.prepare(path)?;
     let subjects = stand.subjects(path);

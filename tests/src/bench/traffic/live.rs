@@ -11,8 +11,9 @@ use lb_common::bench::{self, Crossing, HEADER, Turn};
 use lb_common::net::{Ipv4, Mac};
 
 use super::road::{CLIENT_MAC, INNER_MAC, Road, SERVER_MAC, UPLINK_MAC};
-use super::spent::{self, Spent};
+use super::spent::Spent;
 use super::subject::{Lane, Service};
+use crate::bench::pinned::Pinned;
 use crate::lab::namespace::Namespace;
 use crate::packet::{Frame as _, packet};
 use crate::program::bench_object;
@@ -115,7 +116,7 @@ impl Traffic {
 
 /// All of the way of a packet is done on the processor that makes it.
 fn run(generator: &mut Xdp, frame: &[u8], packets: u32) -> Result<(Duration, Duration)> {
-    spent::stay_on_one_processor()?;
+    let _pinned = Pinned::here()?;
     let interface = nix::net::if_::if_nametoindex("eth0").context("look up the client's interface")?;
     let length = u32::try_from(frame.len())?;
     // The kernel's `struct xdp_md`: data, its end, metadata, interface and queue of arrival.

@@ -81,6 +81,10 @@ impl Road {
         node.sysctl("ipv4/ip_forward", "1")?;
         // More connections within a minute than there are ports by default.
         client.sysctl("ipv4/ip_local_port_range", "1024 65535")?;
+        for host in [&client, &node, &servers] {
+            // Whatever the machine does: others pace by timers, which are not what is measured. All kernels have this one.
+            host.sysctl("ipv4/tcp_congestion_control", "reno")?;
+        }
         let road = Self { id, client, node, servers };
         road.set_offloads(false)?;
         Ok(road)

@@ -5,11 +5,9 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
 
 /// What has been spent up to a moment.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +67,4 @@ fn duration(time: TimeVal) -> Duration {
 fn on_processor(path: &std::path::Path) -> Option<Duration> {
     let text = fs::read_to_string(path).ok()?;
     text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
-}
-
-/// Keeps this thread on the last processor that it may use.
-pub(super) fn stay_on_one_processor() -> Result<()> {
-    let mut cpus = CpuSet::new();
-    let allowed = sched_getaffinity(Pid::from_raw(0)).context("ask for this thread's processors")?;
-    let last = (0..CpuSet::count()).rev().find(|&cpu| allowed.is_set(cpu).unwrap_or(false));
-    cpus.set(last.context("no processor")?).context("choose a processor")?;
-    sched_setaffinity(Pid::from_raw(0), &cpus).context("keep this thread on one processor")
 }

@@ -74,10 +74,12 @@ pub(super) fn run(report: &mut Report, effort: Effort, name: &str) -> Result<()>
 /// Questions over connections of their own, or over a few that go on.
 fn ask(report: &mut Report, effort: Effort, courses: &[Course], path: &'static str) -> Result<()> {
     let anew = path == CONNECTIONS;
-    let load = (if anew { 32 } else { 8 }, effort.of(2, 1));
+    // One in a hundred waits for whatever else runs meanwhile, now longer, now shorter: only many rounds have a middle.
+    let (connections, rounds, seconds) = if anew { (32, 9, 2) } else { (8, 25, 1) };
+    let load = (connections, effort.of(seconds, 1));
     let mut samples = vec![Vec::new(); courses.len()];
     let mut asked = vec![Asked::default(); courses.len()];
-    for _ in 0..effort.of(5, 1) {
+    for _ in 0..effort.of(rounds, 1) {
         for (course, (samples, asked)) in courses.iter().zip(samples.iter_mut().zip(&mut asked)) {
             let lane = &course.lane;
             let processes = course.processes();
@@ -161,6 +163,15 @@ fn judge(report: &mut Report) {
         let ratio = paired(&above.samples, &below.samples);
         report.check(Rig::B, &format!("{path}: {one} by {other}"), (ratio, Unit::Ratio), bound);
     }
+    report.noted.extend(ceiling(report));
+}
+
+/// What a node comes to against masquerading that only redirects: `lb` can't come to more.
+fn ceiling(report: &Report) -> Option<String> {
+    let (ceiling, other) = (Subject::Redirect, Subject::Masquerade);
+    let figure = |subject: Subject| report.figure(Rig::B, CONNECTIONS, &subject.to_string());
+    let ratio = paired(&figure(ceiling)?.samples, &figure(other)?.samples);
+    Some(format!("{CONNECTIONS}: {ceiling}, which balances nothing, by {other}: {ratio:.2} ×"))
 }
 
 #[cfg(test)]

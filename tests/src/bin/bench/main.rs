@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
@@ -64,15 +63,12 @@ fn run(cli: &Cli) -> Result<()> {
     for rig in all.into_iter().filter(|rig| cli.rig.is_empty() || cli.rig.contains(rig)) {
         eprintln!("rig {rig}");
         let report = &mut report;
-        let run = || match rig {
+        let outcome = match rig {
             Rig::A => alone::run(report, effort, &cli.path, cli.rounds.into()),
             Rig::B => traffic::run(report, effort, &cli.path),
             Rig::C => emulated::run(report, effort),
             Rig::Control => control::run(report, effort),
         };
-        // Each in a thread of its own: one that keeps to a processor left that to all rigs after it, and to the agent.
-        let outcome = thread::scope(|scope| scope.spawn(run).join());
-        let outcome = outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // What the rigs before have measured is worth minutes.
         if let Err(error) = outcome {
             eprintln!("rig {rig} failed: {error:#}");
