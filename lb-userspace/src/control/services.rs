@@ -13,6 +13,7 @@ use super::leases;
 use super::origin::Origin;
 use super::resources::Resources;
 use super::select::{Member, Selecting};
+use crate::datapath::model::Mac;
 use crate::datapath::port::AttachedPort;
 use crate::health::model::Snapshot;
 use crate::inventory::links::{Moved, Topology};
@@ -163,9 +164,10 @@ impl Services {
         changed.outdated = before;
         match self.rewire(&facts.topology, ports) {
             Moved::Any => self.all.keys().for_each(|lb| changed.rebuild(lb)),
-            Moved::Addresses(addresses) => {
+            Moved::These { addresses, stations } => {
                 reaching(&addresses)
                     .into_iter()
+                    .chain(self.behind(&stations))
                     .filter(|lb| self.all.contains_key(lb))
                     .for_each(|lb| changed.rebuild(&lb));
             }
@@ -201,6 +203,17 @@ impl Services {
         }
         self.selecting.add(&service.lb);
         self.all.insert(lb.clone(), service);
+    }
+
+    /// Those with a member that has one of these MACs.
+    fn behind(&self, stations: &BTreeSet<Mac>) -> Vec<NamespacedName> {
+        if stations.is_empty() {
+            return Vec::new();
+        }
+        let mac = |member: &Member| member.station.and_then(|station| station.mac);
+        let is_one = |member: &Member| mac(member).is_some_and(|mac| stations.contains(&mac));
+        let all = self.all.iter().filter(|(_, service)| service.members.iter().any(is_one));
+        all.map(|(lb, _)| lb.clone()).collect()
     }
 
     /// Takes over how it goes with leases. Tells whose are others.

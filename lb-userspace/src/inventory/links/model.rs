@@ -114,6 +114,13 @@ pub struct Path {
     pub gateway: Option<IpAddr>,
 }
 
+impl Path {
+    /// Whom the kernel asks for a MAC on the way to `address`: at which interface, and who.
+    pub fn next_hop(&self, address: IpAddr) -> (u32, IpAddr) {
+        (self.ifindex, self.gateway.unwrap_or(address))
+    }
+}
+
 impl Topology {
     /// The link of this name.
     pub fn link(&self, name: &str) -> Option<&Link> {
@@ -145,6 +152,6 @@ impl Topology {
     /// The MAC of the next hop on the way to an address.
     pub fn next_hop(&self, address: IpAddr) -> Option<Mac> {
         let path = self.paths.get(&address)?;
-        self.neighbours.get(&(path.ifindex, path.gateway.unwrap_or(address))).copied()
+        self.neighbours.get(&path.next_hop(address)).copied()
     }
 }

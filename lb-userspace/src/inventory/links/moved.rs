@@ -5,15 +5,26 @@ use std::collections::BTreeSet;
 use std::iter;
 use std::net::IpAddr;
 
+use lb_common::net::Mac;
+
 use super::model::Topology;
 
 /// Who is reached otherwise than before.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Moved {
     /// These alone.
-    Addresses(BTreeSet<IpAddr>),
+    These {
+        /// To which the way is another, or the next hop on it, or where that is.
+        addresses: BTreeSet<IpAddr>,
+        /// Which a bridge has behind another port: whoever has one of these MACs need not have an address in its network.
+        stations: BTreeSet<Mac>,
+    },
     /// Maybe everyone.
     Any,
+}
+
+impl Moved {
+    const NOBODY: Self = Self::These { addresses: BTreeSet::new(), stations: BTreeSet::new() };
 }
 
 /// How a snapshot came from the one that was published before it. It says nothing of the network: all are equal.
@@ -53,7 +64,7 @@ impl Topology {
     pub fn moved_since(&self, before: &Self) -> Moved {
         // Mostly it is the very same one.
         if std::ptr::eq(self, before) {
-            return Moved::Addresses(BTreeSet::new());
+            return Moved::NOBODY;
         }
         // Of what was not published, there may be several.
         let is_next = before.step.number != 0 && self.step.number == before.step.number + 1;
@@ -62,14 +73,21 @@ impl Topology {
 
     fn compared_with(&self, before: &Self) -> Moved {
         let Self { links, stations, neighbours, default_routes, paths, settled, step: _ } = self;
-        let is_same = (links, stations, default_routes, neighbours)
-            == (&before.links, &before.stations, &before.default_routes, &before.neighbours);
-        if !is_same {
+        if (links, default_routes) != (&before.links, &before.default_routes) {
             return Moved::Any;
         }
         let moved = others(before.paths.iter(), paths.iter());
         let turned = others(before.settled.iter(), settled.iter());
-        Moved::Addresses(moved.chain(turned).copied().collect())
+        let mut addresses: BTreeSet<IpAddr> = moved.chain(turned).copied().collect();
+        let hops: BTreeSet<&(u32, IpAddr)> = others(before.neighbours.iter(), neighbours.iter()).collect();
+        let stations: BTreeSet<Mac> = others(before.stations.iter(), stations.iter()).copied().collect();
+        if !hops.is_empty() || !stations.is_empty() {
+            let is_moved = |mac: &Mac| stations.contains(mac);
+            let is_led = |hop| hops.contains(&hop) || neighbours.get(&hop).is_some_and(is_moved);
+            let led = paths.iter().filter(|&(address, path)| is_led(path.next_hop(*address)));
+            addresses.extend(led.map(|(address, _)| *address));
+        }
+        Moved::These { addresses, stations }
     }
 }
 
@@ -108,20 +126,42 @@ mod tests {
         IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, last))
     }
 
-    /// The last bytes of addresses with the interfaces of their paths, of those that are settled, and an interface of a
-    /// default route.
+    const fn mac(last: u8) -> Mac {
+        Mac([2, 0, 0, 0, 1, last])
+    }
+
+    /// By the last bytes of addresses: the interfaces of their paths and the last bytes of their gateways, those of the MACs
+    /// of neighbours by interface, and which are settled; ports behind which MACs are, and an interface of a default route.
     fn topology() -> impl Strategy<Value = Topology> {
-        let paths = proptest::collection::btree_map(0_u8..6, 1_u32..3, 0..5);
+        let gateway = proptest::option::weighted(0.3, 0_u8..6);
+        let paths = proptest::collection::btree_map(0_u8..6, (1_u32..3, gateway), 0..5);
+        let neighbours = proptest::collection::btree_map((1_u32..3, 0_u8..6), 0_u8..4, 0..9);
+        let stations = proptest::collection::btree_map(0_u8..4, 7_u32..9, 0..4);
         let settled = proptest::collection::btree_set(0_u8..6, 0..5);
-        (paths, settled, proptest::bool::weighted(0.1)).prop_map(|(paths, settled, is_default)| Topology {
+        let all = (paths, neighbours, stations, settled, proptest::bool::weighted(0.1));
+        all.prop_map(|(paths, neighbours, stations, settled, is_default)| Topology {
             paths: paths
                 .iter()
-                .map(|(last, &ifindex)| (address(*last), Path { ifindex, gateway: None }))
+                .map(|(last, &(ifindex, gateway))| {
+                    (address(*last), Path { ifindex, gateway: gateway.map(address) })
+                })
                 .collect(),
+            neighbours: neighbours
+                .into_iter()
+                .map(|((ifindex, at), last)| ((ifindex, address(at)), mac(last)))
+                .collect(),
+            stations: stations.into_iter().map(|(last, port)| (mac(last), [(3, port)].into())).collect(),
             settled: settled.iter().map(|last| (address(*last), ())).collect(),
             default_routes: is_default.then_some(1).into_iter().collect(),
             ..Topology::default()
         })
+    }
+
+    /// All that is known of the way to an address.
+    fn way(topology: &Topology, last: u8) -> impl PartialEq {
+        let (at, hop) = (address(last), topology.next_hop(address(last)));
+        let station = hop.and_then(|mac| topology.stations.get(&mac).cloned());
+        (topology.paths.get(&at).copied(), topology.settled.contains_key(&at), hop, station)
     }
 
     proptest! {
@@ -142,12 +182,12 @@ mod tests {
                     continue;
                 }
                 let expected = if seen.default_routes == published.default_routes {
-                    let is_other = |last: &u8| {
-                        let at = address(*last);
-                        seen.paths.get(&at) != published.paths.get(&at)
-                            || seen.settled.get(&at) != published.settled.get(&at)
-                    };
-                    Moved::Addresses((0..6).filter(is_other).map(address).collect())
+                    let is_other = |last: &u8| way(&seen, *last) != way(&published, *last);
+                    let is_moved = |mac: &Mac| seen.stations.get(mac) != published.stations.get(mac);
+                    Moved::These {
+                        addresses: (0..6).filter(is_other).map(address).collect(),
+                        stations: (0..4).map(mac).filter(is_moved).collect(),
+                    }
                 } else {
                     Moved::Any
                 };

@@ -213,7 +213,7 @@ fn keep<V>(all: &mut LiteMap<IpAddr, V>, addresses: &Addresses) {
 
 /// The interface and the neighbour on each of the paths.
 fn next_hops(paths: &LiteMap<IpAddr, Path>) -> BTreeSet<(u32, IpAddr)> {
-    paths.iter().map(|(address, path)| (path.ifindex, path.gateway.unwrap_or(*address))).collect()
+    paths.iter().map(|(address, path)| path.next_hop(*address)).collect()
 }
 
 async fn use_all(socket: &Socket, next_hops: BTreeSet<(u32, IpAddr)>) {

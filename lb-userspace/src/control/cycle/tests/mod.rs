@@ -6,7 +6,7 @@ mod leases;
 mod unknown;
 
 use super::*;
-use crate::config::Inventory;
+use crate::config::{InterfacePattern, Inventory};
 use crate::control::plan::Capacity;
 use crate::control::resources::Resources;
 use crate::control::sample::{self, BRIDGE, ETH0, station};
@@ -22,7 +22,11 @@ const SECOND: [u8; 4] = [192, 0, 2, 12];
 
 fn cycle() -> Cycle<Memory> {
     let planner = Planner::new(Capacity { listeners: 8, backends: 8 }, 1);
-    let interfaces = Interfaces { uplinks: Some(vec!["eth0".to_owned()]), ..Interfaces::default() };
+    let interfaces = Interfaces {
+        uplinks: Some(vec!["eth0".to_owned()]),
+        vm_ports: vec![InterfacePattern::new_checked("vnet*").unwrap()],
+        ..Interfaces::default()
+    };
     Cycle::new(Memory::default(), planner, interfaces, 251, Stations::new(Inventory::HOLD_DOWN))
 }
 
