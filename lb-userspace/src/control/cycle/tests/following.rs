@@ -143,6 +143,7 @@ proptest! {
             }
             let observed = cycle.converger.datapath().observe().unwrap();
             cycle.forget();
+            // Those of a turn that knows of none before.
             let followed = std::mem::take(&mut cycle.services);
             cycle.turn(&facts, now, Timestamp::UNIX_EPOCH, drop);
             prop_assert_eq!(observed, cycle.converger.datapath().observe().unwrap());
