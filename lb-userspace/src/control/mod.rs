@@ -31,6 +31,7 @@ mod sample;
 pub mod select;
 mod services;
 pub mod status;
+mod tags;
 pub mod task;
 #[cfg(test)]
 mod tests;

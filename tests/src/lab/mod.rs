@@ -253,7 +253,11 @@ impl Lab {
         }
     }
 
-    fn create_any_lb(&self, name: &str, arguments: &[&str]) -> Result<IpAddr> {
+    /// As [`Lab::create_lb`], with a VIP of either family.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_any_lb(&self, name: &str, arguments: &[&str]) -> Result<IpAddr> {
         let always = ["create", name, "--namespace", SHOP, "--selector", "app=web", "--wait"];
         let created = self.installation.json(&[&always[..], arguments].concat())?;
         let address = created.pointer("/status/address").and_then(|address| address.as_str());

@@ -14,6 +14,7 @@ use nix::libc::{self, c_int};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::namespace::Namespace;
+use super::{Lab, host};
 
 /// How soon a trunk that is dropped has ended.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -49,6 +50,37 @@ impl Trunk {
             carriers.push(std::thread::spawn(move || carry(&from, &to, &tag, &ended)));
         }
         Ok(Self { ended, carriers })
+    }
+}
+
+/// A host in a VLAN of the network that a lab's client is in.
+#[derive(Debug)]
+pub struct TaggedHost {
+    /// Where it is. Its interface is `eth0`.
+    pub namespace: Namespace,
+    _trunk: Trunk,
+}
+
+impl TaggedHost {
+    /// Behind the client, with these addresses, each with the length of its prefix.
+    ///
+    /// # Errors
+    /// When there is one already.
+    pub fn create(lab: &Lab, vlan: u16, addresses: &[&str]) -> Result<Self> {
+        let namespace = Namespace::create(format!("{}lan", lab.id().prefix()))?;
+        let client = lab.client();
+        let veth = ["link", "add", "eth0", "type", "veth", "peer", "name", "lan0", "netns", client.name()];
+        namespace.ip(&veth)?;
+        for (end, interface) in [(&namespace, "eth0"), (client, "lan0")] {
+            end.ip(&["link", "set", interface, "up"])?;
+        }
+        host::set_offloads(&namespace, "eth0", false)?;
+        for address in addresses {
+            // An address of IPv6 is usable at once.
+            namespace.ip(&["address", "add", address, "dev", "eth0", "nodad"])?;
+        }
+        let trunk = Trunk::start(client, "eth0", vlan, "lan0")?;
+        Ok(Self { namespace, _trunk: trunk })
     }
 }
 

@@ -30,12 +30,13 @@ use crate::control::registry::Statuses;
 use crate::control::select::Member;
 use crate::control::services::{Service, Services};
 use crate::control::status::status;
+use crate::control::tags::Tags;
 use crate::datapath::Datapath;
 use crate::datapath::model::ListenerAddress;
 use crate::datapath::nudge::model::Ended;
 use crate::datapath::port::{self, Port, Role};
-use crate::inventory::links::Topology;
-use crate::ipam::announce::model::Announced;
+use crate::inventory::links::{LinkKind, Topology};
+use crate::ipam::announce::model::{Announced, Face};
 use crate::model::check::Workload;
 use crate::model::meta::NamespacedName;
 use crate::model::sorted::added;
@@ -62,6 +63,7 @@ pub struct Cycle<D> {
     /// What is not desired as it was when the datapath was last led there.
     altered: Altered,
     announced: Announced,
+    tags: Tags,
     /// No VIP has come or gone since what was desired was announced.
     all_announced: bool,
     /// Addresses at which VMs are reached that none tells.
@@ -98,6 +100,7 @@ impl<D: Datapath> Cycle<D> {
             derived: Derived::default(),
             altered: Altered::default(),
             announced: Announced::default(),
+            tags: Tags::default(),
             all_announced: false,
             held: BTreeSet::new(),
             unstored: BTreeSet::new(),
@@ -222,7 +225,7 @@ impl<D: Datapath> Cycle<D> {
         };
         if !is_known {
             self.wait(facts, (now, moment));
-            let announced = self.announce(&facts.topology, false);
+            let announced = self.announce(facts, false);
             return Wishes { leases, announced, ..Wishes::default() };
         }
         let desired = &self.derived.desired;
@@ -235,7 +238,7 @@ impl<D: Datapath> Cycle<D> {
         self.is_waiting = false;
         let backends = self.converger.take_ended();
         let vips = if backends.is_empty() { BTreeSet::new() } else { desired.vips.keys().copied().collect() };
-        let announced = self.announce(&facts.topology, is_done);
+        let announced = self.announce(facts, is_done);
         // Taking leave of ten thousand VMs takes its time.
         drop(outdated);
         Wishes { leases, ended: Ended { backends, vips }, announced }
@@ -265,7 +268,7 @@ impl<D: Datapath> Cycle<D> {
         let context = Context { facts, slots: self.slots, place: &place };
         self.derived.place(&self.services, &context, &mut self.altered);
         self.all_announced &=
-            self.altered.vips.iter().all(|vip| self.announced.vips.contains(vip) == self.is_ours(vip));
+            self.altered.vips.iter().all(|vip| self.announced.vips.contains_key(vip) == self.is_ours(vip));
     }
 
     /// Takes over at which addresses VMs run. What is held is held for whoever chooses it.
@@ -288,23 +291,28 @@ impl<D: Datapath> Cycle<D> {
 
     /// What the network may have other notions of: what has been served and still is to be, and, once all `is_done`, what
     /// is new. The MACs are those of now whatever else could be done.
-    fn announce(&mut self, topology: &Topology, is_done: bool) -> Option<Announced> {
+    fn announce(&mut self, facts: &Facts, is_done: bool) -> Option<Announced> {
+        self.all_announced &= !self.tags.follow(&facts.resources, &self.dhcp);
         let mut vips = None;
         if !self.all_announced {
-            let known = self.announced.vips.iter().filter(|vip| self.is_ours(vip));
+            let known = self.announced.vips.keys().filter(|vip| self.is_ours(vip));
             let new = self.derived.desired.vips.keys().filter(|vip| is_done && self.is_ours(vip));
-            vips = Some(known.chain(new).copied().collect()).filter(|vips| *vips != self.announced.vips);
+            let tagged = known.chain(new).map(|vip| (*vip, self.tags.of(vip)));
+            vips = Some(tagged.collect()).filter(|vips| *vips != self.announced.vips);
             self.all_announced = is_done;
         }
-        let is_up = |ifindex| topology.links.get(ifindex).is_some_and(|link| link.up);
+        let links = &facts.topology.links;
         let ports = self.ports.as_ref().map(|ports| {
             let attached = ports.iter().filter(|(ifindex, port)| {
                 port.role != Role::VmPort
                     && self.served_ports.attached.contains_key(ifindex)
-                    && is_up(*ifindex)
+                    && !port.mac.is_unset()
             });
-            let macs = attached.map(|(ifindex, port)| (*ifindex, port.mac));
-            macs.filter(|(_, mac)| !mac.is_unset()).collect()
+            let shown = attached.filter_map(|(ifindex, port)| {
+                let link = links.get(ifindex).filter(|link| link.up)?;
+                Some((*ifindex, Face { mac: port.mac, adds_tag: link.kind == LinkKind::Vlan }))
+            });
+            shown.collect()
         });
         let ports = ports.filter(|ports| *ports != self.announced.ports);
         if vips.is_none() && ports.is_none() {

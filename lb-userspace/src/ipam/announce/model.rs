@@ -1,6 +1,6 @@
 //! What is announced where, how often, and how fast.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,19 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// What is served, and where.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Announced {
-    /// VIPs, but for those that DHCP servers lend: whoever takes a lease announces it.
-    pub vips: BTreeSet<IpAddr>,
-    /// The interfaces that face the network, by index, and the MAC with which each answers for VIPs.
-    pub ports: BTreeMap<u32, Mac>,
+    /// VIPs, each with its VLAN, 0 for none; but for those that DHCP servers lend: whoever takes a lease announces it.
+    pub vips: BTreeMap<IpAddr, u16>,
+    /// The interfaces that face the network, by index.
+    pub ports: BTreeMap<u32, Face>,
+}
+
+/// How an interface shows itself to the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Face {
+    /// The MAC with which it answers for VIPs.
+    pub mac: Mac,
+    /// It is a VLAN's own, and adds the tag itself.
+    pub adds_tag: bool,
 }
 
 /// Tells an interface's network where a VIP is.
@@ -34,6 +43,8 @@ pub struct Announcement {
     pub mac: Mac,
     /// Which.
     pub vip: IpAddr,
+    /// The frame's tag; 0 is none.
+    pub vlan: u16,
 }
 
 /// What has to be told yet.
@@ -56,12 +67,13 @@ impl Announcements {
     pub fn handle(&mut self, announced: &Announced, now: Instant) {
         let before = std::mem::replace(&mut self.announced, announced.clone());
         self.due.retain(|(ifindex, vip), _| {
-            announced.ports.contains_key(ifindex) && announced.vips.contains(vip)
+            announced.ports.contains_key(ifindex) && announced.vips.contains_key(vip)
         });
-        for (ifindex, mac) in &announced.ports {
-            let has_moved = before.ports.get(ifindex) != Some(mac);
-            let new = announced.vips.iter().filter(|vip| has_moved || !before.vips.contains(vip));
-            self.due.extend(new.map(|vip| ((*ifindex, *vip), Due { at: now, rounds: ROUNDS })));
+        for (ifindex, face) in &announced.ports {
+            let has_moved = before.ports.get(ifindex) != Some(face);
+            let new =
+                announced.vips.iter().filter(|(vip, vlan)| has_moved || before.vips.get(vip) != Some(vlan));
+            self.due.extend(new.map(|(vip, _)| ((*ifindex, *vip), Due { at: now, rounds: ROUNDS })));
         }
     }
 
@@ -76,8 +88,11 @@ impl Announcements {
         let mut sent = Vec::new();
         let due = self.due.iter_mut().filter(|(_, due)| due.at <= now);
         for (&(ifindex, vip), due) in due.take(BURST) {
-            let mac = self.announced.ports.get(&ifindex).copied().unwrap_or_default();
-            sent.push(Announcement { ifindex, mac, vip });
+            let Announced { vips, ports } = &self.announced;
+            if let (Some(face), Some(&vlan)) = (ports.get(&ifindex), vips.get(&vip)) {
+                let vlan = if face.adds_tag { 0 } else { vlan };
+                sent.push(Announcement { ifindex, mac: face.mac, vip, vlan });
+            }
             due.at = now + INTERVAL;
             due.rounds -= 1;
         }
@@ -95,8 +110,9 @@ mod tests {
     const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
     fn announced(hosts: impl IntoIterator<Item = u8>, ports: &[(u32, Mac)]) -> Announced {
-        let vips = hosts.into_iter().map(|host| IpAddr::from([192, 0, 2, host])).collect();
-        Announced { vips, ports: ports.iter().copied().collect() }
+        let vips = hosts.into_iter().map(|host| (IpAddr::from([192, 0, 2, host]), 0)).collect();
+        let faces = ports.iter().map(|(ifindex, mac)| (*ifindex, Face { mac: *mac, adds_tag: false }));
+        Announced { vips, ports: faces.collect() }
     }
 
     /// All that is sent until nothing is due, by interface, MAC and last byte, and how long that takes.
@@ -141,6 +157,22 @@ mod tests {
         assert_eq!(announcements.handle_timeout(start).len(), 2);
         announcements.handle(&announced([81], &[(2, OTHER)]), start);
         assert_eq!(all(&mut announcements, start).0, [(2, OTHER, 81); 2]);
+    }
+
+    #[test]
+    fn who_is_in_a_vlan_is_told_there() {
+        let mut announcements = Announcements::default();
+        let start = Instant::now();
+        let mut tagged = announced([80, 81], &[(2, ONE), (3, OTHER)]);
+        announcements.handle(&tagged, start);
+        all(&mut announcements, start);
+        tagged.vips.insert([192, 0, 2, 81].into(), 7);
+        tagged.ports.get_mut(&3).unwrap().adds_tag = true;
+        announcements.handle(&tagged, start);
+        let mut sent = announcements.handle_timeout(start + PAUSE);
+        sent.retain(|one| one.vip == IpAddr::from([192, 0, 2, 81]));
+        let tags: Vec<_> = sent.iter().map(|one| (one.ifindex, one.vlan)).collect();
+        assert_eq!(tags, [(2, 7), (3, 0)], "what is a VLAN's own adds its tag itself");
     }
 
     #[test]

@@ -21,11 +21,11 @@ const LENGTH: u8 = 32;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 
-/// The whole frame, without a tag.
+/// The whole frame.
 pub(super) fn frame(announcement: &Announcement) -> Vec<u8> {
     match announcement.vip {
-        IpAddr::V4(vip) => frame::announcement(vip, announcement.mac, 0),
-        IpAddr::V6(vip) => advertisement(vip, announcement.mac),
+        IpAddr::V4(vip) => frame::announcement(vip, announcement.mac, announcement.vlan),
+        IpAddr::V6(vip) => frame::tagged(advertisement(vip, announcement.mac), announcement.vlan),
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn an_advertisement_is_read_as_it_is_meant() {
         let vip: Ipv6Addr = "2001:db8::80".parse().unwrap();
-        let frame = frame(&Announcement { ifindex: 2, mac: OURS, vip: vip.into() });
+        let frame = frame(&Announcement { ifindex: 2, mac: OURS, vip: vip.into(), vlan: 0 });
         let packet = SlicedPacket::from_ethernet(&frame).unwrap();
         let Some(NetSlice::Ipv6(ip)) = packet.net else { panic!("{packet:?}") };
         let header = ip.header();
@@ -70,5 +70,14 @@ mod tests {
         assert_eq!(icmp.payload()[..16], vip.octets());
         assert_eq!(icmp.payload()[16..], [&[LINK_ADDRESS, 1], &OURS.0[..]].concat());
         assert_eq!(frame[..12], [ALL_NODES_MAC, OURS.0].concat());
+    }
+
+    #[test]
+    fn in_a_vlan_it_is_the_same_behind_a_tag() {
+        for vip in [IpAddr::from([192, 0, 2, 80]), "2001:db8::80".parse().unwrap()] {
+            let [plain, tagged] =
+                [0, 7].map(|vlan| frame(&Announcement { ifindex: 2, mac: OURS, vip, vlan }));
+            assert_eq!(tagged, [&plain[..12], &[0x81, 0, 0, 7], &plain[12..]].concat());
+        }
     }
 }

@@ -90,7 +90,8 @@ fn arp(claimed: Ipv4Addr, target: Ipv4Addr, from: Mac, vlan: u16) -> Vec<u8> {
     tagged(frame, vlan)
 }
 
-fn tagged(mut frame: Vec<u8>, vlan: u16) -> Vec<u8> {
+/// A frame with a VLAN's tag; 0 is none.
+pub fn tagged(mut frame: Vec<u8>, vlan: u16) -> Vec<u8> {
     if vlan != 0 && frame.len() > TYPE_AT {
         let [high, low] = vlan.to_be_bytes();
         let [first, second] = VLAN;

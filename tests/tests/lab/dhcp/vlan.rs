@@ -3,29 +3,19 @@
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-use lb_tests::lab::host;
-use lb_tests::lab::namespace::Namespace;
 use lb_tests::lab::server::dhcp::{Make, Scope};
-use lb_tests::lab::trunk::Trunk;
+use lb_tests::lab::trunk::TaggedHost;
 
 use super::scene::{OFTEN, PATIENCE, Scene};
 
 pub(super) fn an_address_of_a_vlan(make: Make) {
     let mut scene = Scene::create(make, OFTEN, ", networks: {lab/vlan7: {interface: up0, vlan: 7}}");
     scene.silence();
-    let lan = Namespace::create(format!("{}lan", scene.lab.id().prefix())).unwrap();
-    let client = scene.lab.client().clone();
-    let veth = ["link", "add", "eth0", "type", "veth", "peer", "name", "lan0", "netns", client.name()];
-    lan.ip(&veth).unwrap();
-    for (end, interface) in [(&lan, "eth0"), (&client, "lan0")] {
-        end.ip(&["link", "set", interface, "up"]).unwrap();
-    }
-    host::set_offloads(&lan, "eth0", false).unwrap();
-    lan.ip(&["address", "add", "198.51.100.50/24", "dev", "eth0"]).unwrap();
-    let _trunk = Trunk::start(&client, "eth0", 7, "lan0").unwrap();
+    let host = TaggedHost::create(&scene.lab, 7, &["198.51.100.50/24"]).unwrap();
+    let lan = &host.namespace;
     let [first, last] = [200, 201].map(|number| Ipv4Addr::new(198, 51, 100, number));
     scene.scope = Scope { first, last, ..scene.scope };
-    scene.serve_at(&lan, "lan");
+    scene.serve_at(lan, "lan");
     scene.create_lb_in("front", &["--network", "lab/vlan7"]);
     let front = scene.until_lent("front");
     assert!([first, last].contains(&front), "{front}");

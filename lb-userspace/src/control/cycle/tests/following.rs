@@ -135,7 +135,7 @@ proptest! {
                 prop_assert!(cycle.derived.reaching(&many).len() >= expected);
             }
             if !cycle.is_waiting {
-                let ours = cycle.derived.desired.vips.keys().copied().collect();
+                let ours = cycle.derived.desired.vips.keys().map(|vip| (*vip, 0)).collect();
                 prop_assert_eq!(&heard.vips, &ours);
             }
             if cycle.awaits_answers() {

@@ -6,7 +6,7 @@ mod leases;
 mod unknown;
 
 use super::*;
-use crate::config::{InterfacePattern, Inventory};
+use crate::config::{InterfacePattern, Inventory, Network};
 use crate::control::plan::Capacity;
 use crate::control::resources::Resources;
 use crate::control::sample::{self, BRIDGE, ETH0, station};
@@ -15,6 +15,7 @@ use crate::datapath::memory::Memory;
 use crate::datapath::model::{Mac, Observed, Table};
 use crate::health::model::{Backend, Health, Reason, Snapshot};
 use crate::ipam::dhcp::model::Facts as Leases;
+use crate::model::ip_pool::IpPool;
 use crate::model::load_balancer::{AllocatedAddress, LoadBalancer};
 
 const FIRST: [u8; 4] = [192, 0, 2, 11];
@@ -159,14 +160,33 @@ fn a_vip_is_announced_once_it_is_served_and_where_it_is_now_whatever_else_waits(
     let facts = facts(&[FIRST], &[FIRST]);
     let mut unknown = facts.clone();
     unknown.health = Snapshot::new();
-    assert_eq!(announced(&mut cycle, &unknown).vips, [].into(), "nobody serves it yet");
+    assert_eq!(announced(&mut cycle, &unknown).vips, BTreeMap::new(), "nobody serves it yet");
     let before = announced(&mut cycle, &facts);
     let mac = facts.topology.links[&BRIDGE].mac.unwrap();
-    assert_eq!(before, Announced { vips: [vip].into(), ports: [(ETH0, mac)].into() });
+    let face = |mac| BTreeMap::from([(ETH0, Face { mac, adds_tag: false })]);
+    assert_eq!(before, Announced { vips: [(vip, 0)].into(), ports: face(mac) });
     let moved = announced(&mut cycle, &with_mac(&unknown, OTHER));
-    assert_eq!(moved, Announced { ports: [(ETH0, OTHER)].into(), ..before });
+    assert_eq!(moved, Announced { ports: face(OTHER), ..before });
     let gone = Facts { resources: Arc::default(), ..with_mac(&facts, OTHER) };
     assert_eq!(announced(&mut cycle, &gone), Announced { vips: [].into(), ..moved });
+}
+
+/// Also where its pool gets into the network only when it is served already.
+#[test]
+fn a_vip_of_a_tagged_network_is_announced_in_its_vlan() {
+    let vlan7 = Network { interface: "eth0".to_owned(), vlan: 7 };
+    let networks = [("lab/vlan7".to_owned(), vlan7)].into();
+    let mut cycle = cycle().with_dhcp(Dhcp { networks, ..Dhcp::default() });
+    let vip = IpAddr::from([203, 0, 113, 10]);
+    let mut facts = facts(&[FIRST], &[FIRST]);
+    assert_eq!(announced(&mut cycle, &facts).vips, [(vip, 0)].into());
+    let mut pool = IpPool::new("lab");
+    pool.spec.selector.network = "lab/vlan7".to_owned();
+    pool.status.allocated = [(vip.to_string(), "shop/front".to_owned())].into();
+    let mut resources = Resources::clone(&facts.resources);
+    resources.pools.insert("lab".to_owned(), pool);
+    facts.resources = Arc::new(resources);
+    assert_eq!(announced(&mut cycle, &facts).vips, [(vip, 7)].into());
 }
 
 /// shop/front, and shop/more on port 81, which shares its address.
