@@ -1,5 +1,7 @@
 //! Connections of real clients to real servers: how many, how quick, how much they carry.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 
 use super::subject::{DEFAULT_ENTRIES, Lane, Service, Subject};
@@ -74,9 +76,11 @@ pub(super) fn run(report: &mut Report, effort: Effort, name: &str) -> Result<()>
 /// Questions over connections of their own, or over a few that go on.
 fn ask(report: &mut Report, effort: Effort, courses: &[Course], path: &'static str) -> Result<()> {
     let anew = path == CONNECTIONS;
-    // One in a hundred waits for whatever else runs meanwhile, now longer, now shorter: only many rounds have a middle.
-    let (connections, rounds, seconds) = if anew { (32, 9, 2) } else { (8, 25, 1) };
-    let load = (connections, effort.of(seconds, 1));
+    // What else runs takes a hundredth of some machines' time, a few milliseconds each half of a second: one in a
+    // hundred of a second's questions is now within it, now not. Most of shorter rounds go by without it.
+    let (connections, rounds, span) =
+        if anew { (32, 9, Duration::from_secs(2)) } else { (8, 100, Duration::from_millis(150)) };
+    let load = (connections, effort.of(span, Duration::from_secs(1)));
     let mut samples = vec![Vec::new(); courses.len()];
     let mut asked = vec![Asked::default(); courses.len()];
     for _ in 0..effort.of(rounds, 1) {
@@ -161,7 +165,7 @@ fn judge(report: &mut Report) {
         report.check(Rig::B, &format!("{path}: {one} by {other}"), (ratio, Unit::Ratio), bound);
     }
     let (path, one, other) = (format!("{QUESTIONS}: p99"), Subject::LbXdp, Subject::Redirect);
-    // What else runs comes by the second and not by the round, so that two of the same round are no pair.
+    // What else runs does not come by the round, so that two of the same one are no pair.
     let middles = |(above, below)| quantile(above, 0.5) / quantile(below, 0.5);
     if let Some(ratio) = both(report, &path, one, other).map(middles) {
         let claim = format!("{path}: {one} by {other}");

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddrV4;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -23,16 +24,18 @@ pub(super) struct Answers {
     pub(super) p99: f64,
 }
 
-/// Asks for so many seconds over so many connections, which go on or are opened for each question.
+/// Asks for so long, to the next tenth of a second, over so many connections, which go on or are opened for each question.
 pub(super) fn ask(
     client: &Namespace,
     server: SocketAddrV4,
-    (connections, seconds): (u32, u32),
+    (connections, span): (u32, Duration),
     anew: bool,
 ) -> Result<Answers> {
-    let mut command = client.command("wrk");
-    command.args(["--threads", "1", "--latency", "--timeout", "10s"]);
-    command.args([format!("--connections={connections}"), format!("--duration={seconds}s")]);
+    // wrk counts in seconds. Interrupted, it ends as it does by itself.
+    let mut command = client.command("timeout");
+    command.args(["--preserve-status", "--signal=INT", &span.as_secs_f64().to_string()]);
+    command.args(["wrk", "--threads", "1", "--latency", "--timeout", "10s", "--duration", "1m"]);
+    command.arg(format!("--connections={connections}"));
     if anew {
         command.args(["--header", "Connection: close"]);
     }

@@ -51,8 +51,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     if let Some(path) = &cli.from {
-        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        let report = serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))?;
+        let needed = || format!("read {}: it has to be what --json has written", path.display());
+        let text = fs::read_to_string(path).with_context(needed)?;
+        let report = serde_json::from_str(&text).with_context(needed)?;
         return show(cli, &report);
     }
     ensure!(nix::unistd::geteuid().is_root(), "benchmarks load packet programs, which needs root");
